@@ -1,0 +1,92 @@
+"""Guided backpropagation and Deconvnet: another rule for the gradient at every ReLU.
+
+The rule is a torch function mode. It is local to the thread, sees ReLUs called as functions as
+well as modules, and touches neither the network nor what other threads do with it.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+from gradcam_core.models.backbone import Encoded
+from gradcam_core.models.base import Model, Target
+
+Rule = Literal["guided", "deconvnet"]
+
+
+def backpropagate(model: Model, encoded: Encoded, target: Target, rule: Rule) -> Tensor:
+    """Return the gradient of y^c at the network's input, with `rule` at every ReLU.
+
+    Returns:
+        (H_in, W_in, 3) float32, signed.
+    """
+    pixels = encoded.pixels.detach().requires_grad_()
+    with ReLURule(rule):
+        activations = model.backbone.to_layer(pixels, encoded.layer)
+        score = model.score(replace(encoded, activations=activations), target)
+    (gradient,) = torch.autograd.grad(score, pixels)
+    return gradient[0].permute(1, 2, 0)
+
+
+class ReLURule(TorchFunctionMode):
+    """Within this context a ReLU or ReLU6 passes gradients back by `rule`.
+
+    - "guided" (Springenberg et al. 2015): where the input was active and the gradient positive.
+    - "deconvnet" (Zeiler and Fergus 2014): where the gradient is positive.
+
+    What the network computes stays the same, bit for bit.
+    """
+
+    def __init__(self, rule: Rule) -> None:
+        super().__init__()
+        self._rule = rule
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: tuple[type, ...],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func not in _RELUS:
+            return func(*args, **kwargs)
+        values, lowest, ceiling, inplace = _RELUS[func](*args, **kwargs)
+        if lowest != 0:  # a hardtanh that is no ReLU6
+            return func(*args, **kwargs)
+        out = _RuledReLU.apply(values, ceiling, self._rule)
+        return values.copy_(out) if inplace else out
+
+
+class _RuledReLU(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, ceiling: float, rule: Rule) -> Tensor:
+        # A mask of its own, since the values may be overwritten in place afterwards.
+        ctx.active = (values > 0) & (values < ceiling) if rule == "guided" else None
+        return values.clamp(0, ceiling)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        positive = gradient.clamp(min=0)
+        return positive if ctx.active is None else positive * ctx.active, None, None
+
+
+_INFINITY = float("inf")
+
+# Each way to call a ReLU -> (input, lowest value, highest value, in place), by its own arguments.
+_RELUS: dict[Callable[..., Any], Callable[..., tuple[Tensor, float, float, bool]]] = {
+    F.relu: lambda input, inplace=False: (input, 0, _INFINITY, inplace),
+    torch.relu: lambda input: (input, 0, _INFINITY, False),
+    torch.relu_: lambda input: (input, 0, _INFINITY, True),
+    Tensor.relu: lambda input: (input, 0, _INFINITY, False),
+    Tensor.relu_: lambda input: (input, 0, _INFINITY, True),
+    F.relu6: lambda input, inplace=False: (input, 0, 6, inplace),
+    F.hardtanh: lambda input, min_val=-1, max_val=1, inplace=False: (
+        (input, min_val, max_val, inplace)
+    ),
+}

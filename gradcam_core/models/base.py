@@ -1,0 +1,141 @@
+"""The contract that every model keeps, whatever its task (Figure 2 of the paper).
+
+A picture goes through the CNN once (`encode`) and becomes a feature map. A task head turns
+the feature map into predictions (`predict`) and into the score y^c of a target (`score`),
+differentiable in the feature map. That is all Grad-CAM needs to know of a model.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from gradcam_core.models.backbone import Backbone, Encoded
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One thing the model might say: a class, a caption or an answer.
+
+    Attributes:
+        text: As shown to the user; `Model.target(text)` finds it again.
+        probability: In [0, 1]; of a caption, the product of its words' probabilities.
+    """
+
+    text: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is to be explained, in the model's own terms.
+
+    Attributes:
+        text: The class, caption or answer, as shown to the user.
+        ids: The label's index, or the indices of a caption's words in order.
+        words: The words that `ids` stand for, for a caption; empty for a label.
+        question: The question the answer belongs to; None but for VQA.
+    """
+
+    text: str
+    ids: tuple[int, ...]
+    words: tuple[str, ...] = ()
+    question: str | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The score of a target, before any softmax or length normalisation.
+
+    Attributes:
+        terms: (n,) float32 whose sum is y^c, differentiable in `Encoded.activations`: one logit
+            for a label, one log-probability a word for a caption.
+        probability: Of the target, in [0, 1].
+    """
+
+    terms: Tensor
+    probability: float
+
+
+class Model(ABC):
+    """A CNN backbone with a task head. Holds no state between calls: threads may share it."""
+
+    task: ClassVar[str]
+
+    def __init__(self, name: str, backbone: Backbone) -> None:
+        self.name = name
+        self.backbone = backbone
+
+    def encode(self, image: Image.Image, layer: str | None = None) -> Encoded:
+        """Run the CNN once; see `Backbone.encode`."""
+        return self.backbone.encode(image, layer)
+
+    @abstractmethod
+    def predict(
+        self, encoded: Encoded, question: str | None = None, k: int = 5
+    ) -> list[Prediction]:
+        """Return the `k` likeliest things the model would say, best first.
+
+        Raises:
+            ValueError: The model needs a question and `question` is missing or unusable.
+        """
+
+    @abstractmethod
+    def target(
+        self, text: str, question: str | None = None, encoded: Encoded | None = None
+    ) -> Target:
+        """Find what the user typed among what the model can say.
+
+        Where `text` fits several things, the one that the model finds likeliest in `encoded` is
+        meant; without `encoded`, the first.
+
+        Raises:
+            ValueError: It cannot be said by this model; the message names what comes near.
+        """
+
+    @abstractmethod
+    def evaluate(self, encoded: Encoded, target: Target) -> Evaluation:
+        """Score `target`, starting from `encoded.activations`."""
+
+    def score(self, encoded: Encoded, target: Target) -> Tensor:
+        """Return y^c, a 0-d tensor differentiable in `encoded.activations`."""
+        return self.evaluate(encoded, target).terms.sum()
+
+    def features(self, encoded: Encoded) -> Tensor:
+        """Return the last feature map (1, C, h, w), differentiable in `encoded.activations`."""
+        return self.backbone.from_layer(encoded.activations, encoded.layer)
+
+
+class LabelModel(Model):
+    """A model that chooses one of a fixed list of labels: classes, or answers to a question."""
+
+    def __init__(self, name: str, backbone: Backbone, labels: Sequence[str]) -> None:
+        super().__init__(name, backbone)
+        self.labels = tuple(labels)
+
+    @abstractmethod
+    def logits(self, features: Tensor, question: str | None) -> Tensor:
+        """Return (len(labels),) logits, differentiable in the last feature map (1, C, h, w)."""
+
+    def predict(
+        self, encoded: Encoded, question: str | None = None, k: int = 5
+    ) -> list[Prediction]:
+        with torch.no_grad():
+            probabilities = self.logits(encoded.features, question).softmax(0)
+        best = probabilities.topk(min(k, len(self.labels)))
+        return [
+            Prediction(self.labels[i], p)
+            for p, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        ]
+
+    def evaluate(self, encoded: Encoded, target: Target) -> Evaluation:
+        logits = self.logits(self.features(encoded), target.question)
+        (index,) = target.ids
+        return Evaluation(
+            terms=logits[index : index + 1],
+            probability=logits.detach().softmax(0)[index].item(),
+        )

@@ -1,0 +1,48 @@
+"""Finding a label as people type it."""
+
+import difflib
+import re
+from collections.abc import Callable, Sequence
+
+
+def find_labels(text: str, names: Sequence[Sequence[str]], kind: str) -> tuple[int, ...]:
+    """Return the indices of the labels that `text` fits best, in order.
+
+    The best fit counts, and all that fit equally well are returned: a label exactly as shown;
+    a name or synonym whatever its case and punctuation; whole words of a name; part of a word.
+
+    Args:
+        text: As typed.
+        names: For each label, its shown name and then its synonyms.
+        kind: What the labels are, for the message: "class", "answer".
+
+    Raises:
+        ValueError: Nothing fits; the message lists the nearest names.
+    """
+    typed = _normalise(text)
+    if not typed:
+        raise ValueError(f"The {kind} is empty: type a name, or leave it out.")
+    normalised = [[_normalise(name) for name in synonyms] for synonyms in names]
+    fits: tuple[Callable[[str], bool], ...] = (
+        lambda name: name == typed,
+        lambda name: f" {typed} " in f" {name} ",
+        # Below three letters nearly every name would fit.
+        lambda name: len(typed) >= 3 and typed in name,
+    )
+    shown = tuple(i for i, synonyms in enumerate(names) if synonyms[0] == text.strip())
+    if shown:
+        return shown
+    for fit in fits:
+        found = tuple(i for i, synonyms in enumerate(normalised) if any(map(fit, synonyms)))
+        if found:
+            return found
+    shown_name = {name: names[i][0] for i, row in enumerate(normalised) for name in row}
+    near = difflib.get_close_matches(typed, shown_name, n=5, cutoff=0.5)
+    near = near or difflib.get_close_matches(typed, shown_name, n=3, cutoff=0.0)
+    nearest = list(dict.fromkeys(shown_name[name] for name in near))
+    raise ValueError(f"There is no {kind} '{text.strip()}'. The nearest: {', '.join(nearest)}.")
+
+
+def _normalise(text: str) -> str:
+    """Lower case, words parted by one space, no punctuation."""
+    return " ".join(re.findall(r"[^\W_]+", text.casefold().replace("'", "")))
