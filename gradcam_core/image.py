@@ -60,9 +60,15 @@ def to_pixels(
         std: Per channel, of values in [0, 1].
     """
     height, width = size
-    squashed = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC), np.float32)
-    normalised = (squashed / 255 - np.float32(mean)) / np.float32(std)
-    return torch.from_numpy(normalised).permute(2, 0, 1).unsqueeze(0).contiguous()
+    # The embedded weights were trained on TensorFlow's bicubic, which does not average: worth
+    # 1.5 points of top-1. It would alias a large photo, so that is averaged down to twice first.
+    bounded = (min(image.width, 2 * width), min(image.height, 2 * height))
+    if bounded != image.size:
+        image = image.resize(bounded, Image.Resampling.BICUBIC, reducing_gap=2.0)
+    values = torch.from_numpy(np.array(image, np.float32)).permute(2, 0, 1)[None]
+    squashed = F.interpolate(values, size=size, mode="bicubic", align_corners=False)
+    channel_mean, channel_std = (torch.tensor(c).view(3, 1, 1) for c in (mean, std))
+    return (squashed.clamp(0, 255) / 255 - channel_mean) / channel_std
 
 
 def enlarge(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:

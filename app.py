@@ -1,0 +1,13 @@
+"""Builds and launches the demo; the file that Hugging Face Spaces runs."""
+
+import threading
+
+import gradcam_core as gc
+from demo.build import build_demo, launch_options
+
+demo = build_demo()
+
+if __name__ == "__main__":
+    # The first picture should not have to wait for the model, nor the page.
+    threading.Thread(target=gc.load, args=(gc.models()[0].name,), daemon=True).start()
+    demo.launch(**launch_options())

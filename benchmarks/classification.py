@@ -1,0 +1,87 @@
+"""How often lite0 names an ImageNet photo rightly, and how well Grad-CAM finds it in a collage.
+
+python -m benchmarks.classification ../shared/data
+"""
+
+import io
+import random
+import tarfile
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from PIL import Image
+from timm.data import ImageNetInfo
+from tqdm import tqdm
+
+import gradcam_core as gc
+
+SIDE = 224  # of a quarter of the collage, pixels
+SEED = 0
+
+
+def main(data: Annotated[Path, typer.Argument(help="Folder with imagenet/images.tar")]) -> None:
+    """Print top-1 accuracy and the share and the peak of the heat map in the right quarter."""
+    photos = read_photos(data / "imagenet" / "images.tar")
+    model = gc.load("lite0")
+    right, confident = 0, []
+    for wnid, photo in tqdm(photos.items(), desc="classify"):
+        best = model.predict(model.encode(photo), k=1)[0]
+        correct = model.target(best.text).ids == (class_index(wnid),)
+        right += correct
+        if correct and best.probability >= 0.8:
+            confident.append((best.text, photo))
+    print(f"top-1 on {len(photos)} photos: {right / len(photos):.3f}")
+
+    random.Random(SEED).shuffle(confident)
+    shares, hits = [], []
+    collages = [confident[i : i + 4] for i in range(0, len(confident) - 3, 4)]
+    for quarters in tqdm(collages, desc="collages"):
+        picture = collage([photo for _, photo in quarters])
+        for position, (name, _) in enumerate(quarters):
+            heatmap = gc.explain(picture, target=name).heatmap
+            row, column = divmod(position, 2)
+            quarter = heatmap[row * SIDE : (row + 1) * SIDE, column * SIDE : (column + 1) * SIDE]
+            shares.append(quarter.sum() / max(heatmap.sum(), 1e-12))
+            hits.append(quarter.max() == heatmap.max() > 0)
+    print(f"{len(collages)} collages of four of the {len(confident)} photos right with p >= 0.8:")
+    print(f"mean share of the heat map in the right quarter: {np.mean(shares):.3f}")
+    print(f"its maximum in the right quarter: {np.mean(hits):.3f}")
+
+
+def read_photos(archive: Path) -> dict[str, Image.Image]:
+    """Return the photos of a tar by name without suffix, RGB."""
+    with tarfile.open(archive) as tar:
+        return {
+            Path(member.name).stem: Image.open(io.BytesIO(tar.extractfile(member).read())).convert(
+                "RGB"
+            )
+            for member in tar
+            if member.isfile()
+        }
+
+
+def class_index(wnid: str) -> int:
+    """Return the index of an ImageNet-1k class from its WordNet id."""
+    return _WNIDS.index(wnid)
+
+
+def collage(photos: list[Image.Image]) -> Image.Image:
+    """Lay four photos out 2 x 2, each squashed to `SIDE` x `SIDE`."""
+    canvas = Image.new("RGB", (2 * SIDE, 2 * SIDE))
+    for position, photo in enumerate(photos):
+        row, column = divmod(position, 2)
+        canvas.paste(
+            photo.resize((SIDE, SIDE), Image.Resampling.BICUBIC), (column * SIDE, row * SIDE)
+        )
+    return canvas
+
+
+_INFO = ImageNetInfo("imagenet-1k")
+_WNIDS = _INFO.label_names()
+
+if __name__ == "__main__":
+    torch.manual_seed(SEED)
+    typer.run(main)

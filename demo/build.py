@@ -1,0 +1,62 @@
+"""The page: three tabs over one core."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when Gradio is imported
+
+import gradio as gr
+
+from demo.tabs import classification
+
+_HERE = Path(__file__).parent
+
+
+def build_demo() -> gr.Blocks:
+    """Return the page, not yet launched; see `launch_options`."""
+    # Uploads and results are deleted a day after they were made.
+    with gr.Blocks(
+        title="Grad-CAM: why does the network say that?",
+        delete_cache=(3600, 86400),
+        analytics_enabled=False,
+    ) as page:
+        gr.Markdown(_INTRODUCTION, elem_classes="introduction")
+        with gr.Tab("Classification"):
+            classification.build(page)
+        with gr.Tab("Captioning"):
+            gr.Markdown(_CAPTIONING)
+        with gr.Tab("VQA"):
+            gr.Markdown(_VQA)
+        with gr.Accordion("How to read the pictures, and where they come from", open=False):
+            gr.Markdown((_HERE / "reading.md").read_text("utf-8"))
+    return page.queue(max_size=64, api_open=False, default_concurrency_limit=4)
+
+
+def launch_options() -> dict[str, object]:
+    """Return the arguments for `Blocks.launch`: look, limits, and what is closed."""
+    return {
+        "theme": gr.themes.Default(
+            primary_hue="indigo",
+            # Fonts that are on every machine: nothing is fetched from outside.
+            font=["system-ui", "sans-serif"],
+            font_mono=["ui-monospace", "monospace"],
+        ),
+        "css_paths": _HERE / "page.css",
+        "show_error": True,
+        "max_file_size": "30mb",
+        "strict_cors": True,
+        "enable_monitoring": False,
+        "run_history": False,
+        "ssr_mode": False,
+        "footer_links": ["api", "settings"],
+    }
+
+
+_INTRODUCTION = """## Why does the network say that?
+**Grad-CAM** shows where in a picture a neural network finds the evidence for what it says."""
+
+_CAPTIONING = """### Coming: why this caption?
+The network will describe the picture in a sentence, and each word will show where it looked."""
+
+_VQA = """### Coming: why this answer?
+You will ask a question about the picture, and each answer will show where it comes from."""

@@ -1,0 +1,61 @@
+"""Example pictures: photos that come with the dependencies, and collages made of them."""
+
+import tempfile
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from PIL import Image
+
+_PHOTOS = {
+    "cheetah": ("gradio", "media_assets/images/cheetah.jpg"),
+    "lion": ("gradio", "media_assets/images/lion.jpg"),
+    "tower": ("gradio", "media_assets/images/tower.jpg"),
+    "cat": ("skimage", "data/chelsea.png"),
+    "coffee": ("skimage", "data/coffee.png"),
+    "astronaut": ("skimage", "data/astronaut.png"),
+    "motorcycle": ("skimage", "data/motorcycle_left.png"),
+    "rocket": ("skimage", "data/rocket.jpg"),
+    "palace": ("sklearn", "datasets/images/china.jpg"),
+    "flower": ("sklearn", "datasets/images/flower.jpg"),
+}
+# Two classes in one picture: does the map of each stay on its own side?
+_COLLAGES = (("cat", "motorcycle"), ("lion", "coffee"))
+
+_LONGEST_SIDE = 640
+
+
+@cache
+def example_pictures() -> dict[str, Path]:
+    """Return the example pictures by name, as JPEG files in a folder of their own."""
+    folder = Path(tempfile.mkdtemp(prefix="gradcam-examples-"))
+    pictures = {f"{left} and {right}": _collage(left, right) for left, right in _COLLAGES}
+    pictures |= {name: _photo(name) for name in _PHOTOS}
+    paths = {}
+    for name, picture in pictures.items():
+        paths[name] = folder / f"{name.replace(' ', '-')}.jpg"
+        picture.save(paths[name], quality=92)
+    return paths
+
+
+def _photo(name: str) -> Image.Image:
+    package, file = _PHOTOS[name]
+    # Found without importing the package, which would take seconds.
+    (location,) = find_spec(package).submodule_search_locations
+    with Image.open(Path(location) / file) as image:
+        photo = image.convert("RGB")
+    photo.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
+    return photo
+
+
+def _collage(left: str, right: str) -> Image.Image:
+    """Lay two photos side by side, each cut to a square from its middle."""
+    side = _LONGEST_SIDE // 2
+    collage = Image.new("RGB", (2 * side, side))
+    for position, name in enumerate((left, right)):
+        photo = _photo(name)
+        short = min(photo.size)
+        x, y = (photo.width - short) // 2, (photo.height - short) // 2
+        square = photo.crop((x, y, x + short, y + short)).resize((side, side))
+        collage.paste(square, (position * side, 0))
+    return collage

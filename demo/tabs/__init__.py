@@ -1,0 +1,1 @@
+"""One module a tab: its components and its handlers."""
