@@ -1,5 +1,6 @@
 """Builds and launches the demo; the file that Hugging Face Spaces runs."""
 
+import contextlib
 import threading
 
 import gradcam_core as gc
@@ -10,4 +11,6 @@ demo = build_demo()
 if __name__ == "__main__":
     # The first picture should not have to wait for the model, nor the page.
     threading.Thread(target=gc.load, args=(gc.models()[0].name,), daemon=True).start()
-    demo.launch(**launch_options())
+    # Gradio stops by itself on Ctrl-C, but not while it is still starting.
+    with contextlib.suppress(KeyboardInterrupt):
+        demo.launch(**launch_options())

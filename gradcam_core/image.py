@@ -102,12 +102,17 @@ def _from_file(path: Path) -> Image.Image:
     name = path.name
     Image.init()  # Pillow must know all of `_FORMATS`; a no-op from the second time on
     try:
-        with Image.open(path, formats=_FORMATS) as image:
-            return _decode(image, name)
+        image = Image.open(path, formats=_FORMATS)
     except UnidentifiedImageError:
         raise ValueError(_unreadable(path)) from None
     except Image.DecompressionBombError:
         raise ValueError(_too_large(name)) from None
+    except PermissionError:
+        raise ValueError(f"{name} may not be read: permission denied.") from None
+    except Exception as error:  # a damaged file raises whatever its decoder trips over
+        raise ValueError(_damaged(name)) from error
+    with image:
+        return _decode(image, name)
 
 
 def _decode(image: Image.Image, name: str) -> Image.Image:
@@ -116,8 +121,8 @@ def _decode(image: Image.Image, name: str) -> Image.Image:
     try:
         image.load()
         return _to_rgb(_upright(image))
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise ValueError(f"{name} is damaged or cut short: it cannot be decoded.") from error
+    except Exception as error:  # as above
+        raise ValueError(_damaged(name)) from error
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -154,6 +159,10 @@ def _check_size(width: int, height: int, name: str) -> None:
 def _too_large(name: str, width: int | None = None, height: int | None = None) -> str:
     size = f" ({width} x {height})" if width else ""
     return f"{name} is too large{size}: at most {MAX_PIXELS // 1_000_000} megapixels, please."
+
+
+def _damaged(name: str) -> str:
+    return f"{name} is damaged or cut short: it cannot be decoded."
 
 
 def _unreadable(path: Path) -> str:

@@ -6,6 +6,7 @@ import gradio as gr
 
 import gradcam_core as gc
 from demo import panels, service
+from gradcam_core import render
 
 TASK = "classification"
 
@@ -41,7 +42,11 @@ def build(page: gr.Blocks) -> None:
 
 
 def classify(
-    picture: str | None, target: str | None, layer: str, colour_map: str, opacity: float
+    picture: str | None,
+    target: str | None = None,
+    layer: str | None = None,
+    colour_map: str = render.DEFAULT_COLOUR_MAP,
+    opacity: float = render.DEFAULT_OPACITY,
 ) -> list[Any]:
     """Explain why the network says `target` of a picture, or what it says itself if empty."""
     shown = service.explain(picture, TASK, target=target, layer=layer)

@@ -1,0 +1,55 @@
+"""What the tests share. Pictures come with the dependencies, or are made here."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+import gradcam_core as gc
+from gradcam_core.image import open_image
+from gradcam_core.models.backbone import Encoded
+from gradcam_core.models.classifiers import Classifier
+
+
+@pytest.fixture(scope="session")
+def cat_file() -> Path:
+    """Chelsea, 451 x 300, from scikit-image."""
+    (location,) = find_spec("skimage").submodule_search_locations
+    return Path(location) / "data" / "chelsea.png"
+
+
+@pytest.fixture(scope="session")
+def lite0() -> Classifier:
+    return gc.load("lite0")
+
+
+@pytest.fixture(scope="session")
+def cat(lite0: Classifier, cat_file: Path) -> Encoded:
+    return lite0.encode(open_image(cat_file))
+
+
+@pytest.fixture(scope="session")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The demo, served on a free port with an upload folder of its own."""
+    os.environ["GRADIO_TEMP_DIR"] = str(tmp_path_factory.mktemp("uploads"))
+    from demo.build import build_demo, launch_options
+
+    demo = build_demo()
+    _, url, _ = demo.launch(**launch_options(), prevent_thread_lock=True, quiet=True)
+    yield url
+    demo.close()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of a Chromium; without one browser tests are skipped, but fail in CI."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        reason = "no chromium on this machine (Debian, Ubuntu: apt-get install chromium)"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return path

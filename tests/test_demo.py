@@ -1,0 +1,190 @@
+"""The demo over HTTP: the endpoint, and what it must refuse."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+import gradcam_core as gc
+from demo import service
+from demo.examples import example_pictures
+from gradcam_core.models.classifiers import Classifier
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def client(address: str, tmp_path_factory: pytest.TempPathFactory) -> Client:
+    return Client(address, verbose=False, download_files=str(tmp_path_factory.mktemp("results")))
+
+
+def test_named_endpoints_are_the_only_public_ones(client: Client) -> None:
+    api = client.view_api(return_format="dict", print_info=False)
+    assert set(api["named_endpoints"]) == {"/classify"}
+    assert api["unnamed_endpoints"] == {}
+
+
+def test_classify(client: Client, cat_file: Path) -> None:
+    summary, (picture, blended), *panels, numbers, classes = client.predict(
+        picture=handle_file(cat_file), target="tabby", api_name="/classify"
+    )
+    expected = gc.explain(cat_file, target="tabby")
+    assert "tabby" in summary
+    assert numbers["target"] == "tabby"
+    assert numbers["score"] == pytest.approx(expected.score, abs=1e-4)
+    assert np.array(numbers["raw"]) == pytest.approx(expected.raw, abs=1e-4)
+    assert classes["label"] == "Egyptian cat"
+    assert len(classes["confidences"]) == 5
+    assert len(panels) == 4
+    for path in (picture, blended, *panels):
+        with Image.open(path) as image:
+            assert (image.format, image.size) == ("PNG", (451, 300))
+
+
+def test_everything_but_the_picture_may_be_left_out(client: Client, cat_file: Path) -> None:
+    *_, numbers, _ = client.predict(picture=handle_file(cat_file), api_name="/classify")
+    assert (numbers["target"], numbers["layer"]) == ("Egyptian cat", "conv_head")
+
+
+def test_errors_are_sentences_and_the_next_request_works(
+    client: Client, cat_file: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"\xff\xd8\xff\xe0 no photo")
+    cases = [
+        ({"picture": None}, "choose a picture first"),
+        ({"picture": handle_file(broken)}, "broken.jpg is"),
+        ({"picture": handle_file(cat_file), "target": "boxr"}, "nearest: boxer"),
+        ({"picture": handle_file(cat_file), "target": "<img src=x>"}, "&lt;img src=x&gt;"),
+        ({"picture": handle_file(cat_file), "target": "1000"}, "0 to 999"),
+    ]
+    for arguments, said in cases:
+        with pytest.raises(AppError, match=said):
+            client.predict(**arguments, api_name="/classify")
+    assert client.predict(picture=handle_file(cat_file), api_name="/classify")
+
+
+def call(address: str, picture: object) -> str:
+    """Call /classify as no client library would, and return the events' text."""
+    body = json.dumps({"data": [picture, "tabby", "conv_head", "jet", 0.5]}).encode()
+    url = f"{address}gradio_api/call/classify"
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            event = json.load(answer)["event_id"]
+        with urllib.request.urlopen(f"{url}/{event}", timeout=60) as answer:
+            return answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return f"event: error {error.code}"
+
+
+def test_no_file_but_an_upload_is_opened(address: str, cat_file: Path) -> None:
+    """A readable picture on the server, an address, a data URL: none is taken."""
+    uploads = Path(os.environ["GRADIO_TEMP_DIR"])
+    link = uploads / f"{uuid.uuid4()}.png"
+    link.symlink_to(cat_file)
+    climbing = uploads / ".." / os.path.relpath(cat_file, uploads.parent)
+    meta = {"meta": {"_type": "gradio.FileData"}}
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.5)
+        elsewhere = f"http://127.0.0.1:{listener.getsockname()[1]}/cat.png"
+        pixel = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///ywAAAAAAQABAAACAUwAOw=="
+        for picture in (
+            *(
+                {"path": str(path)} | more
+                for path in (cat_file, link, climbing)
+                for more in ({}, meta)
+            ),
+            {"path": elsewhere} | meta,
+            {"path": str(cat_file), "url": elsewhere} | meta,
+            {"path": None, "url": pixel} | meta,
+            {"path": pixel, "url": pixel} | meta,
+            str(cat_file),
+        ):
+            events = call(address, picture)
+            assert "event: error" in events, picture
+            assert "event: complete" not in events
+        with pytest.raises(TimeoutError):  # and nobody came asking
+            listener.accept()
+
+
+def test_second_request_runs_no_cnn(cat_file: Path, lite0: Classifier, tmp_path: Path) -> None:
+    """Another class of a picture seen before, uploaded again under another name."""
+    again = tmp_path / "again.png"
+    again.write_bytes(cat_file.read_bytes())
+    service.explain(str(cat_file), "classification")
+    runs: list[int] = []
+    handle = lite0.backbone._stages[0].register_forward_hook(lambda *_: runs.append(1))
+    try:
+        # Guided backpropagation goes through the CNN in any case, and once.
+        shown = service.explain(str(again), "classification", target="tabby")
+        assert len(runs) == 1
+    finally:
+        handle.remove()
+    assert shown.explanation.raw == pytest.approx(gc.explain(cat_file, target="tabby").raw)
+
+
+def test_a_large_photo_is_shown_small_and_saved_at_its_own_size(tmp_path: Path) -> None:
+    path = tmp_path / "large.jpg"
+    Image.effect_mandelbrot((2000, 1000), (-2, -1, 1, 1), 50).convert("RGB").save(path)
+    shown = service.explain(str(path), "classification")
+    assert shown.explanation.picture.size == (768, 384)
+    assert shown.full_size().heatmap.shape == (1000, 2000)
+    path.unlink()
+    with pytest.raises(ValueError, match="upload it again"):
+        shown.full_size()
+
+
+def test_examples_come_with_the_dependencies(lite0: Classifier) -> None:
+    pictures = example_pictures()
+    assert len(pictures) >= 8
+    assert len([name for name in pictures if " and " in name]) == 2
+    expected = {"cheetah": "cheetah", "lion": "lion", "cat": "Egyptian cat", "coffee": "espresso"}
+    for name, label in expected.items():
+        assert gc.explain(pictures[name]).target == label
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is another thing on Windows")
+def test_app_listens_where_it_is_told_and_stops_on_ctrl_c(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    environment = os.environ | {
+        "GRADIO_SERVER_NAME": "127.0.0.1",
+        "GRADIO_SERVER_PORT": str(port),
+        "GRADIO_TEMP_DIR": str(tmp_path),
+    }
+    app = subprocess.Popen(
+        [sys.executable, "app.py"],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        for _ in range(600):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).close()
+                break
+            except OSError:
+                assert app.poll() is None, app.stdout.read()
+                time.sleep(0.1)
+        app.send_signal(signal.SIGINT)
+        output, _ = app.communicate(timeout=30)
+    finally:
+        app.kill()
+    assert "Traceback" not in output, output
+    assert app.returncode == 0, output

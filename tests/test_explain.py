@@ -1,0 +1,255 @@
+"""The public interface: `explain`, `Explanation` and the command line."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import gradcam_core as gc
+from gradcam_core.explain import explain_encoded
+from gradcam_core.image import enlarge, open_image
+from gradcam_core.models.backbone import Encoded
+from gradcam_core.models.classifiers import Classifier
+
+
+@pytest.fixture(scope="module")
+def explanation(cat_file: Path) -> gc.Explanation:
+    return gc.explain(cat_file, target="tabby", guided=True)
+
+
+def test_explanation(explanation: gc.Explanation) -> None:
+    assert (explanation.task, explanation.model, explanation.layer) == (
+        "classification",
+        "lite0",
+        "conv_head",
+    )
+    assert explanation.target == "tabby"
+    by_name = {p.text: p.probability for p in explanation.predictions}
+    assert explanation.probability == pytest.approx(by_name["tabby"])
+    assert explanation.raw.shape == (7, 7)
+    assert explanation.raw.dtype == explanation.heatmap.dtype == np.float32
+    assert explanation.heatmap.shape == explanation.counterfactual.shape == (300, 451)
+    assert explanation.guided_backprop.shape == explanation.guided_grad_cam.shape == (300, 451, 3)
+    assert not explanation.no_evidence
+    assert explanation.words == []
+
+
+def test_maps_follow_from_raw(explanation: gc.Explanation) -> None:
+    expected = enlarge(explanation.raw / explanation.raw.max(), (300, 451))
+    assert np.array_equal(explanation.heatmap, expected)
+    assert 0 <= explanation.heatmap.min() < explanation.heatmap.max() <= 1
+    product = explanation.guided_backprop * explanation.heatmap[:, :, None]
+    assert np.array_equal(explanation.guided_grad_cam, product)
+
+
+def test_explanation_is_frozen(explanation: gc.Explanation) -> None:
+    for name in ("target", "heatmap"):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(explanation, name, None)
+
+
+def test_own_prediction_and_every_kind_of_source(cat_file: Path) -> None:
+    picture = Image.open(cat_file).convert("RGB")
+    scores = {
+        gc.explain(source).score for source in (cat_file, str(cat_file), picture, np.array(picture))
+    }
+    assert len(scores) == 1
+    explanation = gc.explain(cat_file)
+    assert explanation.target == explanation.predictions[0].text == "Egyptian cat"
+    assert explanation.guided_backprop is None
+    assert explanation.guided_grad_cam is None
+    assert gc.explain(cat_file, target=281).target == "tabby"
+
+
+def test_every_layer(cat_file: Path, lite0: Classifier) -> None:
+    sizes = [gc.explain(cat_file, layer=layer).raw.shape[0] for layer in lite0.backbone.layers]
+    assert sizes == [112, 112, 56, 28, 14, 14, 7, 7, 7]
+    scores = {round(gc.explain(cat_file, layer=layer).score, 3) for layer in ("stem", "conv_head")}
+    assert len(scores) == 1
+
+
+def test_two_classes_each_in_its_own_half(cat_file: Path) -> None:
+    from demo.examples import example_pictures
+
+    picture = open_image(example_pictures()["cat and motorcycle"])
+    middle = picture.width // 2
+    for name, half in (("Egyptian cat", slice(0, middle)), ("moped", slice(middle, None))):
+        heatmap = gc.explain(picture, target=name).heatmap
+        assert heatmap[:, half].sum() > 0.7 * heatmap.sum()
+
+
+def test_no_evidence_is_explicit() -> None:
+    """A head whose weights are all negative: nothing on a ReLU map can speak for the class."""
+    lite0 = gc.load("lite0")
+    linear = torch.nn.Linear(1280, 2)
+    torch.nn.init.constant_(linear.weight, -0.01)
+    head = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), linear)
+    model = Classifier("against", lite0.backbone, head, [("one",), ("two",)])
+    picture = Image.new("RGB", (30, 20), "green")
+    explanation = explain_encoded(model, model.encode(picture), picture, with_guided=True)
+    assert explanation.no_evidence
+    for values in (explanation.raw, explanation.heatmap, explanation.guided_grad_cam):
+        assert np.array_equal(values, np.zeros_like(values))
+    assert explanation.counterfactual.any()
+
+
+@pytest.mark.parametrize("colour", ["black", "white", "grey"])
+@pytest.mark.parametrize("size", [(1, 1), (1, 3000), (224, 224)])
+def test_blank_and_odd_pictures_give_numbers(colour: str, size: tuple[int, int]) -> None:
+    explanation = gc.explain(Image.new("RGB", size, colour), guided=True)
+    for values in (explanation.heatmap, explanation.counterfactual, explanation.guided_grad_cam):
+        assert values.shape[:2] == (size[1], size[0])
+        assert np.isfinite(values).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"task": "detection"}, "no task 'detection'"),
+        ({"model": "vgg"}, "no model 'vgg' for classification"),
+        ({"layer": "layer4"}, "no layer 'layer4'"),
+        ({"target": "boxr"}, "nearest: boxer"),
+        ({"question": "What?"}, "question belongs to task 'vqa'"),
+    ],
+)
+def test_what_cannot_be_is_said(cat_file: Path, arguments: dict[str, str], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        gc.explain(cat_file, **arguments)
+
+
+def test_threads_get_bit_for_bit_what_each_gets_alone(cat_file: Path) -> None:
+    names = ["tabby", "tiger cat", "Egyptian cat", "lynx", "coffee mug", "moped"]
+
+    def explained(name: str) -> gc.Explanation:
+        return gc.explain(cat_file, target=name, guided=True)
+
+    alone = {name: explained(name) for name in names}
+    with ThreadPoolExecutor(6) as pool:
+        together = list(pool.map(explained, names * 4))
+    for explanation in together:
+        expected = alone[explanation.target]
+        assert explanation.score == expected.score
+        assert np.array_equal(explanation.raw, expected.raw)
+        assert np.array_equal(explanation.gradient, expected.gradient)
+
+
+def test_threads_can_share_one_encoded_picture(lite0: Classifier, cat: Encoded) -> None:
+    picture = Image.new("RGB", (9, 9))
+    names = ["tabby", "tiger cat", "lynx"]
+    alone = {n: explain_encoded(lite0, cat, picture, target=n).raw for n in names}
+    with ThreadPoolExecutor(6) as pool:
+        together = pool.map(
+            lambda n: (n, explain_encoded(lite0, cat, picture, target=n).raw), names * 20
+        )
+        for name, raw in together:
+            assert np.array_equal(raw, alone[name])
+
+
+def leftovers(model: Classifier) -> list[object]:
+    """Everything that an explanation might have changed on a model."""
+    modules = [*model.backbone._stages.modules(), *model._head.modules()]
+    hooks = [
+        (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks)
+        for module in modules
+    ]
+    parameters = [p for module in modules for p in module.parameters(recurse=False)]
+    return [
+        [[dict(h) for h in row] for row in hooks],
+        [(p.requires_grad, p.grad) for p in parameters],
+        [module.training for module in modules],
+        torch.is_grad_enabled(),
+        torch.overrides._get_current_function_mode_stack(),
+    ]
+
+
+def test_nothing_is_left_behind(
+    cat_file: Path, lite0: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = leftovers(lite0)
+    gc.explain(cat_file, guided=True)
+    assert leftovers(lite0) == before
+
+    class BreaksOnTheWayBack(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: object, values: torch.Tensor) -> torch.Tensor:
+            return values.clone()
+
+        @staticmethod
+        def backward(ctx: object, gradient: torch.Tensor) -> torch.Tensor:
+            raise RuntimeError("broken on the way back")
+
+    def breaks_on_the_way_there(*args: object) -> None:
+        raise RuntimeError("broken on the way there")
+
+    healthy = lite0.logits
+    broken = lambda *args: BreaksOnTheWayBack.apply(healthy(*args))  # noqa: E731
+    for replacement in (breaks_on_the_way_there, broken):
+        monkeypatch.setattr(lite0, "logits", replacement)
+        with pytest.raises(RuntimeError, match="broken"):
+            gc.explain(cat_file, guided=True)
+        assert leftovers(lite0) == before
+    monkeypatch.undo()
+    assert gc.explain(cat_file).target == "Egyptian cat"
+
+
+def test_save(explanation: gc.Explanation, tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "folder"
+    for _ in range(2):  # the second time over the first
+        written = explanation.save(folder)
+        assert sorted(folder.iterdir()) == sorted(written)
+    assert {path.name for path in written} == {
+        "picture.png",
+        "heatmap.png",
+        "grad_cam.png",
+        "counterfactual.png",
+        "guided_backprop.png",
+        "guided_grad_cam.png",
+        "raw.npy",
+        "explanation.json",
+    }
+    for path in written:
+        if path.suffix == ".png":
+            assert Image.open(path).size == (451, 300)
+    assert np.array_equal(np.load(folder / "raw.npy", allow_pickle=False), explanation.raw)
+    numbers = json.loads((folder / "explanation.json").read_text("utf-8"))
+    assert numbers["target"] == "tabby"
+    assert numbers["score"] == explanation.score
+    assert numbers["raw"] == explanation.raw.tolist()
+
+
+def test_a_failed_save_leaves_no_file(explanation: gc.Explanation, tmp_path: Path) -> None:
+    unwritable = dataclasses.replace(explanation, score=object())  # JSON, the last, cannot hold it
+    with pytest.raises(TypeError):
+        unwritable.save(tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_command_line(cat_file: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.open(cat_file).save(photos / "cat.jpg")
+    Image.open(cat_file).save(photos / "cat.png")
+    (photos / "notes.txt").write_text("not a photo")
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "gradcam_core", "explain", photos, "--out", out]
+    finished = subprocess.run(
+        [*command, "--target", "tabby", "--guided"], capture_output=True, text=True, check=True
+    )
+    assert finished.stdout.count("tabby") == 2
+    assert sorted(path.name for path in out.iterdir()) == ["cat", "cat-2"]
+    assert (out / "cat" / "guided_grad_cam.png").is_file()
+    assert json.loads((out / "cat-2" / "explanation.json").read_text("utf-8"))["target"] == "tabby"
+
+    (photos / "broken.jpg").write_bytes(b"not a photo either")
+    failed = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert failed.returncode == 1
+    assert "broken.jpg is not a picture" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    assert failed.stdout.count("Egyptian cat") == 2  # the others were explained all the same
