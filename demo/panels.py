@@ -102,6 +102,7 @@ def results(name: str) -> Results:
                 label="Picture | Grad-CAM",
                 format="png",
                 height=320,
+                slider_position=6,  # nearly all of the overlay, and a handle to pull it away
                 buttons=["fullscreen"],
                 interactive=False,
                 elem_id=f"{name}-slider",

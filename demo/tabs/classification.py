@@ -36,9 +36,10 @@ def build(page: gr.Blocks) -> None:
     )
     target.input(**explain)
     classes.select(_clicked, None, target, api_visibility="private").then(**explain)
-    page.load(panels.first_example, None, inputs.picture, api_visibility="private")
     # The names need the model, which takes seconds to import: the page opens without them.
-    page.load(_class_names, None, target, api_visibility="private", show_progress="hidden")
+    page.load(_class_names, None, target, api_visibility="private", show_progress="hidden").then(
+        panels.first_example, None, inputs.picture, api_visibility="private"
+    )
 
 
 def classify(

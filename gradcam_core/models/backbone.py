@@ -76,8 +76,11 @@ class Backbone:
         Raises:
             ValueError: There is no such layer.
         """
+        return self.encode_pixels(to_pixels(image, self.input_size, self.mean, self.std), layer)
+
+    def encode_pixels(self, pixels: Tensor, layer: str | None = None) -> Encoded:
+        """Do the same from the network's normalised input, (1, 3, H_in, W_in) float32."""
         layer = self.layers[-1] if layer is None else layer
-        pixels = to_pixels(image, self.input_size, self.mean, self.std)
         with torch.no_grad():
             activations = self.to_layer(pixels, layer)
             features = self.from_layer(activations, layer)

@@ -116,6 +116,7 @@ class LabelModel(Model):
     def __init__(self, name: str, backbone: Backbone, labels: Sequence[str]) -> None:
         super().__init__(name, backbone)
         self.labels = tuple(labels)
+        self._position = {label: i for i, label in enumerate(self.labels)}
 
     @abstractmethod
     def logits(self, features: Tensor, question: str | None) -> Tensor:

@@ -40,7 +40,9 @@ class Classifier(LabelModel):
         self, text: str, question: str | None = None, encoded: Encoded | None = None
     ) -> Target:
         typed = text.strip()
-        if typed.lstrip("+-").isdecimal():
+        if typed in self._position:  # what the model itself said needs no search
+            index = self._position[typed]
+        elif typed.lstrip("+-").isdecimal():
             index = int(typed)
             if not 0 <= index < len(self.labels):
                 raise ValueError(

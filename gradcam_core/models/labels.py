@@ -19,6 +19,9 @@ def find_labels(text: str, names: Sequence[Sequence[str]], kind: str) -> tuple[i
     Raises:
         ValueError: Nothing fits; the message lists the nearest names.
     """
+    shown = tuple(i for i, synonyms in enumerate(names) if synonyms[0] == text.strip())
+    if shown:
+        return shown
     typed = _normalise(text)
     if not typed:
         raise ValueError(f"The {kind} is empty: type a name, or leave it out.")
@@ -29,9 +32,6 @@ def find_labels(text: str, names: Sequence[Sequence[str]], kind: str) -> tuple[i
         # Below three letters nearly every name would fit.
         lambda name: len(typed) >= 3 and typed in name,
     )
-    shown = tuple(i for i, synonyms in enumerate(names) if synonyms[0] == text.strip())
-    if shown:
-        return shown
     for fit in fits:
         found = tuple(i for i, synonyms in enumerate(normalised) if any(map(fit, synonyms)))
         if found:
