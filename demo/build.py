@@ -7,7 +7,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when Gradio i
 
 import gradio as gr
 
-from demo.tabs import classification
+from demo.tabs import captioning, classification, vqa
 
 _HERE = Path(__file__).parent
 
@@ -21,12 +21,12 @@ def build_demo() -> gr.Blocks:
         analytics_enabled=False,
     ) as page:
         gr.Markdown(_INTRODUCTION, elem_classes="introduction")
-        with gr.Tab("Classification"):
-            classification.build(page)
-        with gr.Tab("Captioning"):
-            gr.Markdown(_CAPTIONING)
-        with gr.Tab("VQA"):
-            gr.Markdown(_VQA)
+        with gr.Tab("Classification") as tab:
+            classification.build(page, tab)
+        with gr.Tab("Captioning") as tab:
+            captioning.build(tab)
+        with gr.Tab("VQA") as tab:
+            vqa.build(tab)
         with gr.Accordion("How to read the pictures, and where they come from", open=False):
             gr.Markdown((_HERE / "reading.md").read_text("utf-8"))
     return page.queue(max_size=64, api_open=False, default_concurrency_limit=4)
@@ -54,9 +54,3 @@ def launch_options() -> dict[str, object]:
 
 _INTRODUCTION = """## Why does the network say that?
 **Grad-CAM** shows where in a picture a neural network finds the evidence for what it says."""
-
-_CAPTIONING = """### Coming: why this caption?
-The network will describe the picture in a sentence, and each word will show where it looked."""
-
-_VQA = """### Coming: why this answer?
-You will ask a question about the picture, and each answer will show where it comes from."""

@@ -5,7 +5,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 _PHOTOS = {
     "cheetah": ("gradio", "media_assets/images/cheetah.jpg"),
@@ -22,7 +22,8 @@ _PHOTOS = {
 # Two classes in one picture: does the map of each stay on its own side?
 _COLLAGES = (("cat", "motorcycle"), ("lion", "coffee"))
 
-_LONGEST_SIDE = 640
+_LONGEST_SIDE = 640  # pixels
+_THUMBNAIL = 112
 
 
 @cache
@@ -36,6 +37,25 @@ def example_pictures() -> dict[str, Path]:
         paths[name] = folder / f"{name.replace(' ', '-')}.jpg"
         picture.save(paths[name], quality=92)
     return paths
+
+
+@cache
+def example_thumbnails() -> dict[str, Path]:
+    """Return small squares of the example pictures by name.
+
+    Files of their own: Gradio deletes its copy of a picture a day after somebody chose it.
+    """
+    thumbnails = {}
+    for name, path in example_pictures().items():
+        with Image.open(path) as picture:
+            thumbnails[name] = path.with_name(f"small-{path.name}")
+            ImageOps.fit(picture, (_THUMBNAIL, _THUMBNAIL)).save(thumbnails[name], quality=85)
+    return thumbnails
+
+
+def first_example() -> str:
+    """Return the path of the picture that a new visitor sees explained."""
+    return str(next(iter(example_pictures().values())))
 
 
 def _photo(name: str) -> Image.Image:
@@ -53,9 +73,5 @@ def _collage(left: str, right: str) -> Image.Image:
     side = _LONGEST_SIDE // 2
     collage = Image.new("RGB", (2 * side, side))
     for position, name in enumerate((left, right)):
-        photo = _photo(name)
-        short = min(photo.size)
-        x, y = (photo.width - short) // 2, (photo.height - short) // 2
-        square = photo.crop((x, y, x + short, y + short)).resize((side, side))
-        collage.paste(square, (position * side, 0))
+        collage.paste(ImageOps.fit(_photo(name), (side, side)), (position * side, 0))
     return collage

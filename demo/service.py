@@ -16,12 +16,14 @@ import gradcam_core as gc
 from gradcam_core.explain import explain_encoded
 from gradcam_core.image import open_image
 from gradcam_core.models.backbone import Backbone, Encoded
+from gradcam_core.models.base import Model, Prediction
 
 # Pictures are shown no larger than this; downloads have the picture's own size.
 DISPLAY_SIDE = 768
 
 # A feature map and its picture take about 3 MB.
 _CACHED_PICTURES = 64
+_CACHED_PREDICTIONS = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,11 +34,13 @@ class Shown:
         explanation: Its `picture` is the uploaded one made smaller for display.
         path: The uploaded file.
         seconds: From request to explanation, without drawing.
+        word: Index of the one word of a caption whose map is shown; None for all of it.
     """
 
     explanation: gc.Explanation
     path: Path
     seconds: float
+    word: int | None = None
 
     def full_size(self) -> gc.Explanation:
         """Return the explanation with the uploaded picture at its own size.
@@ -74,28 +78,43 @@ def explain(
     if path is None:
         raise ValueError("Please choose a picture first: upload, paste, or click an example.")
     start = time.perf_counter()
+    target = "" if target is None else str(target).strip()  # over the API it may be a number
+    file = Path(path)
     model = gc.load(gc.models(task)[0].name)
-    encoded, picture = _encode(Path(path), model.backbone, layer or model.backbone.layers[-1])
+    # Pictures are told apart by what is in the file: each tab has its own upload of the same one.
+    with file.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    layer = layer or model.backbone.layers[-1]
+    encoded, picture = _encode(digest, file, model.backbone, layer)
     explanation = explain_encoded(
         model,
         encoded,
         picture,
-        target=target if target and target.strip() else None,
+        target=target or None,
         question=question,
+        predictions=_predict(digest, model, encoded, question),
         with_guided=True,
     )
-    return Shown(explanation, Path(path), time.perf_counter() - start)
+    return Shown(explanation, file, time.perf_counter() - start)
 
 
-def _content(path: Path, backbone: Backbone, layer: str) -> tuple[str, str, str]:
-    """Tell pictures apart by what is in the file: each tab has its own upload of the same one."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest(), backbone.name, layer
-
-
-@cached(LRUCache(_CACHED_PICTURES), key=_content, lock=threading.Lock())
-def _encode(path: Path, backbone: Backbone, layer: str) -> tuple[Encoded, Image.Image]:
+@cached(
+    LRUCache(_CACHED_PICTURES),
+    key=lambda digest, path, backbone, layer: (digest, backbone.name, layer),
+    lock=threading.Lock(),
+)
+def _encode(digest: str, path: Path, backbone: Backbone, layer: str) -> tuple[Encoded, Image.Image]:
     picture = open_image(path)
     encoded = backbone.encode(picture, layer)
     picture.thumbnail((DISPLAY_SIDE, DISPLAY_SIDE))
     return encoded, picture
+
+
+# What a model itself says does not change with the target that is explained, nor with the layer.
+@cached(
+    LRUCache(_CACHED_PREDICTIONS),
+    key=lambda digest, model, encoded, question: (digest, model.name, question),
+    lock=threading.Lock(),
+)
+def _predict(digest: str, model: Model, encoded: Encoded, question: str | None) -> list[Prediction]:
+    return model.predict(encoded, question)

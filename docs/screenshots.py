@@ -31,8 +31,12 @@ def main(folder: Path) -> None:
             for theme in ("light", "dark"):
                 page = browser.new_page(viewport={"width": width, "height": height})
                 page.goto(f"{address}?__theme={theme}")
-                classification(page)
-                page.screenshot(path=folder / f"classification-{width}-{theme}.png", full_page=True)
+                page.locator("#classify-summary").get_by_text("Why moped?").wait_for()
+                for scene in (classification, captioning, vqa):
+                    scene(page)
+                    page.wait_for_timeout(2500)  # the pictures fade in
+                    name = f"{scene.__name__}-{width}-{theme}.png"
+                    page.screenshot(path=folder / name, full_page=True)
                 page.close()
         browser.close()
     demo.close()
@@ -40,11 +44,23 @@ def main(folder: Path) -> None:
 
 def classification(page: Page) -> None:
     """Ask why "tabby" of the collage that a visitor sees first."""
-    summary = page.locator("#classify-summary")
-    summary.get_by_text("Why moped?").wait_for()
-    page.locator("#classify-classes").get_by_text("tabby").click()
-    summary.get_by_text("Why tabby?").wait_for()
-    page.wait_for_timeout(2000)  # the pictures fade in
+    page.locator("#classify-labels").get_by_text("tabby").click()
+    page.locator("#classify-summary").get_by_text("Why tabby?").wait_for()
+
+
+def captioning(page: Page) -> None:
+    """Look at one word of the network's own caption."""
+    page.get_by_role("tab", name="Captioning").click()
+    page.locator("#caption-summary").get_by_text("Why").wait_for()
+    page.locator("#caption-words").get_by_text("cat", exact=True).click()
+    page.locator("#caption-summary").get_by_text("Why cat in").wait_for()
+
+
+def vqa(page: Page) -> None:
+    """Ask about the motorcycle."""
+    page.get_by_role("tab", name="VQA").click()
+    page.locator(".suggestions button").get_by_text("What vehicle is there?").click()
+    page.locator("#vqa-summary").get_by_text("What vehicle is there?").wait_for()
 
 
 if __name__ == "__main__":

@@ -8,10 +8,10 @@ import numpy as np
 from PIL import Image
 
 from gradcam_core import gradcam, guided, render
-from gradcam_core.image import ImageSource, enlarge, open_image
+from gradcam_core.image import ImageSource, enlarge, normalised, open_image
 from gradcam_core.models.backbone import Encoded
 from gradcam_core.models.base import Model, Prediction
-from gradcam_core.models.registry import default_model, load, models
+from gradcam_core.models.registry import load, models
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +40,7 @@ class Explanation:
         model: The model's name.
         layer: The target layer's name.
         question: What was asked, for "vqa"; else None.
+        unknown_words: Words of the question that the model does not know.
         target: The class, caption or answer that is explained.
         score: y^c: its logit, or the sum of its words' log-probabilities.
         probability: Of the target, in [0, 1].
@@ -56,6 +57,7 @@ class Explanation:
     model: str
     layer: str
     question: str | None
+    unknown_words: list[str]
     target: str
     score: float
     probability: float
@@ -74,12 +76,12 @@ class Explanation:
     @property
     def heatmap(self) -> np.ndarray:
         """(H, W) float32 in [0, 1]: `raw / raw.max()`, bilinearly enlarged."""
-        return self._at_picture_size(_normalised(self.raw))
+        return self._at_picture_size(normalised(self.raw))
 
     @property
     def counterfactual(self) -> np.ndarray:
         """(H, W) float32 in [0, 1]: the regions that speak against the target."""
-        return self._at_picture_size(_normalised(self.raw_counterfactual))
+        return self._at_picture_size(normalised(self.raw_counterfactual))
 
     @property
     def guided_backprop(self) -> np.ndarray | None:
@@ -94,7 +96,7 @@ class Explanation:
 
     def word_heatmap(self, index: int) -> np.ndarray:
         """(H, W) float32 in [0, 1]: the map of one word of a caption, each on its own scale."""
-        return self._at_picture_size(_normalised(self.words[index].raw))
+        return self._at_picture_size(normalised(self.words[index].raw))
 
     def numbers(self) -> dict[str, Any]:
         """Everything but the pictures, as JSON can hold it."""
@@ -103,6 +105,7 @@ class Explanation:
             "model": self.model,
             "layer": self.layer,
             "question": self.question,
+            "unknown_words": self.unknown_words,
             "target": self.target,
             "score": self.score,
             "probability": self.probability,
@@ -160,10 +163,10 @@ def explain(
             message says why.
         ConnectionError: The model must be downloaded, and the hub cannot be reached.
     """
-    name = default_model(task) if model is None else model
-    if name not in [info.name for info in models(task)]:
-        known = ", ".join(info.name for info in models(task))
-        raise ValueError(f"There is no model '{name}' for {task}. Known: {known}.")
+    known = [info.name for info in models(task)]
+    name = known[0] if model is None else model
+    if name not in known:
+        raise ValueError(f"There is no model '{name}' for {task}. Known: {', '.join(known)}.")
     picture = open_image(image)
     loaded = load(name)
     encoded = loaded.encode(picture, layer)
@@ -179,12 +182,24 @@ def explain_encoded(
     *,
     target: str | int | None = None,
     question: str | None = None,
+    predictions: list[Prediction] | None = None,
     with_guided: bool = False,
 ) -> Explanation:
-    """Explain a picture that has been through the CNN already; see `explain`."""
+    """Explain a picture that has been through the CNN already; see `explain`.
+
+    Args:
+        model: What to explain.
+        encoded: The picture, from `model.encode`.
+        picture: The same as RGB, of the size that maps are wanted at.
+        target: As for `explain`.
+        question: As for `explain`.
+        predictions: From `model.predict(encoded, question)`, if they are known already.
+        with_guided: As `guided` of `explain`.
+    """
     if model.task != "vqa" and question is not None:
         raise ValueError(f"A question belongs to task 'vqa', not to '{model.task}'.")
-    predictions = model.predict(encoded, question)
+    if predictions is None:
+        predictions = model.predict(encoded, question)
     wanted = predictions[0].text if target is None else str(target)
     goal = model.target(wanted, question, encoded)
     evaluation = model.evaluate(encoded, goal)
@@ -198,6 +213,7 @@ def explain_encoded(
         model=model.name,
         layer=encoded.layer,
         question=question,
+        unknown_words=model.unknown_words(question),
         target=goal.text,
         score=terms.sum().item(),
         probability=evaluation.probability,
@@ -213,9 +229,3 @@ def explain_encoded(
             guided.backpropagate(model, encoded, goal, "guided").numpy() if with_guided else None
         ),
     )
-
-
-def _normalised(raw: np.ndarray) -> np.ndarray:
-    """Scale to a maximum of 1; zeros stay zeros, so that no evidence never looks like some."""
-    highest = raw.max()
-    return raw / highest if highest > 0 else raw

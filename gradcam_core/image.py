@@ -71,6 +71,12 @@ def to_pixels(
     return (squashed.clamp(0, 255) / 255 - channel_mean) / channel_std
 
 
+def normalised(raw: np.ndarray) -> np.ndarray:
+    """Scale a map >= 0 to a maximum of 1; zeros stay zeros: no evidence never looks like some."""
+    highest = raw.max()
+    return raw / highest if highest > 0 else raw
+
+
 def enlarge(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Stretch a map over the whole picture, bilinearly.
 
@@ -97,7 +103,11 @@ def _from_array(array: np.ndarray) -> Image.Image:
 
 
 def _from_file(path: Path) -> Image.Image:
-    if not path.is_file():
+    try:
+        found = path.is_file()
+    except OSError:  # a name too long for the file system
+        found = False
+    if not found:
         raise FileNotFoundError(f"There is no file {path}.")
     name = path.name
     Image.init()  # Pillow must know all of `_FORMATS`; a no-op from the second time on

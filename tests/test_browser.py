@@ -58,16 +58,21 @@ def test_upload_click_a_class_type_a_class(page: Page, cat_file: Path) -> None:
     page.locator("input[type=file]").first.set_input_files(cat_file)
     summary = page.locator("#classify-summary")
     expect(summary).to_contain_text("Why Egyptian cat?")
-    expect(page.locator("#classify-classes")).to_contain_text("tiger cat")
+    expect(page.locator("#classify-labels")).to_contain_text("tiger cat")
     first = sources(page)
 
-    page.locator("#classify-classes").get_by_text("tiger cat").click()
+    page.locator("#classify-labels").get_by_text("tiger cat").click()
     expect(summary).to_contain_text("Why tiger cat?")
     expect(page.get_by_label("Class (optional)")).to_have_value("tiger cat")
     assert sources(page)[1] != first[1]
 
+    page.get_by_role("tab", name="Captioning").click()
+    expect(page.locator("#caption-summary")).to_contain_text("Why")
+    page.get_by_role("tab", name="Classification").click()
+    expect(summary).to_contain_text("Why tiger cat?")  # a tab that was left is as it was
+
     page.get_by_label("Class (optional)").fill("siamese cat")
-    page.get_by_role("button", name="Explain").click()
+    page.get_by_role("button", name="Explain").locator("visible=true").click()
     expect(summary).to_contain_text("Why Siamese cat?")
     expect(summary).to_contain_text("the model's first choice is Egyptian cat")
 
@@ -136,3 +141,60 @@ def test_clearing_the_picture_clears_the_results(page: Page) -> None:
     expect(page.locator("#classify-grad-cam img")).to_have_count(0)
     page.get_by_role("button", name="Explain").click()
     expect(page.locator(".toast-body").first).to_contain_text("choose a picture first")
+
+
+def test_caption_words_each_show_their_map(page: Page) -> None:
+    page.get_by_role("tab", name="Captioning").click()
+    summary = page.locator("#caption-summary")
+    expect(summary).to_contain_text("the model's first choice")
+    page.get_by_label("Caption (optional)").fill("A cat looks at the motorcycle!")
+    page.get_by_label("Caption (optional)").press("Enter")
+    expect(summary).to_contain_text("Why a cat looks at the motorcycle?")
+    expect(page.locator("#caption-strip img")).to_have_count(7)  # the whole, and six words
+
+    slider = page.locator("#caption-slider")
+    seen = {slider.locator("img").last.get_attribute("src")}
+    for word in ("cat", "motorcycle"):
+        page.locator("#caption-words").get_by_text(word, exact=True).click()
+        expect(summary).to_contain_text(f"Why {word} in")
+        seen.add(slider.locator("img").last.get_attribute("src"))
+    assert len(seen) == 3
+    page.locator("#caption-strip button").first.click()
+    expect(summary).to_contain_text("Why a cat looks at the motorcycle?")
+
+    page.locator("#caption-own").get_by_test_id("cell-1-0").click()
+    expect(summary).not_to_contain_text("motorcycle?")
+
+
+def test_unknown_words_of_a_caption_are_named(page: Page) -> None:
+    page.get_by_role("tab", name="Captioning").click()
+    expect(page.locator("#caption-summary")).to_contain_text("Why")
+    page.get_by_label("Caption (optional)").fill("a qwxz sleeps")
+    page.get_by_role("button", name="Explain").locator("visible=true").click()
+    expect(page.locator(".toast-body").first).to_contain_text("qwxz")
+
+
+def test_what_is_typed_is_shown_and_does_nothing(page: Page) -> None:
+    """The fixture fails the test if the page asks for this address."""
+    page.get_by_role("tab", name="VQA").click()
+    expect(page.locator("#vqa-summary")).to_contain_text("What is this?")
+    page.locator("#vqa-question textarea, #vqa-question input").fill("![is it](http://x.invalid/y)")
+    page.locator("#vqa-question textarea, #vqa-question input").press("Enter")
+    expect(page.locator("#vqa-summary")).to_contain_text("![is it](http://x.invalid/y)")
+
+
+def test_two_questions_in_a_row_and_another_answer(page: Page) -> None:
+    page.get_by_role("tab", name="VQA").click()
+    summary = page.locator("#vqa-summary")
+    expect(summary).to_contain_text("What is this?")
+    question = page.locator("#vqa-question textarea, #vqa-question input")
+    for asked in ("What animal is this?", "what vehicle is there"):
+        question.fill(asked)
+        question.press("Enter")
+        expect(summary).to_contain_text(f"“{asked}”")
+    page.locator(".suggestions button").get_by_text("What animal is this?").click()
+    expect(summary).to_contain_text("“What animal is this?”")
+    before = page.locator("#vqa-grad-cam img").get_attribute("src")
+    page.locator("#vqa-labels button").nth(1).click()
+    expect(summary).to_contain_text("the model's first choice is")
+    expect(page.locator("#vqa-grad-cam img")).not_to_have_attribute("src", before)

@@ -12,6 +12,7 @@ import urllib.request
 import uuid
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 from gradio_client import Client, handle_file
@@ -21,6 +22,7 @@ from PIL import Image
 import gradcam_core as gc
 from demo import service
 from demo.examples import example_pictures
+from gradcam_core.models.backbone import Backbone, Encoded
 from gradcam_core.models.classifiers import Classifier
 
 ROOT = Path(__file__).parent.parent
@@ -33,7 +35,7 @@ def client(address: str, tmp_path_factory: pytest.TempPathFactory) -> Client:
 
 def test_named_endpoints_are_the_only_public_ones(client: Client) -> None:
     api = client.view_api(return_format="dict", print_info=False)
-    assert set(api["named_endpoints"]) == {"/classify"}
+    assert set(api["named_endpoints"]) == {"/classify", "/caption", "/vqa"}
     assert api["unnamed_endpoints"] == {}
 
 
@@ -57,6 +59,62 @@ def test_classify(client: Client, cat_file: Path) -> None:
 def test_everything_but_the_picture_may_be_left_out(client: Client, cat_file: Path) -> None:
     *_, numbers, _ = client.predict(picture=handle_file(cat_file), api_name="/classify")
     assert (numbers["target"], numbers["layer"]) == ("Egyptian cat", "conv_head")
+    *_, numbers, _ = client.predict(picture=handle_file(cat_file), target=281, api_name="/classify")
+    assert numbers["target"] == "tabby"
+
+
+def test_caption(client: Client, cat_file: Path) -> None:
+    typed = "a cat looks at the camera"
+    summary, *_, numbers, words, own, strip = client.predict(
+        picture=handle_file(cat_file), caption=typed, api_name="/caption"
+    )
+    expected = gc.explain(cat_file, "captioning", typed)
+    assert typed in summary
+    assert numbers["score"] == pytest.approx(expected.score, abs=1e-3)
+    assert [word["text"] for word in numbers["words"]] == typed.split()
+    assert [word["token"] for word in words] == typed.split()
+    assert [item["caption"].split()[0] for item in strip] == ["all", *typed.split()]
+    assert [row[0] for row in own["data"]] == [p["text"] for p in numbers["predictions"]]
+    *_, numbers, words, own, strip = client.predict(
+        picture=handle_file(cat_file), api_name="/caption"
+    )
+    assert numbers["target"] == own["data"][0][0]
+
+
+def test_vqa(client: Client, cat_file: Path) -> None:
+    question = "What animal is this?"
+    summary, *_, numbers, answers = client.predict(
+        picture=handle_file(cat_file), question=question, api_name="/vqa"
+    )
+    expected = gc.explain(cat_file, "vqa", question=question)
+    assert (numbers["question"], numbers["target"]) == (question, "cat")
+    assert numbers["score"] == pytest.approx(expected.score, abs=1e-3)
+    assert answers["label"] == "cat"
+    *_, numbers, _ = client.predict(
+        picture=handle_file(cat_file), question=question, answer="dog", api_name="/vqa"
+    )
+    assert numbers["target"] == "dog"
+    summary, *_ = client.predict(
+        picture=handle_file(cat_file), question="What qwxz is <b>this</b>?", api_name="/vqa"
+    )
+    assert "Not understood:** qwxz" in summary
+    assert "<b>" not in summary
+
+
+def test_errors_of_captions_and_questions_are_sentences(client: Client, cat_file: Path) -> None:
+    picture = handle_file(cat_file)
+    cases = [
+        ("/caption", {"caption": "a cat qwxz jklm"}, "qwxz.*jklm"),
+        ("/caption", {"caption": "cat " * 100}, "at most"),
+        ("/caption", {"caption": "猫"}, "does not know"),
+        ("/caption", {"caption": "?!"}, "type a caption"),
+        ("/vqa", {"question": " "}, "Ask a question"),
+        ("/vqa", {"question": "what " * 1000}, "at most"),
+        ("/vqa", {"question": "What is this?", "answer": "qwxz"}, "no answer"),
+    ]
+    for endpoint, arguments, said in cases:
+        with pytest.raises(AppError, match=said):
+            client.predict(picture=picture, **arguments, api_name=endpoint)
 
 
 def test_errors_are_sentences_and_the_next_request_works(
@@ -93,11 +151,13 @@ def call(address: str, picture: object) -> str:
 
 def test_no_file_but_an_upload_is_opened(address: str, cat_file: Path) -> None:
     """A readable picture on the server, an address, a data URL: none is taken."""
+    upload = httpx.post(f"{address}gradio_api/upload", files={"files": cat_file.read_bytes()})
+    meta = {"meta": {"_type": "gradio.FileData"}}
+    assert "event: complete" in call(address, {"path": upload.json()[0]} | meta)
     uploads = Path(os.environ["GRADIO_TEMP_DIR"])
     link = uploads / f"{uuid.uuid4()}.png"
     link.symlink_to(cat_file)
     climbing = uploads / ".." / os.path.relpath(cat_file, uploads.parent)
-    meta = {"meta": {"_type": "gradio.FileData"}}
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(0.5)
         elsewhere = f"http://127.0.0.1:{listener.getsockname()[1]}/cat.png"
@@ -121,20 +181,34 @@ def test_no_file_but_an_upload_is_opened(address: str, cat_file: Path) -> None:
             listener.accept()
 
 
-def test_second_request_runs_no_cnn(cat_file: Path, lite0: Classifier, tmp_path: Path) -> None:
-    """Another class of a picture seen before, uploaded again under another name."""
-    again = tmp_path / "again.png"
-    again.write_bytes(cat_file.read_bytes())
-    service.explain(str(cat_file), "classification")
-    runs: list[int] = []
-    handle = lite0.backbone._stages[0].register_forward_hook(lambda *_: runs.append(1))
-    try:
-        # Guided backpropagation goes through the CNN in any case, and once.
-        shown = service.explain(str(again), "classification", target="tabby")
-        assert len(runs) == 1
-    finally:
-        handle.remove()
-    assert shown.explanation.raw == pytest.approx(gc.explain(cat_file, target="tabby").raw)
+def test_one_cnn_pass_serves_all_tabs(
+    cat_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same picture, uploaded in each tab, then asked about again: encoded once."""
+    uploads = []
+    for name in ("first.png", "second.png", "third.png"):
+        picture = Image.open(cat_file).convert("RGB")
+        picture.putpixel((0, 0), (1, 2, 3))  # a picture that no other test has uploaded
+        picture.save(tmp_path / name)
+        uploads.append(str(tmp_path / name))
+    passes: list[int] = []
+    encode = Backbone.encode
+
+    def counted(self: Backbone, *args: object) -> Encoded:
+        passes.append(1)
+        return encode(self, *args)
+
+    monkeypatch.setattr(Backbone, "encode", counted)
+    first, second, third = uploads
+    service.explain(first, "classification")
+    service.explain(first, "classification", target="tabby")
+    service.explain(second, "captioning")
+    service.explain(second, "captioning", target="a dog runs through the grass")
+    service.explain(third, "vqa", question="What animal is this?")
+    shown = service.explain(third, "vqa", question="What color is it?", target="black")
+    assert len(passes) == 1
+    expected = gc.explain(third, "vqa", question="What color is it?", target="black")
+    assert np.array_equal(shown.explanation.raw, expected.raw)
 
 
 def test_a_large_photo_is_shown_small_and_saved_at_its_own_size(tmp_path: Path) -> None:

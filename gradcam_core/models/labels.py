@@ -40,7 +40,12 @@ def find_labels(text: str, names: Sequence[Sequence[str]], kind: str) -> tuple[i
     near = difflib.get_close_matches(typed, shown_name, n=5, cutoff=0.5)
     near = near or difflib.get_close_matches(typed, shown_name, n=3, cutoff=0.0)
     nearest = list(dict.fromkeys(shown_name[name] for name in near))
-    raise ValueError(f"There is no {kind} '{text.strip()}'. The nearest: {', '.join(nearest)}.")
+    raise ValueError(f"There is no {kind} '{_shortened(text)}'. The nearest: {', '.join(nearest)}.")
+
+
+def _shortened(text: str) -> str:
+    text = text.strip()
+    return text if len(text) <= 60 else f"{text[:60]}..."
 
 
 def _normalise(text: str) -> str:

@@ -3,10 +3,11 @@
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 
 from gradcam_core.models.base import Model
 from gradcam_core.models.classifiers import load_lite0
+from gradcam_core.models.show_and_tell import load_lite0_caption
+from gradcam_core.models.vqa_lstm import load_lite0_vqa
 
 _LITE0_LAYERS = ("stem", *(f"blocks.{i}" for i in range(7)), "conv_head")
 
@@ -34,28 +35,30 @@ class ModelInfo:
     guided: bool
 
 
+def _embedded(name: str, task: str, licence: str) -> ModelInfo:
+    return ModelInfo(
+        name, task, "EfficientNet-Lite0", _LITE0_LAYERS, licence, download_mb=0, guided=True
+    )
+
+
+_TRAINED_HERE = "Apache-2.0 backbone; head for research and education"
+
+# The first model of each task is its default.
 _REGISTRY: dict[str, tuple[ModelInfo, Callable[[], Model]]] = {
     info.name: (info, loader)
     for info, loader in [
-        (
-            ModelInfo(
-                name="lite0",
-                task="classification",
-                backbone="EfficientNet-Lite0",
-                layers=_LITE0_LAYERS,
-                licence="Apache-2.0",
-                download_mb=0,
-                guided=True,
-            ),
-            load_lite0,
-        ),
+        (_embedded("lite0", "classification", "Apache-2.0"), load_lite0),
+        (_embedded("lite0-caption", "captioning", _TRAINED_HERE), load_lite0_caption),
+        (_embedded("lite0-vqa", "vqa", _TRAINED_HERE), load_lite0_vqa),
     ]
 }
 
 TASKS = ("classification", "captioning", "vqa")
 
-# Two requests for a model that is not there yet must get one and the same object.
-_loading = threading.RLock()
+# Two requests for a model that is not there yet must get one and the same object; who asks for
+# one that is there does not wait.
+_loaded: dict[str, Model] = {}
+_loading = threading.Lock()
 
 
 def models(task: str | None = None) -> list[ModelInfo]:
@@ -67,8 +70,8 @@ def models(task: str | None = None) -> list[ModelInfo]:
     Raises:
         ValueError: There is no such task.
     """
-    if task is not None:
-        _check_task(task)
+    if task not in (None, *TASKS):
+        raise ValueError(f"There is no task '{task}'. Known: {', '.join(TASKS)}.")
     return [info for info, _ in _REGISTRY.values() if task in (None, info.task)]
 
 
@@ -82,27 +85,8 @@ def load(name: str) -> Model:
     """
     if name not in _REGISTRY:
         raise ValueError(f"There is no model '{name}'. Known: {', '.join(_REGISTRY)}.")
-    with _loading:
-        return _load(name)
-
-
-def default_model(task: str) -> str:
-    """Return the name of the embedded model of `task`.
-
-    Raises:
-        ValueError: There is no such task, or no model for it.
-    """
-    found = models(task)
-    if not found:
-        raise ValueError(f"There is no model for {task} yet.")
-    return found[0].name
-
-
-@cache
-def _load(name: str) -> Model:
-    return _REGISTRY[name][1]()
-
-
-def _check_task(task: str) -> None:
-    if task not in TASKS:
-        raise ValueError(f"There is no task '{task}'. Known: {', '.join(TASKS)}.")
+    if name not in _loaded:
+        with _loading:
+            if name not in _loaded:
+                _loaded[name] = _REGISTRY[name][1]()
+    return _loaded[name]

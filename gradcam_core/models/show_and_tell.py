@@ -1,0 +1,372 @@
+"""Show and Tell (Vinyals et al., CVPR 2015): a CNN and an LSTM that writes a sentence.
+
+As in the paper's section 8.1 the LSTM has no attention: all it ever sees of the picture is
+the last feature map averaged over its cells. Between the two stands a linear layer of
+attributes (Wu et al., CVPR 2016): how likely people are to use each of some hundred phrases
+of this picture.
+
+Of the captions that a beam search finds, that one is said which agrees best with everything
+the LSTM might say (minimum Bayes risk, Kumar and Byrne 2004), not the likeliest.
+"""
+
+import difflib
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gradcam_core.models.backbone import Backbone, Encoded, lite0_backbone
+from gradcam_core.models.base import Evaluation, Model, Prediction, Target
+
+WEIGHTS = Path(__file__).parent / "weights" / "lite0-caption.safetensors"
+VOCABULARY = WEIGHTS.with_suffix(".json")
+
+END = 0  # the index that ends a sentence
+UNKNOWN = 1  # stands for every rare word in training; never written
+MAX_WORDS = 20
+PLAN = 96  # numbers that the LSTM is told of the picture
+# Chosen on Flickr8k's dev split:
+BEAM = 8
+LENGTH_POWER = 0.9  # a caption's log-probability is divided by its length to this power
+CANDIDATES = 16
+DRAWN = 64  # sentences drawn at random, which candidates are to agree with
+LIKELIHOOD_WEIGHT = 0.03  # beside the agreement, which is in 0..1
+
+
+def split_words(text: str) -> list[str]:
+    """Return the words of a caption, lower-case, without punctuation: "A man's!" -> a mans."""
+    return re.findall(r"[^\W_]+", text.lower().replace("'", "").replace("\u2019", ""))
+
+
+def normalise(pooled: Tensor) -> Tensor:
+    """Give pooled features (..., 1280) a mean square of 1, whatever their strength.
+
+    The head must not read how strong they are altogether: else what speaks for a word could be
+    nothing but weakness, which no region can show.
+    """
+    return functional.normalize(pooled, dim=-1) * math.sqrt(pooled.shape[-1])
+
+
+class State(NamedTuple):
+    """What the LSTM carries from word to word, for n sentences.
+
+    Attributes:
+        prior: (n, n_words) float32, what the attributes say of each word.
+        picture: (n, width) float32, what every step is told of the picture.
+        hidden: (n, width) float32.
+        cell: (n, width) float32.
+    """
+
+    prior: Tensor
+    picture: Tensor
+    hidden: Tensor
+    cell: Tensor
+
+
+class CaptionHead(nn.Module):
+    """Pooled feature map -> attributes -> LSTM -> words.
+
+    The picture has two ways to a word. Attributes that are words themselves add to the logits of
+    these, as much as the LSTM asks for: "dog" is said because "dog" is seen, and that is what
+    the gradient shows. The LSTM itself is told of the picture through a narrow layer only: enough
+    to plan a sentence.
+
+    It is written out: PyTorch's fused kernels have no batching rule for the batched backward
+    pass that gives all the words' gradients at once.
+    """
+
+    def __init__(
+        self, n_words: int, attribute_words: Tensor, width: int, dropout: float = 0.0
+    ) -> None:
+        """Make an untrained head.
+
+        Args:
+            n_words: Size of the vocabulary, with `END` and `UNKNOWN`.
+            attribute_words: (n_attributes,) int64: the word that an attribute is, or -1 for a
+                phrase of several words.
+            width: Of the LSTM and of the word vectors.
+            dropout: In training, of attributes, inputs and outputs of the LSTM.
+        """
+        super().__init__()
+        n_attributes = len(attribute_words)
+        self.register_buffer("attribute_words", attribute_words)
+        self.attributes = nn.Linear(1280, n_attributes)  # of normalised features
+        self.trust = nn.Parameter(torch.ones(n_attributes))
+        self.gate = nn.Linear(width, 1)
+        self.plan = nn.Linear(n_attributes, PLAN)
+        self.picture = nn.Linear(PLAN, width)
+        self.first = nn.Linear(width, 2 * width)
+        self.start = nn.Parameter(torch.zeros(width))
+        self.words = nn.Embedding(n_words, width)
+        self.gates_in = nn.Linear(width, 4 * width)
+        self.gates_hidden = nn.Linear(width, 4 * width, bias=False)
+        self.out = nn.Linear(width, width)
+        self.bias = nn.Parameter(torch.zeros(n_words))
+        self.dropout = nn.Dropout(dropout)
+        # Word vectors are small as output layer, and as large as the picture's vector as input.
+        self._scale = math.sqrt(width)
+        nn.init.normal_(self.words.weight, std=1 / self._scale)
+
+    def begin(self, attributes: Tensor) -> State:
+        """Return the state before the first word for attributes (n, n_attributes)."""
+        picture = self.picture(self.plan(self.dropout(attributes)))
+        hidden, cell = self.first(picture.tanh()).chunk(2, -1)
+        single = (self.attribute_words >= 0).nonzero()[:, 0]
+        prior = attributes.new_zeros(len(attributes), len(self.bias)).index_add(
+            1, self.attribute_words[single], (self.trust * attributes)[:, single]
+        )
+        return State(prior, picture, hidden.tanh(), cell)
+
+    def step(self, state: State, inputs: Tensor) -> State:
+        """Read one input, (n, 4 * width) from `inputs`, and return the new state."""
+        gates = inputs + self.gates_hidden(state.hidden)
+        read, forget, update, write = gates.chunk(4, -1)
+        cell = forget.sigmoid() * state.cell + read.sigmoid() * update.tanh()
+        return State(state.prior, state.picture, write.sigmoid() * cell.tanh(), cell)
+
+    def inputs(self, state: State, words: Tensor | None) -> Tensor:
+        """Return what the gates get, (n, length, 4 * width), of words (n, length), or of none."""
+        vectors = self.start.expand(1, 1, -1) if words is None else self._scale * self.words(words)
+        return self.gates_in(self.dropout(vectors + state.picture[:, None]))
+
+    def logits(self, hidden: Tensor, prior: Tensor) -> Tensor:
+        """Return the next word's logits (..., n_words).
+
+        Args:
+            hidden: (..., width), the LSTM's states.
+            prior: (..., n_words), from `begin`.
+        """
+        hidden = self.dropout(hidden)
+        # The word vectors serve as output layer too.
+        said = self.out(hidden) @ self.words.weight.t() + self.bias
+        return said + self.gate(hidden).sigmoid() * prior
+
+    def forward(self, attributes: Tensor, captions: Tensor) -> Tensor:
+        """Return the logits of each word of given captions after the words before it.
+
+        Args:
+            attributes: (n, n_attributes) float32.
+            captions: (n, length) int64.
+
+        Returns:
+            (n, length, n_words).
+        """
+        state, hidden = self.begin(attributes), []
+        inputs = torch.cat([self.inputs(state, None), self.inputs(state, captions[:, :-1])], 1)
+        for position in range(captions.shape[1]):
+            state = self.step(state, inputs[:, position])
+            hidden.append(state.hidden)
+        return self.logits(torch.stack(hidden, 1), state.prior[:, None])
+
+
+@torch.no_grad()
+def sample(
+    head: CaptionHead, attributes: Tensor, limit: int, generator: torch.Generator | None = None
+) -> Tensor:
+    """Draw a sentence for each row of attributes.
+
+    Args:
+        head: The captioner.
+        attributes: (n, n_attributes) float32.
+        limit: Length at which sentences are cut.
+        generator: Source of randomness; None for PyTorch's own.
+
+    Returns:
+        (n, length) int64, filled up with `END`; `length` is `limit` or less.
+    """
+    state = head.begin(attributes)
+    words = torch.full((len(attributes), limit), END)
+    going = torch.ones(len(attributes), dtype=torch.bool)
+    last = None
+    for position in range(limit):
+        state = head.step(state, head.inputs(state, last)[:, 0])
+        logits = head.logits(state.hidden, state.prior).float()
+        logits[:, UNKNOWN] = -math.inf
+        if position == 0:
+            logits[:, END] = -math.inf
+        last = torch.multinomial(logits.softmax(-1), 1, generator=generator)
+        words[going, position] = last[going, 0]
+        going &= last[:, 0] != END
+        if not going.any():
+            break
+    return words[:, : position + 1]
+
+
+class Phrases:
+    """The words and pairs of words of a caption, the rarer the weightier, as in CIDEr-D."""
+
+    def __init__(self, ids: Sequence[int], rarity: Sequence[float]) -> None:
+        """Count.
+
+        Args:
+            ids: Word indices.
+            rarity: Of each word of the vocabulary, >= 0.
+        """
+        self.length = len(ids)
+        self.weights: list[dict[tuple[int, ...], float]] = []
+        for n in (1, 2):
+            grams = Counter(zip(*(ids[i:] for i in range(n)), strict=False))
+            self.weights.append({g: k * sum(rarity[i] for i in g) for g, k in grams.items()})
+        self.norms = [math.hypot(*weights.values()) for weights in self.weights]
+
+    def agreement(self, other: "Phrases") -> float:
+        """How much of `other` this caption says, in 0..1; less if their lengths differ."""
+        total = 0.0
+        for mine, norm, theirs, their_norm in zip(
+            self.weights, self.norms, other.weights, other.norms, strict=True
+        ):
+            if norm and their_norm:
+                common = sum(min(w, theirs[g]) * theirs[g] for g, w in mine.items() if g in theirs)
+                total += common / (norm * their_norm) / len(self.weights)
+        return total * math.exp(-((self.length - other.length) ** 2) / 72)
+
+
+class Candidate(NamedTuple):
+    """A caption found by beam search.
+
+    Attributes:
+        likelihood: Its log-probability with its end, divided by its length to `LENGTH_POWER`.
+        log_prob: The sum of its words' log-probabilities.
+        ids: Its words.
+    """
+
+    likelihood: float
+    log_prob: float
+    ids: list[int]
+
+
+class ShowAndTell(Model):
+    """The embedded captioner; its score y^c is the sum of the words' log-probabilities.
+
+    Only the words that are shown count: what the LSTM thinks of ending the sentence after them
+    is part of neither the score nor the probability.
+    """
+
+    task = "captioning"
+
+    def __init__(
+        self, name: str, backbone: Backbone, head: CaptionHead, words: Mapping[str, int]
+    ) -> None:
+        """Join a backbone and its head.
+
+        Args:
+            name: Name in the registry.
+            backbone: The CNN.
+            head: Trained.
+            words: The vocabulary in the order of the head's outputs: of how many of the training
+                pictures each word is used. The first, `END`, is used of all.
+        """
+        super().__init__(name, backbone)
+        self.words = tuple(words)
+        counts = list(words.values())
+        self._rarity = [math.log(counts[END] / count) for count in counts]
+        self._head = head.eval().requires_grad_(False)
+        self._index = {word: i for i, word in enumerate(self.words) if i not in (END, UNKNOWN)}
+
+    def predict(
+        self, encoded: Encoded, question: str | None = None, k: int = 5
+    ) -> list[Prediction]:
+        """Return the `k` best captions of a beam search, best first.
+
+        They are ranked by agreement, not by probability (see the top of this file). The same
+        feature map gives the same captions.
+        """
+        attributes = self._attributes(encoded.features)
+        candidates = self._beam(attributes, max(k, BEAM))[: max(k, CANDIDATES)]
+        generator = torch.Generator().manual_seed(0)
+        drawn = sample(self._head, attributes.expand(DRAWN, -1), MAX_WORDS, generator).tolist()
+        expected = [Phrases(_until_end(ids), self._rarity) for ids in drawn]
+
+        def merit(candidate: Candidate) -> float:
+            phrases = Phrases(candidate.ids, self._rarity)
+            agreement = sum(phrases.agreement(other) for other in expected) / DRAWN
+            return agreement + LIKELIHOOD_WEIGHT * candidate.likelihood
+
+        return [
+            Prediction(" ".join(self.words[i] for i in best.ids), math.exp(best.log_prob))
+            for best in sorted(candidates, key=merit, reverse=True)[:k]
+        ]
+
+    def target(
+        self, text: str, question: str | None = None, encoded: Encoded | None = None
+    ) -> Target:
+        words = split_words(text)
+        if not words:
+            raise ValueError("Please type a caption: a few English words about the picture.")
+        if len(words) > MAX_WORDS:
+            raise ValueError(
+                f"This caption has {len(words)} words; please use at most {MAX_WORDS}."
+            )
+        unknown = [word for word in dict.fromkeys(words) if word not in self._index]
+        if unknown:
+            raise ValueError(self._unknown_words(unknown))
+        return Target(" ".join(words), tuple(self._index[word] for word in words), tuple(words))
+
+    def evaluate(self, encoded: Encoded, target: Target) -> Evaluation:
+        log_probs = self._head(
+            self._attributes(self.features(encoded)), torch.tensor([target.ids])
+        )[0].log_softmax(-1)
+        terms = log_probs.gather(1, torch.tensor(target.ids)[:, None])[:, 0]
+        return Evaluation(terms, math.exp(terms.sum().item()))
+
+    def _attributes(self, features: Tensor) -> Tensor:
+        return self._head.attributes(normalise(features.mean((2, 3))))
+
+    def _unknown_words(self, unknown: Sequence[str]) -> str:
+        near = {
+            word: difflib.get_close_matches(word, self._index, n=2, cutoff=0.75) for word in unknown
+        }
+        listed = ", ".join(
+            f"'{word}' (perhaps {' or '.join(known)}?)" if known else f"'{word}'"
+            for word, known in near.items()
+        )
+        noun = "word" if len(unknown) == 1 else "words"
+        return (
+            f"The captioner does not know the {noun} {listed}. It knows {len(self._index):,} "
+            "English words from captions of everyday photos."
+        )
+
+    @torch.no_grad()
+    def _beam(self, attributes: Tensor, width: int) -> list[Candidate]:
+        """Search for likely captions, with `width` unfinished ones at a time; likeliest first."""
+        head, finished = self._head, []
+        state = head.begin(attributes)
+        captions, sums = torch.empty(1, 0, dtype=torch.int64), torch.zeros(1)
+        for length in range(MAX_WORDS):
+            state = head.step(state, head.inputs(state, captions[:, -1:] if length else None)[:, 0])
+            log_probs = head.logits(state.hidden, state.prior).log_softmax(-1)
+            ended = sums + log_probs[:, END]
+            for ids, log_prob, total in zip(
+                captions.tolist(), sums.tolist(), ended.tolist(), strict=True
+            ):
+                if length:
+                    likelihood = total / (length + 1) ** LENGTH_POWER
+                    finished.append(Candidate(likelihood, log_prob, ids))
+            log_probs[:, [END, UNKNOWN]] = -math.inf
+            sums, best = (sums[:, None] + log_probs).flatten().topk(width)
+            parent, word = best // len(self.words), best % len(self.words)
+            captions = torch.cat([captions[parent], word[:, None]], 1)
+            state = State(*(tensor[parent] for tensor in state))
+        return sorted(finished, reverse=True)
+
+
+def _until_end(ids: list[int]) -> list[int]:
+    return ids[: ids.index(END)] if END in ids else ids
+
+
+def load_lite0_caption() -> ShowAndTell:
+    """Return the embedded captioner (see `weights/lite0-caption.md`)."""
+    words = json.loads(VOCABULARY.read_text())
+    tensors = load_file(WEIGHTS)
+    attribute_words, width = tensors["attribute_words"], len(tensors["start"])
+    head = CaptionHead(len(words), attribute_words, width)
+    head.load_state_dict(tensors)  # float16 in the file, to keep it small
+    return ShowAndTell("lite0-caption", lite0_backbone(), head, words)

@@ -1,0 +1,129 @@
+"""Pooled features of the embedded backbone, computed once and kept on disk.
+
+Both embedded heads read the last feature map through global average pooling, so
+what their training needs of a picture is one vector of 1280 numbers per view (the
+whole picture, a crop, their mirror images). The CNN is frozen and runs once per view.
+"""
+
+import io
+import tarfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from tqdm import tqdm
+
+from gradcam_core.image import to_pixels
+from gradcam_core.models.backbone import lite0_backbone
+
+
+class View(NamedTuple):
+    """A part of the picture (left, top, right, bottom, as shares of its sides), maybe mirrored."""
+
+    box: tuple[float, float, float, float]
+    flip: bool = False
+
+
+VIEWS = {
+    "whole": View((0.0, 0.0, 1.0, 1.0)),
+    "whole-flip": View((0.0, 0.0, 1.0, 1.0), flip=True),
+    "centre": View((0.12, 0.12, 0.88, 0.88)),
+    "top-left": View((0.0, 0.0, 0.8, 0.8)),
+    "top-right-flip": View((0.2, 0.0, 1.0, 0.8), flip=True),
+    "bottom-left-flip": View((0.0, 0.2, 0.8, 1.0), flip=True),
+    "bottom-right": View((0.2, 0.2, 1.0, 1.0)),
+}
+
+
+def features(pictures: Path, names: Sequence[str], views: Sequence[str], cache: Path) -> np.ndarray:
+    """Pooled features of some pictures of a folder or tar archive.
+
+    The first call for an archive and a view runs the CNN over the whole archive and
+    writes `cache/<set>-<view>.npz`; later calls read it.
+
+    Args:
+        pictures: A folder, or an uncompressed tar archive, of pictures.
+        names: File names relative to it, without a folder common to all (`1.jpg`, `cat/0000.jpg`).
+        views: Keys of `VIEWS`.
+        cache: A folder for the computed features.
+
+    Returns:
+        float16 array (len(names), len(views), 1280), values in 0..6 (means of ReLU6 outputs).
+
+    Raises:
+        KeyError: An unknown view, or a name that is not in the archive.
+    """
+    label = pictures.parent.name if pictures.suffix == ".tar" else pictures.name
+    columns = []
+    for view in views:
+        path = cache / f"{label}-{view}.npz"
+        if not path.exists():
+            _compute(pictures, VIEWS[view], path, f"{label} {view}")
+        with np.load(path) as stored:
+            row = {name: i for i, name in enumerate(stored["names"])}
+            columns.append(stored["features"][[row[name] for name in names]])
+    return np.stack(columns, axis=1)
+
+
+def _compute(pictures: Path, view: View, path: Path, label: str, batch: int = 4) -> None:
+    names, vectors, tensors = [], [], []
+    total = _count(pictures)
+    with tqdm(total=total, desc=label, unit="picture") as bar:
+        for name, picture in _open(pictures):
+            names.append(name)
+            tensors.append(_tensor(picture, view))
+            if len(tensors) == batch or len(names) == total:
+                vectors.append(_pooled(torch.cat(tensors)))
+                bar.update(len(tensors))
+                tensors.clear()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        np.savez(file, names=np.array(names), features=np.concatenate(vectors))
+    part.replace(path)  # so that a run cut short leaves no half-written file
+
+
+def _count(pictures: Path) -> int:
+    if pictures.is_dir():
+        return sum(path.is_file() for path in pictures.rglob("*"))
+    with tarfile.open(pictures) as archive:
+        return sum(member.isfile() for member in archive)
+
+
+def _open(pictures: Path) -> Iterator[tuple[str, Image.Image]]:
+    """Each picture with its name below the folder, or below `images/` in an archive."""
+    if pictures.is_dir():
+        for path in sorted(path for path in pictures.rglob("*") if path.is_file()):
+            yield str(path.relative_to(pictures)), Image.open(path)
+        return
+    with tarfile.open(pictures) as archive:
+        for member in archive:
+            if member.isfile():
+                data = io.BytesIO(archive.extractfile(member).read())
+                yield member.name.removeprefix("images/"), Image.open(data)
+
+
+def _tensor(picture: Image.Image, view: View) -> torch.Tensor:
+    """The view as the backbone takes it, (1, 3, 224, 224) float32."""
+    width, height = picture.size
+    left, top, right, bottom = view.box
+    box = (left * width, top * height, right * width, bottom * height)
+    part = picture.convert("RGB").crop(tuple(round(side) for side in box))
+    if view.flip:
+        part = part.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    backbone = lite0_backbone()
+    return to_pixels(part, backbone.input_size, backbone.mean, backbone.std)
+
+
+@torch.inference_mode()
+def _pooled(batch: torch.Tensor) -> np.ndarray:
+    # bfloat16 and four pictures at a time: 6 ms a picture on two cores, where float32
+    # takes 11; the pooled vectors differ by 3 % (cosine 0.999).
+    backbone = lite0_backbone()
+    batch = batch.contiguous(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16):
+        maps = backbone.to_layer(batch, backbone.layers[-1])
+    return maps.float().mean((2, 3)).half().numpy()
