@@ -17,7 +17,6 @@ from tqdm import tqdm
 
 import gradcam_core as gc
 from gradcam_core.explain import explain_encoded
-from gradcam_core.image import to_pixels
 
 ROUNDS = 200
 
@@ -28,7 +27,7 @@ def main() -> None:
     model = gc.load("lite0")
     backbone = model.backbone
     picture = Image.effect_mandelbrot((640, 480), (-2, -1, 1, 1), 50).convert("RGB")
-    pixels = to_pixels(picture, backbone.input_size, backbone.mean, backbone.std)
+    pixels, _ = backbone.pixels(picture)
     network = nn.Sequential(*backbone._stages, model._head)
     encoded = backbone.encode_pixels(pixels)
 

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from gradcam_core import gradcam, guided, render
-from gradcam_core.image import ImageSource, enlarge, normalised, open_image
+from gradcam_core.image import Box, ImageSource, enlarge, normalised, open_image
 from gradcam_core.models.backbone import Encoded
 from gradcam_core.models.base import Model, Prediction
 from gradcam_core.models.registry import load, models
@@ -46,6 +46,7 @@ class Explanation:
         probability: Of the target, in [0, 1].
         predictions: What the model itself would say, best first.
         picture: The picture, RGB, (H, W) pixels.
+        box: The part of it that the network was shown; maps are zero outside.
         raw: (h, w) float32 = ReLU(sum_k alpha_k A^k), not normalised (Eq. 2).
         raw_counterfactual: (h, w) float32, the same with the gradients negated (section 3.3).
         words: For a caption, its words in order; else empty.
@@ -63,6 +64,7 @@ class Explanation:
     probability: float
     predictions: list[Prediction]
     picture: Image.Image
+    box: Box
     raw: np.ndarray
     raw_counterfactual: np.ndarray
     words: list[Word]
@@ -119,6 +121,7 @@ class Explanation:
                 for word in self.words
             ],
             "picture": {"width": self.picture.width, "height": self.picture.height},
+            "box": self.box,
             "raw": self.raw.tolist(),
         }
 
@@ -133,7 +136,7 @@ class Explanation:
         return render.save(self, Path(folder))
 
     def _at_picture_size(self, values: np.ndarray) -> np.ndarray:
-        return enlarge(values, (self.picture.height, self.picture.width))
+        return enlarge(values, (self.picture.height, self.picture.width), self.box)
 
 
 def explain(
@@ -153,9 +156,10 @@ def explain(
         target: A class (name or index), a caption or an answer; None explains the model's own
             prediction.
         question: What is asked of the picture; for "vqa" only.
-        model: A name from `models(task)`; None for the embedded model.
+        model: A name from `models(task)`, or for classification a local folder or an id on the
+            Hugging Face Hub (see `load`); None for the embedded model.
         layer: A target layer from the model's `layers`; None for the last.
-        guided: Also compute guided backpropagation and Guided Grad-CAM.
+        guided: Also compute guided backpropagation and Guided Grad-CAM; for ReLU networks only.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -163,12 +167,9 @@ def explain(
             message says why.
         ConnectionError: The model must be downloaded, and the hub cannot be reached.
     """
-    known = [info.name for info in models(task)]
-    name = known[0] if model is None else model
-    if name not in known:
-        raise ValueError(f"There is no model '{name}' for {task}. Known: {', '.join(known)}.")
+    default = models(task)[0].name
     picture = open_image(image)
-    loaded = load(name)
+    loaded = load(default if model is None else model, task)
     encoded = loaded.encode(picture, layer)
     return explain_encoded(
         loaded, encoded, picture, target=target, question=question, with_guided=guided
@@ -219,13 +220,16 @@ def explain_encoded(
         probability=evaluation.probability,
         predictions=predictions,
         picture=picture,
-        raw=gradcam.grad_cam(alpha, encoded.activations)[0].numpy(),
-        raw_counterfactual=gradcam.counterfactual(alpha, encoded.activations)[0].numpy(),
+        box=encoded.box,
+        raw=gradcam.grad_cam(alpha, encoded.activations)[0].cpu().numpy(),
+        raw_counterfactual=gradcam.counterfactual(alpha, encoded.activations)[0].cpu().numpy(),
         words=[
-            Word(text, log_prob, word_map.numpy())
+            Word(text, log_prob, word_map.cpu().numpy())
             for text, log_prob, word_map in zip(goal.words, terms.tolist(), word_maps, strict=False)
         ],
         gradient=(
-            guided.backpropagate(model, encoded, goal, "guided").numpy() if with_guided else None
+            guided.backpropagate(model, encoded, goal, "guided").cpu().numpy()
+            if with_guided
+            else None
         ),
     )

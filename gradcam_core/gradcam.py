@@ -20,9 +20,8 @@ def gradients(scores: Tensor, activations: Tensor) -> Tensor:
     if len(scores) == 1:
         (gradient,) = torch.autograd.grad(scores[0], activations)
         return gradient
-    (stacked,) = torch.autograd.grad(
-        scores, activations, grad_outputs=torch.eye(len(scores)), is_grads_batched=True
-    )
+    each = torch.eye(len(scores), device=scores.device)
+    (stacked,) = torch.autograd.grad(scores, activations, each, is_grads_batched=True)
     return stacked[:, 0]
 
 

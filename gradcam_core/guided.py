@@ -24,13 +24,26 @@ def backpropagate(model: Model, encoded: Encoded, target: Target, rule: Rule) ->
 
     Returns:
         (H_in, W_in, 3) float32, signed.
+
+    Raises:
+        ValueError: The network has other non-linearities, for which there is no such rule.
     """
+    if model.backbone.not_relu:
+        raise ValueError(why_not(model))
     pixels = encoded.pixels.detach().requires_grad_()
     with ReLURule(rule):
         activations = model.backbone.to_layer(pixels, encoded.layer)
         score = model.score(replace(encoded, activations=activations), target)
     (gradient,) = torch.autograd.grad(score, pixels)
     return gradient[0].permute(1, 2, 0)
+
+
+def why_not(model: Model) -> str:
+    """Say why guided backpropagation is not offered for a network that is not all ReLU."""
+    return (
+        f"No guided backpropagation for {model.name}: its rule is defined for ReLU, "
+        f"and this network uses {model.backbone.not_relu}."
+    )
 
 
 class ReLURule(TorchFunctionMode):
@@ -89,4 +102,43 @@ _RELUS: dict[Callable[..., Any], Callable[..., tuple[Tensor, float, float, bool]
     F.hardtanh: lambda input, min_val=-1, max_val=1, inplace=False: (
         (input, min_val, max_val, inplace)
     ),
+}
+
+
+class NonLinearities(TorchFunctionMode):
+    """Within this context `seen` collects the names of the non-linearities other than ReLU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[str] = set()
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: tuple[type, ...],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        name = getattr(func, "__name__", "").strip("_")
+        if name in _NAMES:
+            self.seen.add(_NAMES[name])
+        return func(*args, **kwargs or {})
+
+
+_NAMES = {
+    "gelu": "GELU",
+    "silu": "SiLU",
+    "hardswish": "Hardswish",
+    "hardsigmoid": "Hardsigmoid",
+    "sigmoid": "Sigmoid",
+    "tanh": "Tanh",
+    "mish": "Mish",
+    "elu": "ELU",
+    "selu": "SELU",
+    "celu": "CELU",
+    "leaky_relu": "Leaky ReLU",
+    "prelu": "PReLU",
+    "softplus": "Softplus",
+    "softmax": "attention",
+    "scaled_dot_product_attention": "attention",
 }

@@ -13,7 +13,7 @@ import matplotlib
 import numpy as np
 from PIL import Image
 
-from gradcam_core.image import enlarge, normalised
+from gradcam_core.image import WHOLE, Box, enlarge, in_pixels, normalised
 
 if TYPE_CHECKING:
     from gradcam_core.explain import Explanation
@@ -48,11 +48,14 @@ def overlay(
         heatmap: As large as the picture.
         colour_map: A name that matplotlib knows.
         opacity: Of the colours, in [0, 1].
+
+    Raises:
+        ValueError: matplotlib has no such colour map, or the sizes differ.
     """
     return Image.blend(picture, coloured(heatmap, colour_map), opacity)
 
 
-def gradient_picture(gradient: np.ndarray, size: tuple[int, int]) -> Image.Image:
+def gradient_picture(gradient: np.ndarray, size: tuple[int, int], box: Box = WHOLE) -> Image.Image:
     """Return a signed gradient (h, w, 3) as an RGB picture; grey is zero.
 
     The colours' scale is the 99.5th percentile of its magnitude, so that a few strong pixels do
@@ -61,11 +64,16 @@ def gradient_picture(gradient: np.ndarray, size: tuple[int, int]) -> Image.Image
     Args:
         gradient: At the size of the network's input.
         size: (width, height) of the picture to return, in pixels.
+        box: The part of it that the network's input shows; grey outside.
     """
     magnitude = np.abs(gradient)
     scale = np.percentile(magnitude, 99.5) or magnitude.max() or 1.0
     colours = np.rint((gradient / scale).clip(-1, 1) * 127.5 + 127.5).astype(np.uint8)
-    return Image.fromarray(colours).resize(size, Image.Resampling.BILINEAR)
+    left, top, right, bottom = in_pixels(box, *size)
+    canvas = Image.new("RGB", size, (128, 128, 128))
+    seen = Image.fromarray(colours).resize((right - left, bottom - top), Image.Resampling.BILINEAR)
+    canvas.paste(seen, (left, top))
+    return canvas
 
 
 def panels(
@@ -84,8 +92,10 @@ def panels(
     if gradient is not None:
         # Multiplied at the network's input size: the same to the eye, and quick for a large photo.
         weights = enlarge(normalised(explanation.raw), gradient.shape[:2])[:, :, None]
-        pictures["guided_backprop"] = gradient_picture(gradient, picture.size)
-        pictures["guided_grad_cam"] = gradient_picture(gradient * weights, picture.size)
+        pictures["guided_backprop"] = gradient_picture(gradient, picture.size, explanation.box)
+        pictures["guided_grad_cam"] = gradient_picture(
+            gradient * weights, picture.size, explanation.box
+        )
     return pictures
 
 

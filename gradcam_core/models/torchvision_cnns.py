@@ -1,0 +1,174 @@
+"""The CNNs of the paper and their successors, from torchvision.
+
+Each is cut into the chain of stages that its `forward` runs through, so that a heat map can be
+taken at any of them.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from gradcam_core.image import Box, covered
+from gradcam_core.models.backbone import Backbone
+from gradcam_core.models.classifiers import Classifier, distinct, imagenet_classes
+from gradcam_core.models.download import has_torch_weights, torch_weights
+
+_RESNET = ("layer1", "layer2", "layer3", "layer4")
+_INCEPTION = tuple(
+    f"inception{name}" for name in ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
+)
+_MIXED = tuple(
+    f"Mixed_{name}" for name in ("5b", "5c", "5d", *(f"6{x}" for x in "abcde"), "7a", "7b", "7c")
+)
+
+
+@dataclass(frozen=True)
+class Cnn:
+    """What is known of a torchvision network without loading it.
+
+    Attributes:
+        title: As its paper calls it.
+        download_mb: Size of the weights file.
+        feature_map: Channels x height x width of the default target layer.
+        layers: Target layers, named as in torchvision, from input to output.
+        not_relu: Its non-linearity, if that is not ReLU.
+    """
+
+    title: str
+    download_mb: int
+    feature_map: str
+    layers: tuple[str, ...]
+    not_relu: str = ""
+
+
+def _features(*numbers: int) -> tuple[str, ...]:
+    return tuple(f"features.{number}" for number in numbers)
+
+
+CNNS = {
+    # After the ReLU of every (last) convolution before a pooling.
+    "alexnet": Cnn("AlexNet", 233, "256 x 13 x 13", _features(1, 4, 7, 9, 11)),
+    "vgg16": Cnn("VGG-16", 528, "512 x 14 x 14", _features(3, 8, 15, 22, 29)),
+    "vgg19": Cnn("VGG-19", 548, "512 x 14 x 14", _features(3, 8, 17, 26, 35)),
+    "googlenet": Cnn("GoogLeNet", 50, "1024 x 7 x 7", _INCEPTION),
+    "resnet18": Cnn("ResNet-18", 45, "512 x 7 x 7", _RESNET),
+    "resnet50": Cnn("ResNet-50", 98, "2048 x 7 x 7", _RESNET),
+    "resnet152": Cnn("ResNet-152", 230, "2048 x 7 x 7", _RESNET),
+    "densenet121": Cnn(
+        "DenseNet-121",
+        31,
+        "1024 x 7 x 7",
+        (*(f"features.denseblock{i}" for i in (1, 2, 3)), "features"),
+    ),
+    "squeezenet1_1": Cnn(
+        "SqueezeNet 1.1", 5, "512 x 13 x 13", _features(3, 4, 6, 7, *range(9, 13))
+    ),
+    "mobilenet_v3_large": Cnn(
+        "MobileNetV3-Large", 21, "960 x 7 x 7", _features(*range(17)), "Hardswish"
+    ),
+    "inception_v3": Cnn("Inception v3", 104, "2048 x 8 x 8", _MIXED),
+    "convnext_tiny": Cnn("ConvNeXt-Tiny", 109, "768 x 7 x 7", _features(1, 3, 5, 7), "GELU"),
+}
+
+# Trained in TensorFlow, on values in [-1, 1].
+_TENSORFLOW = ("googlenet", "inception_v3")
+
+
+def load_cnn(name: str) -> Classifier:
+    """Return a torchvision network with its ImageNet-1k weights; downloads them at first use.
+
+    Args:
+        name: A key of `CNNS`.
+
+    Raises:
+        ConnectionError: The weights are not on this machine, and cannot be downloaded.
+        ValueError: The file of weights is damaged.
+    """
+    from torchvision import models  # slow to import, and only needed once such a model is
+
+    weights = _weights(name)
+    state = torch_weights(weights.url, CNNS[name].title)
+    # Without memory until the weights are assigned: nothing is initialised for nothing.
+    settings = {"init_weights": False} if name in _TENSORFLOW else {}
+    with torch.device("meta"):
+        network = models.get_model(name, **settings)
+    if name == "densenet121":  # its file has the names of an earlier release: "norm.1" for "norm1"
+        state = {
+            re.sub(r"(denselayer\d+\.(?:norm|conv))\.(\d)", r"\1\2", key): value
+            for key, value in state.items()
+        }
+    network.load_state_dict(state, assign=True)
+    return split(name, network, weights)
+
+
+def has_weights(name: str) -> bool:
+    """Tell whether the weights are on this machine already."""
+    return has_torch_weights(_weights(name).url)
+
+
+def _weights(name: str) -> Any:
+    """Return the member of torchvision's `WeightsEnum`: address, preprocessing, class names."""
+    from torchvision import models
+
+    return models.get_model_weights(name).IMAGENET1K_V1
+
+
+def split(name: str, network: nn.Module, weights: Any) -> Classifier:
+    """Cut a network into stages and a head.
+
+    Args:
+        name: A key of `CNNS`.
+        network: The torchvision network; used up.
+        weights: Its member of torchvision's `WeightsEnum`.
+    """
+    for module in network.modules():
+        if hasattr(module, "inplace"):
+            module.inplace = False  # a feature map must outlive the ReLU after it
+    cnn = CNNS[name]
+    transform = weights.transforms()
+    if name in _TENSORFLOW:  # torchvision converts to its normalisation inside the network
+        transform.mean = transform.std = [0.5, 0.5, 0.5]
+
+    def as_input(image: Image.Image) -> Tensor:
+        return transform(image)[None]
+
+    def preprocess(image: Image.Image) -> tuple[Tensor, Box]:
+        return as_input(image), covered(as_input, image.size)
+
+    backbone = Backbone(cnn.title, _stages(network), preprocess, cnn.layers, cnn.not_relu)
+    shown = weights.meta["categories"]
+    classes = [(own, *others) for own, others in zip(shown, imagenet_classes(), strict=True)]
+    return Classifier(name, backbone, _head(network), distinct(classes))
+
+
+def _stages(network: nn.Module) -> dict[str, nn.Module]:
+    """Return the convolutional part, module by module in the order that they run in."""
+    if hasattr(network, "features"):
+        stages = {f"features.{name}": part for name, part in network.features.named_children()}
+        if "features.norm5" in stages:  # DenseNet's last: what all of `features` returns
+            stages["features"] = stages.pop("features.norm5")
+        return stages
+    children = dict(network.named_children())
+    before_pooling = list(children)[: list(children).index("avgpool")]
+    # Auxiliary classifiers serve in training only.
+    return {name: children[name] for name in before_pooling if not name.lower().startswith("aux")}
+
+
+def _head(network: nn.Module) -> nn.Module:
+    """Return what turns the last feature map into logits; dropout does nothing after training."""
+    match type(network).__name__:
+        case "AlexNet" | "VGG" | "MobileNetV3":
+            parts = [network.avgpool, nn.Flatten(), network.classifier]
+        case "ConvNeXt":
+            parts = [network.avgpool, network.classifier]
+        case "SqueezeNet":
+            parts = [network.classifier, nn.Flatten()]
+        case "DenseNet":
+            parts = [nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), network.classifier]
+        case _:
+            parts = [network.avgpool, nn.Flatten(), network.fc]
+    return nn.Sequential(*parts)
