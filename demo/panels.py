@@ -7,11 +7,13 @@ import gradio as gr
 from gradio.components import Component
 
 import gradcam_core as gc
+from demo import choice
 from demo.errors import in_sentences
 from demo.examples import example_pictures, example_thumbnails, first_example
 from demo.present import archive, blended
 from demo.uploads import UploadedPicture
 from gradcam_core import render
+from gradcam_core.models.base import LabelModel
 
 PRIVATE = {"api_visibility": "private"}
 
@@ -22,6 +24,9 @@ class Panel(NamedTuple):
     picture: UploadedPicture
     examples: gr.Dataset
     run: gr.Button
+    model: gr.Dropdown
+    second: gr.Dropdown  # to compare with
+    note: gr.Markdown  # on the models
     layer: gr.Dropdown
     colour_map: gr.Dropdown
     results: list[Component]  # in the order of `present`
@@ -31,6 +36,7 @@ class Panel(NamedTuple):
     opacity: gr.Slider
     download: gr.Button
     file: gr.DownloadButton
+    side_by_side: list[Component]  # in the order of `present.compared`
 
 
 def layout(
@@ -64,6 +70,8 @@ def layout(
             )
             for field in fields:
                 field.render()
+            model, second = choice.pickers(name, task)
+            note = gr.Markdown(visible=False, elem_classes="reading", elem_id=f"{name}-note")
             run = gr.Button("Explain", variant="primary")
             examples = _examples()
             layer, colour_map = _advanced(task)
@@ -94,6 +102,8 @@ def layout(
             for component in below:
                 component.render()
             with gr.Row():
+                side_by_side = choice.sides(name)
+            with gr.Row():
                 pictures = [_captioned(name, title, text) for title, text in _FIGURE.items()]
             numbers = gr.JSON(visible=False, label="Numbers")
             shown = gr.State()
@@ -101,6 +111,9 @@ def layout(
         picture,
         examples,
         run,
+        model,
+        second,
+        note,
         layer,
         colour_map,
         [summary, slider, *pictures, numbers, shown],
@@ -110,56 +123,96 @@ def layout(
         opacity,
         download,
         file,
+        side_by_side,
     )
+
+
+# Given what listens to an event, as `button.click`, lets the event explain the present inputs.
+ExplainOn = Callable[[Callable[..., Any]], None]
 
 
 def connect(
     panel: Panel,
     tab: gr.Tab,
+    task: str,
     *,
     endpoint: Callable[..., list[Any]],
     fields: Sequence[Component],
     cleared: Sequence[Component],
     own: Sequence[Component],
-) -> dict[str, Any]:
+) -> ExplainOn:
     """Wire a tab.
 
     Args:
         panel: From `layout`.
         tab: The tab it is in.
-        endpoint: (picture, *fields, layer, colour_map, opacity) -> values of `panel.results` and
-            then of `own`; its name is that of the public endpoint.
+        task: Of the tab.
+        endpoint: (picture, *fields, layer, colour_map, opacity, model) -> values of
+            `panel.results` and then of `own`; its name is that of the public endpoint.
         fields: The tab's own inputs.
         cleared: Those of them that belong to one picture, and are emptied with a new one.
         own: The tab's own results.
 
     Returns:
-        The arguments of an event that explains the present inputs.
+        What wires further events of the tab.
     """
     outputs = [*panel.results, *own]
+    inputs = [
+        *[panel.picture, *fields, panel.layer, panel.colour_map, panel.opacity],
+        panel.model,
+    ]
     explain = {
         "fn": in_sentences(endpoint),
-        "inputs": [panel.picture, *fields, panel.layer, panel.colour_map, panel.opacity],
+        "inputs": inputs,
         "outputs": outputs,
         "show_progress_on": panel.slider,
         # Of several clicks in a row the last one counts, and is not lost.
         "trigger_mode": "always_last",
     }
+    compare = {
+        "fn": in_sentences(choice.comparison(task, download=True)),
+        "inputs": [panel.shown, panel.second, panel.colour_map, panel.opacity],
+        "outputs": panel.side_by_side,
+        "show_progress_on": panel.side_by_side[2],
+        "trigger_mode": "always_last",
+    }
+
+    def explain_on(event: Callable[..., Any], **others: Any) -> None:
+        event(**explain | PRIVATE | others).success(**compare, **PRIVATE)
 
     def new_picture(picture: str | None, *values: Any) -> list[Any]:
         empty = [None] * len(cleared)
-        if picture is None:
-            return [*empty, WELCOME, *[None] * (len(outputs) - 1)]
+        if picture is None or not choice.is_here(values[-1], task):
+            return [*empty, WELCOME if picture is None else WAITING, *[None] * (len(outputs) - 1)]
         kept = [
             None if field in cleared else value
-            for field, value in zip(explain["inputs"][1:], values, strict=True)
+            for field, value in zip(inputs[1:], values, strict=True)
         ]
         return [*empty, *endpoint(picture, *kept)]
 
-    panel.run.click(**explain, api_name=endpoint.__name__, scroll_to_output=True)
-    panel.layer.input(**explain, **PRIVATE)
-    panel.picture.change(
-        **explain | {"fn": in_sentences(new_picture), "outputs": [*cleared, *outputs]}, **PRIVATE
+    def new_model(picture: str | None, *values: Any) -> list[Any]:
+        if picture is None or not choice.is_here(values[-1], task):
+            return [gr.skip()] * len(outputs)
+        return endpoint(picture, *values)
+
+    explain_on(
+        panel.run.click,
+        api_name=endpoint.__name__,
+        api_visibility="public",
+        scroll_to_output=True,
+    )
+    explain_on(panel.layer.input)
+    explain_on(panel.colour_map.input)
+    explain_on(panel.picture.change, fn=in_sentences(new_picture), outputs=[*cleared, *outputs])
+    chosen = {"inputs": [panel.model, panel.second], "show_progress": "hidden", **PRIVATE}
+    explain_on(
+        panel.model.input(
+            in_sentences(choice.picked(task)), outputs=[panel.layer, panel.note], **chosen
+        ).success,
+        fn=in_sentences(new_model),
+    )
+    panel.second.input(in_sentences(choice.noted(task)), outputs=panel.note, **chosen).success(
+        **compare | {"fn": in_sentences(choice.comparison(task, download=False))}, **PRIVATE
     )
     examples = [str(path) for path in example_pictures().values()]
     panel.examples.click(lambda i: examples[i], panel.examples, panel.picture, **PRIVATE)
@@ -183,8 +236,7 @@ def connect(
         concurrency_limit=1,  # a large photo takes a gigabyte
         **PRIVATE,
     ).success(None, js=f"() => document.querySelector('#{panel.file.elem_id}').click()")
-    panel.colour_map.input(**explain, **PRIVATE)
-    return explain | PRIVATE
+    return explain_on
 
 
 def best_labels(name: str, label: str) -> gr.Label:
@@ -195,27 +247,36 @@ def best_labels(name: str, label: str) -> gr.Label:
 
 
 def connect_labels(
-    labels: gr.Label, field: gr.Dropdown, explain: dict[str, Any], task: str, opening: Callable
+    labels: gr.Label,
+    field: gr.Dropdown,
+    panel: Panel,
+    explain_on: ExplainOn,
+    task: str,
+    opening: Callable[..., Any],
 ) -> None:
     """Let a click on a label explain it, and offer all labels in the field for typing one.
 
     Args:
         labels: The five best.
         field: The input for the label to explain.
-        explain: From `connect`.
+        panel: From `layout`.
+        explain_on: From `connect`.
         task: Of the tab.
         opening: The event after which the model is needed, `page.load` or `tab.select`; the page
             itself opens without waiting for it.
     """
-    field.input(**explain)
-    labels.select(_clicked, None, field, **PRIVATE).then(**explain)
-    opening(
-        lambda: gr.update(choices=list(gc.load(gc.models(task)[0].name).labels)),
-        None,
-        field,
-        show_progress="hidden",
-        **PRIVATE,
-    )
+    explain_on(field.input)
+    explain_on(labels.select(_clicked, None, field, **PRIVATE).then)
+
+    def offered(name: str | None) -> Any:
+        if not choice.is_here(name, task):
+            return gr.skip()
+        model = gc.load(name or gc.models(task)[0].name, task)
+        return gr.update(choices=list(model.labels) if isinstance(model, LabelModel) else [])
+
+    offer = {"inputs": panel.model, "outputs": field, "show_progress": "hidden", **PRIVATE}
+    opening(in_sentences(offered), **offer)
+    panel.model.change(in_sentences(offered), **offer)
 
 
 def _clicked(event: gr.SelectData) -> str:
@@ -266,6 +327,8 @@ def _captioned(name: str, title: str, text: str) -> gr.Image:
 
 WELCOME = """### Choose a picture, or click an example
 The network says what it sees, and Grad-CAM shows where."""
+
+WAITING = "### Press *Explain*: the model is downloaded first"
 
 # The paper's Figure 1, and section 3.3.
 _FIGURE = {

@@ -15,10 +15,12 @@ from PIL import Image
 
 from demo.service import Shown
 from gradcam_core import render
+from gradcam_core.image import WHOLE
 
 _STRIP_SIDE = 240  # pixels
 
-PROGRESS = gr.Progress()  # as a default value it tells Gradio to show a bar
+# As a default value it tells Gradio to show a bar, here also of every download.
+PROGRESS = gr.Progress(track_tqdm=True)
 
 
 def present(shown: Shown, colour_map: str, opacity: float) -> list[Any]:
@@ -27,9 +29,9 @@ def present(shown: Shown, colour_map: str, opacity: float) -> list[Any]:
     return [
         summary(shown),
         blended(shown, colour_map, opacity),
-        drawn["guided_backprop"],
+        drawn.get("guided_backprop"),
         drawn["grad_cam"],
-        drawn["guided_grad_cam"],
+        drawn.get("guided_grad_cam"),
         drawn["counterfactual"],
         shown.explanation.numbers(),
         shown,
@@ -55,6 +57,33 @@ def probabilities(shown: Shown) -> dict[str, float]:
 def own_captions(shown: Shown) -> list[list[str]]:
     """Return the model's own captions and their log-probabilities, best first."""
     return [[best.text, f"{_log(best.probability):.2f}"] for best in shown.explanation.predictions]
+
+
+def compared(
+    shown: Shown, other: Shown | None, failed: str, colour_map: str, opacity: float
+) -> list[Any]:
+    """Return the same target explained by two models: a picture and a text for each.
+
+    Args:
+        shown: By the first.
+        other: By the second; None if it could not.
+        failed: Why it could not.
+        colour_map: A name that matplotlib knows.
+        opacity: Of the heat maps, in [0, 1].
+    """
+    values: list[Any] = []
+    for side in (shown, other):
+        if side is None:
+            values += [gr.update(visible=False), gr.update(value=_plain(failed), visible=True)]
+            continue
+        _, overlay = blended(replace(side, word=None), colour_map, opacity)
+        text = "\n".join([*_lines(side), "", *_choices(side)])
+        name = side.explanation.model
+        values += [
+            gr.update(value=overlay, label=f"{name}: Grad-CAM", visible=True),
+            gr.update(value=text, visible=True),
+        ]
+    return values
 
 
 def words(shown: Shown) -> list[tuple[str, float]]:
@@ -96,16 +125,7 @@ def summary(shown: Shown) -> str:
         word = explanation.words[shown.word]
         why = "Why" if word.raw.any() else "Nothing in this picture speaks for"
         why = f"{why} **{_plain(word.text)}** in “{target}”? Log-probability {word.log_prob:.2f}"
-    h, w = explanation.raw.shape
-    said = [
-        _score(explanation.task, explanation.score, explanation.probability) + f"; {_own(shown)}.",
-        f"Layer `{explanation.layer}` ({w} × {h}) of {explanation.model}, "
-        f"{shown.seconds * 1000:.0f} ms.",
-    ]
-    if explanation.unknown_words:
-        words = ", ".join(_plain(word) for word in explanation.unknown_words)
-        said.append(f"**Not understood:** {words}.")
-    return f"### {why}\n{' '.join(said)}"
+    return f"### {why}\n{' '.join(_lines(shown))}"
 
 
 def archive(shown: Shown | None, colour_map: str, progress: gr.Progress = PROGRESS) -> str:
@@ -122,6 +142,39 @@ def archive(shown: Shown | None, colour_map: str, progress: gr.Progress = PROGRE
             for file in progress.tqdm(files, desc="Packing"):
                 packed.write(file, file.name)
     return str(path)
+
+
+def _lines(shown: Shown) -> list[str]:
+    """Say in figures what is shown, and what must be known to read it."""
+    explanation = shown.explanation
+    h, w = explanation.raw.shape
+    lines = [
+        _score(explanation.task, explanation.score, explanation.probability) + f"; {_own(shown)}.",
+        f"Layer `{explanation.layer}` ({w} × {h}) of {_plain(explanation.model)}, "
+        f"{shown.seconds * 1000:.0f} ms.",
+    ]
+    if explanation.box != WHOLE:
+        lines.append("This network is shown the middle of the picture only.")
+    if shown.remark:
+        lines.append(shown.remark)
+    if explanation.unknown_words:
+        words = ", ".join(_plain(word) for word in explanation.unknown_words)
+        lines.append(f"**Not understood:** {words}.")
+    return lines
+
+
+def _choices(shown: Shown) -> list[str]:
+    """List what the model itself would say, best first."""
+    explanation = shown.explanation
+    return [
+        f"- {_plain(best.text)} "
+        + (
+            f"({_log(best.probability):.2f})"
+            if explanation.task == "captioning"
+            else f"{best.probability:.1%}"
+        )
+        for best in explanation.predictions
+    ]
 
 
 def _score(task: str, score: float, probability: float) -> str:

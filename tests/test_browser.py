@@ -198,3 +198,54 @@ def test_two_questions_in_a_row_and_another_answer(page: Page) -> None:
     page.locator("#vqa-labels button").nth(1).click()
     expect(summary).to_contain_text("the model's first choice is")
     expect(page.locator("#vqa-grad-cam img")).not_to_have_attribute("src", before)
+
+
+def pick(page: Page, field: str, name: str) -> None:
+    """Choose a model as a user does: type a part of its name, press Enter."""
+    box = page.locator(f"#{field} input")
+    box.click()
+    box.fill(name)
+    page.keyboard.press("Enter")
+
+
+def test_two_models_side_by_side(page: Page) -> None:
+    page.locator("#classify-labels").get_by_text("tabby").click()
+    expect(page.locator("#classify-summary")).to_contain_text("Why tabby?")
+    pick(page, "classify-beside", "lite2")
+    expect(page.locator("#classify-note")).to_contain_text("EfficientNet-Lite2")
+    first, second = (page.locator(f"#classify-{side}") for side in ("first", "second"))
+    expect(first).to_contain_text("lite0: Grad-CAM")
+    expect(second).to_contain_text("lite2: Grad-CAM")
+    texts = [page.locator(f"#classify-{side}-text") for side in ("first", "second")]
+    for text in texts:
+        expect(text).to_contain_text("tabby")
+    assert texts[0].text_content() != texts[1].text_content()
+    images = [side.locator("img").get_attribute("src") for side in (first, second)]
+    assert images[0] != images[1]
+
+    # Another class: both follow.
+    page.locator("#classify-labels").get_by_text("tiger cat").click()
+    expect(page.locator("#classify-summary")).to_contain_text("Why tiger cat?")
+    expect(second.locator("img")).not_to_have_attribute("src", images[1])
+
+    # The second becomes the first; its target layers come along.
+    pick(page, "classify-model", "lite2")
+    expect(page.locator("#classify-summary")).to_contain_text("(9 × 9) of lite2")
+    pick(page, "classify-beside", "none")
+    expect(second).to_be_hidden()
+
+
+def test_a_download_is_announced_and_its_failure_said(
+    page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    pick(page, "classify-model", "vgg16")
+    note = page.locator("#classify-note")
+    expect(note).to_contain_text("licence BSD-3-Clause. 528 MB are downloaded")
+    expect(page.locator("#classify-summary")).to_contain_text("of lite0")  # nothing happened yet
+    explain = page.get_by_role("button", name="Explain").locator("visible=true")
+    explain.click()
+    expect(page.get_by_text("VGG-16 is not on this machine")).to_be_visible()
+    pick(page, "classify-model", "lite2")
+    expect(page.locator("#classify-summary")).to_contain_text("(9 × 9) of lite2")

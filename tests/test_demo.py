@@ -135,9 +135,40 @@ def test_errors_are_sentences_and_the_next_request_works(
     assert client.predict(picture=handle_file(cat_file), api_name="/classify")
 
 
+def test_another_model(client: Client, cat_file: Path) -> None:
+    numbers = client.predict(
+        picture=handle_file(cat_file), target="tabby", model="lite2", api_name="/classify"
+    )[6]
+    assert (numbers["model"], numbers["target"]) == ("lite2", "tabby")
+    assert len(numbers["raw"]) == 9
+
+
+def test_models_that_cannot_be_had(
+    client: Client, cat_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    cases = [
+        ("vgg16", "/classify", "VGG-16 is not on this machine"),
+        ("vgg99", "/classify", "no model 'vgg99' for classification"),
+        # The demo runs in a folder that has such folders; nobody may look into them.
+        ("gradcam_core/models", "/classify", "Folders are opened from Python"),
+        (str(tmp_path), "/classify", "Folders are opened from Python"),
+        ("../main", "/classify", "Folders are opened from Python"),
+    ]
+    monkeypatch.chdir(Path(__file__).parents[1])
+    for model, endpoint, said in cases:
+        with pytest.raises(AppError, match=said):
+            client.predict(picture=handle_file(cat_file), model=model, api_name=endpoint)
+    # What the list does not offer is no caption's model.
+    with pytest.raises(AppError, match="not in the list of choices"):
+        client.predict(picture=handle_file(cat_file), model="lite0", api_name="/caption")
+    assert client.predict(picture=handle_file(cat_file), api_name="/caption")
+
+
 def call(address: str, picture: object) -> str:
     """Call /classify as no client library would, and return the events' text."""
-    body = json.dumps({"data": [picture, "tabby", "conv_head", "jet", 0.5]}).encode()
+    body = json.dumps({"data": [picture, "tabby", "conv_head", "jet", 0.5, "lite0"]}).encode()
     url = f"{address}gradio_api/call/classify"
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
     try:

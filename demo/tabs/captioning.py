@@ -7,7 +7,7 @@ import gradio as gr
 
 from demo import panels, service
 from demo.errors import in_sentences
-from demo.present import blended, own_captions, present, summary, word_strip, words
+from demo.present import PROGRESS, blended, own_captions, present, summary, word_strip, words
 from gradcam_core import render
 
 TASK = "captioning"
@@ -52,16 +52,17 @@ def build(tab: gr.Tab) -> None:
     panel = panels.layout(
         "caption", TASK, fields=[typed], above=[sentence], beside=[own], below=[strip]
     )
-    explain = panels.connect(
+    explain_on = panels.connect(
         panel,
         tab,
+        TASK,
         endpoint=caption,
         fields=[typed],
         cleared=[typed],
         own=[sentence, own, strip],
     )
-    typed.submit(**explain)
-    own.select(_clicked, None, typed, **panels.PRIVATE).then(**explain)
+    explain_on(typed.submit)
+    explain_on(own.select(_clicked, None, typed, **panels.PRIVATE).then)
     style = [panel.shown, panel.colour_map, panel.opacity]
     for words_shown, offset in ((sentence, 0), (strip, 1)):
         words_shown.select(
@@ -79,9 +80,11 @@ def caption(
     layer: str | None = None,
     colour_map: str = render.DEFAULT_COLOUR_MAP,
     opacity: float = render.DEFAULT_OPACITY,
+    model: str | None = None,
+    progress: gr.Progress = PROGRESS,
 ) -> list[Any]:
     """Explain `caption` of a picture word by word, or the network's own if empty."""
-    shown = service.explain(picture, TASK, target=caption, layer=layer)
+    shown = service.explain(picture, TASK, target=caption, model=model, layer=layer)
     return [
         *present(shown, colour_map, opacity),
         words(shown),

@@ -5,7 +5,7 @@ from typing import Any
 import gradio as gr
 
 from demo import panels, service
-from demo.present import present, probabilities
+from demo.present import PROGRESS, present, probabilities
 from gradcam_core import render
 
 TASK = "classification"
@@ -21,10 +21,10 @@ def build(page: gr.Blocks, tab: gr.Tab) -> None:
     )
     classes = panels.best_labels("classify", "Five best classes (click one)")
     panel = panels.layout("classify", TASK, fields=[target], beside=[classes])
-    explain = panels.connect(
-        panel, tab, endpoint=classify, fields=[target], cleared=[target], own=[classes]
+    explain_on = panels.connect(
+        panel, tab, TASK, endpoint=classify, fields=[target], cleared=[target], own=[classes]
     )
-    panels.connect_labels(classes, target, explain, TASK, page.load)
+    panels.connect_labels(classes, target, panel, explain_on, TASK, page.load)
 
 
 def classify(
@@ -33,7 +33,9 @@ def classify(
     layer: str | None = None,
     colour_map: str = render.DEFAULT_COLOUR_MAP,
     opacity: float = render.DEFAULT_OPACITY,
+    model: str | None = None,
+    progress: gr.Progress = PROGRESS,
 ) -> list[Any]:
     """Explain why the network says `target` of a picture, or what it says itself if empty."""
-    shown = service.explain(picture, TASK, target=target, layer=layer)
+    shown = service.explain(picture, TASK, target=target, model=model, layer=layer)
     return [*present(shown, colour_map, opacity), probabilities(shown)]

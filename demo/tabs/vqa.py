@@ -6,7 +6,7 @@ import gradio as gr
 
 from demo import panels, service
 from demo.examples import example_pictures
-from demo.present import present, probabilities
+from demo.present import PROGRESS, present, probabilities
 from gradcam_core import render
 
 TASK = "vqa"
@@ -52,10 +52,10 @@ def build(tab: gr.Tab) -> None:
     )
     answers = panels.best_labels("vqa", "Five best answers (click one)")
     panel = panels.layout("vqa", TASK, fields=[question, suggestions, answer], beside=[answers])
-    explain = panels.connect(
-        panel, tab, endpoint=vqa, fields=[question, answer], cleared=[answer], own=[answers]
+    explain_on = panels.connect(
+        panel, tab, TASK, endpoint=vqa, fields=[question, answer], cleared=[answer], own=[answers]
     )
-    panels.connect_labels(answers, answer, explain, TASK, tab.select)
+    panels.connect_labels(answers, answer, panel, explain_on, TASK, tab.select)
     names = list(example_pictures())
     panel.examples.click(
         lambda i: gr.Dataset(samples=_samples(names[i])),
@@ -68,10 +68,12 @@ def build(tab: gr.Tab) -> None:
     )
     # Another question: the answer given to the last one need not fit.
     question.input(lambda: None, None, answer, show_progress="hidden", **panels.PRIVATE)
-    question.submit(**explain)
-    suggestions.click(
-        lambda sample: (sample[0], None), suggestions, [question, answer], **panels.PRIVATE
-    ).then(**explain)
+    explain_on(question.submit)
+    explain_on(
+        suggestions.click(
+            lambda sample: (sample[0], None), suggestions, [question, answer], **panels.PRIVATE
+        ).then
+    )
 
 
 def vqa(
@@ -81,9 +83,13 @@ def vqa(
     layer: str | None = None,
     colour_map: str = render.DEFAULT_COLOUR_MAP,
     opacity: float = render.DEFAULT_OPACITY,
+    model: str | None = None,
+    progress: gr.Progress = PROGRESS,
 ) -> list[Any]:
     """Answer a question about a picture and explain `answer`, or the network's own if empty."""
-    shown = service.explain(picture, TASK, target=answer, question=question, layer=layer)
+    shown = service.explain(
+        picture, TASK, target=answer, question=question, model=model, layer=layer
+    )
     return [*present(shown, colour_map, opacity), probabilities(shown)]
 
 

@@ -91,13 +91,16 @@ def hub_folder(repository: str) -> Path:
 
 def cached_hub_folder(repository: str) -> Path | None:
     """Return the folder of a model that is on this machine already; None if it is not."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
 
     try:
-        folder = Path(snapshot_download(repository, local_files_only=True))
-    except (LocalEntryNotFoundError, HFValidationError):
+        settings = try_to_load_from_cache(repository, "config.json")
+    except HFValidationError:
         return None
+    if not isinstance(settings, str):
+        return None
+    folder = Path(settings).parent
     return folder if any(map(_is_weights, folder.iterdir())) else None
 
 

@@ -205,10 +205,7 @@ def _held(name: str) -> Model | None:
 
 
 def _load(name: str) -> Model:
-    if name in _REGISTRY:
-        model = _REGISTRY[name].load()
-    else:
-        model = load_by_id(name)
+    model = _REGISTRY[name].load() if name in _REGISTRY else load_by_id(name)
     with _guard:
         embedded = name in _REGISTRY and not _REGISTRY[name].info.download_mb
         (_embedded_models if embedded else _other_models)[name] = model
