@@ -3,7 +3,10 @@
 import os
 from pathlib import Path
 
-os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when Gradio is imported
+# Read when their packages are imported.
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+# Downloads by plain HTTP: those of Xet run in threads that no progress bar here can follow.
+os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
 
 import gradio as gr
 

@@ -55,22 +55,23 @@ def sides(name: str) -> list[Component]:
     return parts
 
 
-def picked(task: str) -> Callable[[str | None, str | None], list[Any]]:
-    """Return the handler of a new choice -> the target layers, and a note on the models."""
+def picked(task: str) -> Callable[[str | None, str | None, str | None], list[Any]]:
+    """Return the handler (model, second, layer) -> the model's target layers, and the note."""
 
-    def handle(name: str | None, second: str | None) -> list[Any]:
+    def handle(name: str | None, second: str | None, layer: str | None) -> list[Any]:
         info, here = service.model_info(name, task)
         layers = info.layers
         if here and not layers:  # what only loading tells
             layers = gc.load(info.name, task).backbone.layers
-        value = layers[-1] if layers else None
+        last = layers[-1] if layers else None
+        value = layer if layer in layers else last
         return [gr.update(choices=list(layers), value=value), noted(task)(name, second)]
 
     return handle
 
 
 def noted(task: str) -> Callable[[str | None, str | None], Any]:
-    """Return the handler of a new choice -> the note: size and licence, before any download."""
+    """Return the handler (model, second) -> the note: size and licence, before any download."""
 
     def handle(name: str | None, second: str | None) -> Any:
         chosen = [name, second if second != _ALONE else None]
@@ -126,7 +127,8 @@ def _label(info: gc.ModelInfo) -> str:
 
 
 def _note(info: gc.ModelInfo, here: bool) -> str:
-    about = f"**{info.name}**: {info.backbone}, licence {info.licence}."
+    backbone = "" if info.backbone == info.name else f"{info.backbone}, "
+    about = f"**{info.name}**: {backbone}licence {info.licence}."
     if not info.convolutional:
         about += " What it looks with is **not convolutional**: its map is of transformer tokens."
     if here:

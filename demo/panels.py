@@ -195,25 +195,31 @@ def connect(
             return [gr.skip()] * len(outputs)
         return endpoint(picture, *values)
 
-    explain_on(
-        panel.run.click,
+    picked = {
+        "fn": in_sentences(choice.picked(task)),
+        "inputs": [panel.model, panel.second, panel.layer],
+        "outputs": [panel.layer, panel.note],
+        "show_progress": "hidden",
+        **PRIVATE,
+    }
+    clicked = panel.run.click(
+        **explain,
         api_name=endpoint.__name__,
-        api_visibility="public",
         scroll_to_output=True,
     )
+    # What has been downloaded is on this machine from now on, and its layers are known.
+    clicked.success(**compare, **PRIVATE).then(**picked)
+    explain_on(panel.model.input(**picked).success, fn=in_sentences(new_model))
+    panel.second.input(
+        in_sentences(choice.noted(task)),
+        [panel.model, panel.second],
+        panel.note,
+        show_progress="hidden",
+        **PRIVATE,
+    ).success(**compare | {"fn": in_sentences(choice.comparison(task, download=False))}, **PRIVATE)
     explain_on(panel.layer.input)
     explain_on(panel.colour_map.input)
     explain_on(panel.picture.change, fn=in_sentences(new_picture), outputs=[*cleared, *outputs])
-    chosen = {"inputs": [panel.model, panel.second], "show_progress": "hidden", **PRIVATE}
-    explain_on(
-        panel.model.input(
-            in_sentences(choice.picked(task)), outputs=[panel.layer, panel.note], **chosen
-        ).success,
-        fn=in_sentences(new_model),
-    )
-    panel.second.input(in_sentences(choice.noted(task)), outputs=panel.note, **chosen).success(
-        **compare | {"fn": in_sentences(choice.comparison(task, download=False))}, **PRIVATE
-    )
     examples = [str(path) for path in example_pictures().values()]
     panel.examples.click(lambda i: examples[i], panel.examples, panel.picture, **PRIVATE)
     # Nobody should meet an empty tab.
@@ -276,7 +282,7 @@ def connect_labels(
 
     offer = {"inputs": panel.model, "outputs": field, "show_progress": "hidden", **PRIVATE}
     opening(in_sentences(offered), **offer)
-    panel.model.change(in_sentences(offered), **offer)
+    panel.note.change(in_sentences(offered), **offer)
 
 
 def _clicked(event: gr.SelectData) -> str:

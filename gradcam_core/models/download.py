@@ -25,7 +25,7 @@ class Offer(NamedTuple):
     """What a hub says of a model before it is downloaded.
 
     Attributes:
-        files: Names of the files that are needed.
+        files: Names of the files that are needed, the weights last.
         megabytes: Their size, 10^6 bytes.
         licence: As the model's page names it; "not stated" if it does not.
     """
@@ -77,16 +77,20 @@ def hub_folder(repository: str) -> Path:
         ConnectionError: It is not on this machine, and cannot be downloaded.
         ValueError: There is no such model, or it may not be downloaded.
     """
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import hf_hub_download
 
     folder = cached_hub_folder(repository)
-    if folder is None:
-        offer = hub_offer(repository)
-        try:
-            folder = Path(snapshot_download(repository, allow_patterns=offer.files))
-        except Exception as error:  # of the network, of the disk, of the hub's own storage
-            raise ConnectionError(_interrupted(repository, error)) from error
-    return folder
+    if folder is not None:
+        return folder
+    try:
+        # One after the other in this thread, so that whoever watches it sees each one's bar. The
+        # weights come last: where they are, everything is.
+        *_, weights = [hf_hub_download(repository, file) for file in hub_offer(repository).files]
+    except (ConnectionError, ValueError):
+        raise
+    except Exception as error:  # of the network, of the disk, of the hub's own storage
+        raise ConnectionError(_interrupted(repository, error)) from error
+    return Path(weights).parent
 
 
 def cached_hub_folder(repository: str) -> Path | None:
@@ -135,7 +139,7 @@ def hub_offer(repository: str) -> Offer:
     weights = weights or [path for path in top if _is_weights(path)]
     if not weights:
         raise ValueError(f"{repository} holds no weights that can be opened safely.")
-    needed = [*weights, *(path for path in top if path.suffix in _SETTINGS)]
+    needed = [*(path for path in top if path.suffix in _SETTINGS), *weights]
     return Offer(
         files=[str(path) for path in needed],
         megabytes=math.ceil(sum(top[path] for path in needed) / 1e6),
