@@ -293,3 +293,15 @@ def test_app_listens_where_it_is_told_and_stops_on_ctrl_c(tmp_path: Path) -> Non
         app.kill()
     assert "Traceback" not in output, output
     assert app.returncode == 0, output
+
+
+def test_the_page_opens_without_the_libraries_of_models() -> None:
+    script = (
+        "import sys, demo.build; demo.build.build_demo();"
+        "print({'timm', 'torchvision', 'transformers'} & set(sys.modules))"
+    )
+    root = Path(__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "set()"

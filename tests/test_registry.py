@@ -134,3 +134,11 @@ def test_the_model_used_least_recently_goes(tmp_path: Path) -> None:
     assert gc.load(three) is third
     assert gc.load(two) is not second
     assert gc.load("lite0") is gc.load("lite0")
+
+
+def test_the_readme_lists_the_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    root = Path(__file__).parents[1]
+    monkeypatch.syspath_prepend(root / "docs")
+    from model_table import END, START, table
+
+    assert START + table() + END in (root / "README.md").read_text("utf-8")
