@@ -363,7 +363,8 @@ class Trainer:
             attributes = self._view_of(rows).repeat_interleave(SAMPLES, 0)
             self.head.eval()
             with torch.autocast("cpu", torch.bfloat16):
-                drawn = sample(self.head, attributes, self.captions.shape[1])
+                chances = torch.rand(len(attributes), self.captions.shape[1])
+                drawn = sample(self.head, attributes, chances)
             rewards = torch.tensor(
                 [
                     reward(list(takewhile(lambda i: i != END, ids)), rows[j // SAMPLES].item())

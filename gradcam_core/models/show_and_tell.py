@@ -13,8 +13,8 @@ import difflib
 import json
 import math
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.quasirandom import SobolEngine
 
 from gradcam_core.models.backbone import Backbone, Encoded
 from gradcam_core.models.base import Evaluation, Model, Prediction, Target
@@ -35,10 +36,10 @@ UNKNOWN = 1  # stands for every rare word in training; never written
 MAX_WORDS = 20
 PLAN = 96  # numbers that the LSTM is told of the picture
 # Chosen on Flickr8k's dev split:
-BEAM = 8
+BEAM = 16
 LENGTH_POWER = 0.9  # a caption's log-probability is divided by its length to this power
-CANDIDATES = 16
-DRAWN = 64  # sentences drawn at random, which candidates are to agree with
+CANDIDATES = 32
+DRAWN = 64  # sentences that stand for all the LSTM might say; candidates are to agree with them
 LIKELIHOOD_WEIGHT = 0.03  # beside the agreement, which is in 0..1
 
 
@@ -169,31 +170,32 @@ class CaptionHead(nn.Module):
 
 
 @torch.no_grad()
-def sample(
-    head: CaptionHead, attributes: Tensor, limit: int, generator: torch.Generator | None = None
-) -> Tensor:
+def sample(head: CaptionHead, attributes: Tensor, chances: Tensor) -> Tensor:
     """Draw a sentence for each row of attributes.
 
     Args:
         head: The captioner.
         attributes: (n, n_attributes) float32.
-        limit: Length at which sentences are cut.
-        generator: Source of randomness; None for PyTorch's own.
+        chances: (n, limit) float32 in [0, 1): what decides each word, so that each has its
+            probability where these numbers are evenly spread.
 
     Returns:
         (n, length) int64, filled up with `END`; `length` is `limit` or less.
     """
     state = head.begin(attributes)
-    words = torch.full((len(attributes), limit), END)
+    words = torch.full(chances.shape, END)
     going = torch.ones(len(attributes), dtype=torch.bool)
     last = None
-    for position in range(limit):
+    for position in range(chances.shape[1]):
         state = head.step(state, head.inputs(state, last)[:, 0])
-        logits = head.logits(state.hidden, state.prior).float()
+        logits = head.logits(state.hidden, state.prior).double()
         logits[:, UNKNOWN] = -math.inf
         if position == 0:
             logits[:, END] = -math.inf
-        last = torch.multinomial(logits.softmax(-1), 1, generator=generator)
+        cumulative = logits.softmax(-1).cumsum(-1)
+        # The sum of all is 1 but for rounding.
+        chance = chances[:, position, None] * cumulative[:, -1:]
+        last = torch.searchsorted(cumulative, chance, right=True)
         words[going, position] = last[going, 0]
         going &= last[:, 0] != END
         if not going.any():
@@ -201,33 +203,43 @@ def sample(
     return words[:, : position + 1]
 
 
-class Phrases:
-    """The words and pairs of words of a caption, the rarer the weightier, as in CIDEr-D."""
+def agreement(
+    said: Sequence[Sequence[int]], expected: Sequence[Sequence[int]], rarity: Tensor
+) -> Tensor:
+    """How far captions say what is expected, in 0..1.
 
-    def __init__(self, ids: Sequence[int], rarity: Sequence[float]) -> None:
-        """Count.
+    Half of it is the share of words in common, as in BLEU; half the likeness of words and pairs
+    of words, the rarer the weightier, and of lengths, as in CIDEr-D.
 
-        Args:
-            ids: Word indices.
-            rarity: Of each word of the vocabulary, >= 0.
-        """
-        self.length = len(ids)
-        self.weights: list[dict[tuple[int, ...], float]] = []
-        for n in (1, 2):
-            grams = Counter(zip(*(ids[i:] for i in range(n)), strict=False))
-            self.weights.append({g: k * sum(rarity[i] for i in g) for g, k in grams.items()})
-        self.norms = [math.hypot(*weights.values()) for weights in self.weights]
+    Args:
+        said: Captions, as word indices.
+        expected: Other captions.
+        rarity: (n_words,) float32 >= 0.
 
-    def agreement(self, other: "Phrases") -> float:
-        """How much of `other` this caption says, in 0..1; less if their lengths differ."""
-        total = 0.0
-        for mine, norm, theirs, their_norm in zip(
-            self.weights, self.norms, other.weights, other.norms, strict=True
-        ):
-            if norm and their_norm:
-                common = sum(min(w, theirs[g]) * theirs[g] for g, w in mine.items() if g in theirs)
-                total += common / (norm * their_norm) / len(self.weights)
-        return total * math.exp(-((self.length - other.length) ** 2) / 72)
+    Returns:
+        (len(said),) float32, each the mean over `expected`.
+    """
+    captions, n_said, likeness = [*said, *expected], len(said), 0.0
+    lengths = torch.tensor([*map(len, captions)])
+    mine, theirs = lengths[:n_said, None], lengths[n_said:]
+    for n in (2, 1):
+        uses = [
+            (row, gram)
+            for row, ids in enumerate(captions)
+            for gram in zip(*(ids[i:] for i in range(n)), strict=False)
+        ]
+        columns = {gram: i for i, gram in enumerate(dict.fromkeys(gram for _, gram in uses))}
+        counts = torch.zeros(len(captions), len(columns))
+        where = torch.tensor([(row, columns[gram]) for row, gram in uses]).view(-1, 2)
+        counts.index_put_(where.unbind(1), torch.ones(len(where)), accumulate=True)
+        weights = rarity[torch.tensor([*columns]).view(-1, n)].sum(1)
+        norms = (counts * weights).norm(dim=1).clamp(min=1e-6)
+        common = counts[:n_said, None].minimum(counts[n_said:])  # (said, expected, columns)
+        dot = (common * counts[n_said:]) @ weights.square()
+        likeness += dot / (norms[:n_said, None] * norms[n_said:]) / 2
+    shared = 2 * common.sum(-1) / (mine + theirs)  # of single words, the last round
+    likeness *= ((mine - theirs).square() / -72).exp()
+    return ((shared + likeness) / 2).mean(1)
 
 
 class Candidate(NamedTuple):
@@ -267,8 +279,10 @@ class ShowAndTell(Model):
         """
         super().__init__(name, backbone)
         self.words = tuple(words)
-        counts = list(words.values())
-        self._rarity = [math.log(counts[END] / count) for count in counts]
+        counts = torch.tensor([*words.values()])
+        self._rarity = (counts[END] / counts).log()
+        # More evenly spread than random numbers, so that fewer sentences do.
+        self._chances = SobolEngine(MAX_WORDS, scramble=True, seed=0).draw(DRAWN)
         self._head = head.eval().requires_grad_(False)
         self._index = {word: i for i, word in enumerate(self.words) if i not in (END, UNKNOWN)}
 
@@ -282,18 +296,20 @@ class ShowAndTell(Model):
         """
         attributes = self._attributes(encoded.features)
         candidates = self._beam(attributes, max(k, BEAM))[: max(k, CANDIDATES)]
-        generator = torch.Generator().manual_seed(0)
-        drawn = sample(self._head, attributes.expand(DRAWN, -1), MAX_WORDS, generator).tolist()
-        expected = [Phrases(_until_end(ids), self._rarity) for ids in drawn]
-
-        def merit(candidate: Candidate) -> float:
-            phrases = Phrases(candidate.ids, self._rarity)
-            agreement = sum(phrases.agreement(other) for other in expected) / DRAWN
-            return agreement + LIKELIHOOD_WEIGHT * candidate.likelihood
-
+        drawn = sample(self._head, attributes.expand(DRAWN, -1), self._chances).tolist()
+        agreements = agreement(
+            [candidate.ids for candidate in candidates],
+            [list(takewhile(lambda i: i != END, ids)) for ids in drawn],
+            self._rarity,
+        ).tolist()
+        merits = [
+            agreed + LIKELIHOOD_WEIGHT * candidate.likelihood
+            for agreed, candidate in zip(agreements, candidates, strict=True)
+        ]
+        ranked = sorted(zip(merits, candidates, strict=True), reverse=True)
         return [
             Prediction(" ".join(self.words[i] for i in best.ids), math.exp(best.log_prob))
-            for best in sorted(candidates, key=merit, reverse=True)[:k]
+            for _, best in ranked[:k]
         ]
 
     def target(
@@ -357,10 +373,6 @@ class ShowAndTell(Model):
             captions = torch.cat([captions[parent], word[:, None]], 1)
             state = State(*(tensor[parent] for tensor in state))
         return sorted(finished, reverse=True)
-
-
-def _until_end(ids: list[int]) -> list[int]:
-    return ids[: ids.index(END)] if END in ids else ids
 
 
 def load_lite0_caption() -> ShowAndTell:
