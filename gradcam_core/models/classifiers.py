@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
+from copy import deepcopy
 
 from torch import Tensor, nn
 
@@ -51,7 +52,9 @@ class Classifier(LabelModel):
 
 def load_lite(number: int) -> Classifier:
     """Return the embedded EfficientNet-Lite0 or Lite2 with the 1000 classes of ImageNet."""
-    head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), lite_classifier_layer(number))
+    # Of its own, for it goes where the backbone is.
+    layer = deepcopy(lite_classifier_layer(number))
+    head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), layer)
     return Classifier(f"lite{number}", lite_backbone(number), head, imagenet_classes())
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from gradcam_core.image import WHOLE, Box, to_pixels
-from gradcam_core.models.backbone import Backbone, device
+from gradcam_core.models.backbone import Backbone
 
 
 class _Lite(NamedTuple):
@@ -63,7 +63,7 @@ def _load(number: int) -> tuple[Backbone, nn.Linear]:
         "conv_head": nn.Sequential(network.conv_head, network.bn2),
     }
     backbone = Backbone(f"EfficientNet-Lite{number}", stages, partial(_squash, side=lite.side))
-    return backbone, network.classifier.eval().requires_grad_(False).to(device())
+    return backbone, network.classifier.eval().requires_grad_(False)
 
 
 def _weights(lite: _Lite) -> dict[str, Tensor]:
@@ -97,5 +97,5 @@ def lite_backbone(number: int) -> Backbone:
 
 
 def lite_classifier_layer(number: int) -> nn.Linear:
-    """Return the linear layer 1280 -> 1000 that it was trained with."""
+    """Return the linear layer 1280 -> 1000 that it was trained with, on the CPU."""
     return _load(number)[1]

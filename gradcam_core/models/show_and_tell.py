@@ -335,7 +335,8 @@ class ShowAndTell(Model):
         return Evaluation(terms, math.exp(terms.sum().item()))
 
     def _attributes(self, features: Tensor) -> Tensor:
-        return self._head.attributes(normalise(features.mean((2, 3))))
+        # The head stays on the CPU: word after word is no work for a GPU.
+        return self._head.attributes(normalise(features.mean((2, 3)).cpu()))
 
     def _unknown_words(self, unknown: Sequence[str]) -> str:
         near = {

@@ -196,7 +196,7 @@ class VqaLstm(LabelModel):
 
     def logits(self, features: Tensor, question: str | None) -> Tensor:
         indices = [self._indices.get(word, UNKNOWN) for word in read_question(question)]
-        pooled = features.mean(dim=(2, 3))
+        pooled = features.mean(dim=(2, 3)).cpu()  # the head stays on the CPU
         return self._head(pooled, [torch.tensor(indices)], torch.zeros(1, dtype=torch.long))[0]
 
     def target(
