@@ -1,4 +1,4 @@
-"""How near lite0-caption's sentences come to people's, on pictures it was not trained on.
+"""How near an embedded captioner's sentences come to people's, on pictures it was not trained on.
 
 python -m benchmarks.captioning ../shared/data
 """
@@ -21,17 +21,18 @@ from training.captioning import SPELLING, daquar, flickr8k, pets
 
 def main(
     data: Annotated[Path, typer.Argument(help="Folder with flickr8k/, pets/, daquar/")],
+    model: Annotated[str, typer.Option(help="A captioner's name")] = "lite0-caption",
 ) -> None:
     """Print BLEU and CIDEr on Flickr8k's dev split, and how often cats, dogs, things are named."""
     dev = flickr8k(data, "dev")
-    said = captions(data / "flickr8k", [picture.name for picture in dev])
+    said = captions(model, data / "flickr8k", [picture.name for picture in dev])
     scores = metrics(said, [picture.captions for picture in dev])
     print(
         f"flickr8k dev, {len(dev)} photos: " + ", ".join(f"{k} {v:.3f}" for k, v in scores.items())
     )
 
     held_back = pets("dev")
-    said = captions(data / "pets", [picture.name for picture in held_back])
+    said = captions(model, data / "pets", [picture.name for picture in held_back])
     for kind in ("cat", "dog"):
         named = [kind in s for p, s in zip(held_back, said, strict=True) if p.name.startswith(kind)]
         print(
@@ -39,7 +40,7 @@ def main(
         )
 
     things = daquar(data, "dev")
-    said = captions(data / "daquar", list(things))
+    said = captions(model, data / "daquar", list(things))
     named = [
         any(SPELLING.get(thing, thing) in " ".join(s) for thing in things[name])
         for name, s in zip(things, said, strict=True)
@@ -50,14 +51,14 @@ def main(
     )
 
 
-def captions(folder: Path, names: Sequence[str]) -> list[list[str]]:
-    """Return the words of the model's best caption of some pictures of `folder/images.tar`."""
-    model = gc.load("lite0-caption")
+def captions(name: str, folder: Path, names: Sequence[str]) -> list[list[str]]:
+    """Return the words of a model's best caption of some pictures of `folder/images.tar`."""
+    model = gc.load(name, "captioning")
     said = {
-        name: model.predict(model.encode(picture), k=1)[0].text.split()
-        for name, picture in tqdm(pictures(folder, names), folder.name, total=len(names))
+        file: model.predict(model.encode(picture), k=1)[0].text.split()
+        for file, picture in tqdm(pictures(folder, names), folder.name, total=len(names))
     }
-    return [said[name] for name in names]
+    return [said[file] for file in names]
 
 
 def metrics(said: Sequence[Sequence[str]], people: Sequence[Sequence[Sequence[str]]]) -> dict:

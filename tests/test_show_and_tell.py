@@ -9,12 +9,12 @@ from PIL import Image
 
 from gradcam_core import gradcam
 from gradcam_core.models.backbone import Encoded
-from gradcam_core.models.show_and_tell import MAX_WORDS, ShowAndTell, load_lite0_caption
+from gradcam_core.models.show_and_tell import MAX_WORDS, ShowAndTell, load_lite_caption
 
 
 @pytest.fixture(scope="module")
 def model() -> ShowAndTell:
-    return load_lite0_caption()
+    return load_lite_caption(0)
 
 
 def picture(name: str) -> Image.Image:

@@ -1,6 +1,7 @@
-"""Trains the embedded captioner `lite0-caption`: a Show-and-Tell head on the frozen Lite0.
+"""Trains the embedded captioners: a Show-and-Tell head on the frozen EfficientNet-Lite0 or Lite2.
 
     python -m training.captioning ../shared/data --work ../scratch
+    python -m training.captioning ../shared/data --work ../scratch --backbone 2
 
 First the attributes, which are phrases that people use; then the LSTM, on people's captions;
 then a little self-critical training on CIDEr-D. Stopped, it goes on from the last epoch.
@@ -28,12 +29,11 @@ from tqdm import tqdm, trange
 from gradcam_core.models.show_and_tell import (
     END,
     UNKNOWN,
-    VOCABULARY,
-    WEIGHTS,
     CaptionHead,
     normalise,
     sample,
     split_words,
+    weights_file,
 )
 from training.features import features
 
@@ -422,10 +422,10 @@ class Trainer:
 # --- the whole ----------------------------------------------------------------------------------
 
 
-def pooled(data: Path, pictures: Sequence[Picture], cache: Path) -> Tensor:
+def pooled(data: Path, pictures: Sequence[Picture], cache: Path, backbone: int) -> Tensor:
     """The normalised pooled features of pictures in the order given, (n, views, 1280) float32."""
     parts = [
-        features(data / source / "images.tar", [p.name for p in group], VIEWS, cache)
+        features(data / source / "images.tar", [p.name for p in group], VIEWS, cache, backbone)
         for source, group in groupby(pictures, key=lambda picture: picture.source)
     ]
     return normalise(torch.from_numpy(np.concatenate(parts)).float())
@@ -483,7 +483,7 @@ def vocabulary(pictures: Sequence[Picture]) -> dict[str, int]:
     return {"<end>": len(pictures), "<unknown>": len(pictures)} | known
 
 
-def export(head: CaptionHead, attributes: nn.Linear, words: Mapping[str, int]) -> None:
+def export(head: CaptionHead, attributes: nn.Linear, words: Mapping[str, int], path: Path) -> None:
     """Write the head with its attribute layer, as float16, and the vocabulary."""
     tensors = head.state_dict() | {
         f"attributes.{name}": tensor for name, tensor in attributes.state_dict().items()
@@ -492,15 +492,17 @@ def export(head: CaptionHead, attributes: nn.Linear, words: Mapping[str, int]) -
         name: tensor.half() if tensor.is_floating_point() else tensor
         for name, tensor in tensors.items()
     }
-    WEIGHTS.write_bytes(save(small))
-    VOCABULARY.write_text(json.dumps(words, indent=0) + "\n")
+    path.write_bytes(save(small))
+    path.with_suffix(".json").write_text(json.dumps(words, indent=0) + "\n")
 
 
 def main(
     data: Annotated[Path, typer.Argument(help="Folder with flickr8k/, pets/, daquar/")],
     work: Annotated[Path, typer.Option(help="Folder for features and checkpoints")],
+    backbone: Annotated[int, typer.Option(help="0 or 2, of the EfficientNet-Lites")] = 0,
 ) -> None:
     """Train and write the weights. Run again to go on where it was stopped."""
+    kept = f"captioning-lite{backbone}"
     photos = flickr8k(data, "train")
     pictures = [*photos, *pets("train"), *rooms(data)]
     words = vocabulary(pictures)
@@ -517,19 +519,19 @@ def main(
 
     phrases_learned, table = attribute_table(pictures)
     attribute_words = torch.tensor([index.get(phrase, -1) for phrase in phrases_learned])
-    vectors = pooled(data, pictures, work / "features")
-    layer, attributes = cross_fitted(vectors, table, work / "captioning-attributes.safetensors")
+    vectors = pooled(data, pictures, work / "features", backbone)
+    layer, attributes = cross_fitted(vectors, table, work / f"{kept}-attributes.safetensors")
 
     torch.manual_seed(SEED)
     head = CaptionHead(len(words), attribute_words, WIDTH, dropout=0.3)
-    first = Trainer(head, attributes, captions, owners, work / "captioning-likelihood.pt")
+    first = Trainer(head, attributes, captions, owners, work / f"{kept}-likelihood.pt")
     while first.epoch < LIKELIHOOD_EPOCHS:
         first.learn_captions(LIKELIHOOD_EPOCHS)
-    second = Trainer(first.best(), attributes, captions, owners, work / "captioning-critical.pt")
+    second = Trainer(first.best(), attributes, captions, owners, work / f"{kept}-critical.pt")
     consensus = Consensus(numbered[: len(photos)])
     while second.epoch < CRITICAL_EPOCHS:
         second.learn_consensus(consensus, len(photos), CRITICAL_EPOCHS)
-    export(second.best(), layer, words)
+    export(second.best(), layer, words, weights_file(backbone))
 
 
 if __name__ == "__main__":

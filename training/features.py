@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
+from gradcam_core.models.backbone import Backbone
 from gradcam_core.models.lite import lite_backbone
 
 
@@ -37,17 +38,20 @@ VIEWS = {
 }
 
 
-def features(pictures: Path, names: Sequence[str], views: Sequence[str], cache: Path) -> np.ndarray:
+def features(
+    pictures: Path, names: Sequence[str], views: Sequence[str], cache: Path, backbone: int = 0
+) -> np.ndarray:
     """Pooled features of some pictures of a folder or tar archive.
 
     The first call for an archive and a view runs the CNN over the whole archive and
-    writes `cache/<set>-<view>.npz`; later calls read it.
+    writes `cache/lite<backbone>-<set>-<view>.npz`; later calls read it.
 
     Args:
         pictures: A folder, or an uncompressed tar archive, of pictures.
         names: File names relative to it, without a folder common to all (`1.jpg`, `cat/0000.jpg`).
         views: Keys of `VIEWS`.
         cache: A folder for the computed features.
+        backbone: 0 or 2, of the EfficientNet-Lites.
 
     Returns:
         float16 array (len(names), len(views), 1280), values in 0..6 (means of ReLU6 outputs).
@@ -58,24 +62,24 @@ def features(pictures: Path, names: Sequence[str], views: Sequence[str], cache: 
     label = pictures.parent.name if pictures.suffix == ".tar" else pictures.name
     columns = []
     for view in views:
-        path = cache / f"{label}-{view}.npz"
+        path = cache / f"lite{backbone}-{label}-{view}.npz"
         if not path.exists():
-            _compute(pictures, VIEWS[view], path, f"{label} {view}")
+            _compute(pictures, VIEWS[view], path, lite_backbone(backbone))
         with np.load(path) as stored:
             row = {name: i for i, name in enumerate(stored["names"])}
             columns.append(stored["features"][[row[name] for name in names]])
     return np.stack(columns, axis=1)
 
 
-def _compute(pictures: Path, view: View, path: Path, label: str, batch: int = 4) -> None:
+def _compute(pictures: Path, view: View, path: Path, backbone: Backbone, batch: int = 4) -> None:
     names, vectors, tensors = [], [], []
     total = _count(pictures)
-    with tqdm(total=total, desc=label, unit="picture") as bar:
+    with tqdm(total=total, desc=path.stem, unit="picture") as bar:
         for name, picture in _open(pictures):
             names.append(name)
-            tensors.append(_tensor(picture, view))
+            tensors.append(_tensor(picture, view, backbone))
             if len(tensors) == batch or len(names) == total:
-                vectors.append(_pooled(torch.cat(tensors)))
+                vectors.append(_pooled(torch.cat(tensors), backbone))
                 bar.update(len(tensors))
                 tensors.clear()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -105,23 +109,21 @@ def _open(pictures: Path) -> Iterator[tuple[str, Image.Image]]:
                 yield member.name.removeprefix("images/"), Image.open(data)
 
 
-def _tensor(picture: Image.Image, view: View) -> torch.Tensor:
-    """The view as the backbone takes it, (1, 3, 224, 224) float32."""
+def _tensor(picture: Image.Image, view: View, backbone: Backbone) -> torch.Tensor:
+    """The view as the backbone takes it, (1, 3, H_in, W_in) float32."""
     width, height = picture.size
     left, top, right, bottom = view.box
     box = (left * width, top * height, right * width, bottom * height)
     part = picture.convert("RGB").crop(tuple(round(side) for side in box))
     if view.flip:
         part = part.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    backbone = lite_backbone(0)
     return backbone.pixels(part)[0]
 
 
 @torch.inference_mode()
-def _pooled(batch: torch.Tensor) -> np.ndarray:
+def _pooled(batch: torch.Tensor, backbone: Backbone) -> np.ndarray:
     # bfloat16 and four pictures at a time: 6 ms a picture on two cores, where float32
     # takes 11; the pooled vectors differ by 3 % (cosine 0.999).
-    backbone = lite_backbone(0)
     batch = batch.contiguous(memory_format=torch.channels_last)
     with torch.autocast("cpu", torch.bfloat16):
         maps = backbone.to_layer(batch, backbone.layers[-1])

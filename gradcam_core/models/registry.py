@@ -16,7 +16,7 @@ from gradcam_core.models.by_id import load_by_id
 from gradcam_core.models.classifiers import load_lite
 from gradcam_core.models.download import cached_hub_folder, hub_offer
 from gradcam_core.models.lite import LAYERS
-from gradcam_core.models.show_and_tell import load_lite0_caption
+from gradcam_core.models.show_and_tell import load_lite_caption
 from gradcam_core.models.torchvision_cnns import CNNS, has_weights, load_cnn
 from gradcam_core.models.vqa_lstm import load_lite0_vqa
 
@@ -118,7 +118,9 @@ _REGISTRY: dict[str, _Entry] = {
         _embedded("lite0", "classification", 0, 7, "Apache-2.0", partial(load_lite, 0)),
         _embedded("lite2", "classification", 2, 9, "Apache-2.0", partial(load_lite, 2)),
         *map(_torchvision, CNNS),
-        _embedded("lite0-caption", "captioning", 0, 7, _TRAINED_HERE, load_lite0_caption),
+        _embedded(
+            "lite0-caption", "captioning", 0, 7, _TRAINED_HERE, partial(load_lite_caption, 0)
+        ),
         _embedded("lite0-vqa", "vqa", 0, 7, _TRAINED_HERE, load_lite0_vqa),
         *map(_hub, hub.WRITERS),
     ]

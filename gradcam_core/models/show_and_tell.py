@@ -28,8 +28,7 @@ from gradcam_core.models.backbone import Backbone, Encoded
 from gradcam_core.models.base import Evaluation, Model, Prediction, Target
 from gradcam_core.models.lite import lite_backbone
 
-WEIGHTS = Path(__file__).parent / "weights" / "lite0-caption.safetensors"
-VOCABULARY = WEIGHTS.with_suffix(".json")
+WEIGHTS = Path(__file__).parent / "weights"
 
 END = 0  # the index that ends a sentence
 UNKNOWN = 1  # stands for every rare word in training; never written
@@ -376,11 +375,17 @@ class ShowAndTell(Model):
         return sorted(finished, reverse=True)
 
 
-def load_lite0_caption() -> ShowAndTell:
-    """Return the embedded captioner (see `weights/lite0-caption.md`)."""
-    words = json.loads(VOCABULARY.read_text())
-    tensors = load_file(WEIGHTS)
+def weights_file(number: int) -> Path:
+    """Return the weights of the head on EfficientNet-Lite0 or Lite2; its words are beside it."""
+    return WEIGHTS / f"lite{number}-caption.safetensors"
+
+
+def load_lite_caption(number: int) -> ShowAndTell:
+    """Return the embedded captioner on Lite0 or Lite2 (see `weights/lite0-caption.md`)."""
+    path = weights_file(number)
+    words = json.loads(path.with_suffix(".json").read_text())
+    tensors = load_file(path)
     attribute_words, width = tensors["attribute_words"], len(tensors["start"])
     head = CaptionHead(len(words), attribute_words, width)
     head.load_state_dict(tensors)  # float16 in the file, to keep it small
-    return ShowAndTell("lite0-caption", lite_backbone(0), head, words)
+    return ShowAndTell(f"lite{number}-caption", lite_backbone(number), head, words)
