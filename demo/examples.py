@@ -26,10 +26,14 @@ _LONGEST_SIDE = 640  # pixels
 _THUMBNAIL = 112
 
 
+# Removed when the demo ends.
+_FOLDER = tempfile.TemporaryDirectory(prefix="gradcam-examples-")
+
+
 @cache
 def example_pictures() -> dict[str, Path]:
     """Return the example pictures by name, as JPEG files in a folder of their own."""
-    folder = Path(tempfile.mkdtemp(prefix="gradcam-examples-"))
+    folder = Path(_FOLDER.name)
     pictures = {f"{left} and {right}": _collage(left, right) for left, right in _COLLAGES}
     pictures |= {name: _photo(name) for name in _PHOTOS}
     paths = {}

@@ -9,7 +9,7 @@ import typer
 from tqdm import tqdm
 
 from gradcam_core.explain import explain
-from gradcam_core.models.registry import models
+from gradcam_core.models.registry import describe, load, models
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".ppm"}
 
@@ -27,20 +27,28 @@ def explain_photos(
         str | None, typer.Option(help="Class, caption or answer; the model's own if left out")
     ] = None,
     question: Annotated[str | None, typer.Option(help="For vqa")] = None,
-    model: Annotated[str | None, typer.Option(help="A name from `models`")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="A name from `models`, a folder, or an id on the Hugging Face Hub"),
+    ] = None,
     layer: Annotated[str | None, typer.Option(help="Target layer; the last if left out")] = None,
     guided: Annotated[
         bool, typer.Option("--guided", help="Also Guided Backprop and Guided Grad-CAM")
     ] = False,
 ) -> None:
     """Explain photos and write pictures, raw maps and numbers; a bad photo stops no other."""
+    try:
+        _fetch(model, task)
+    except (ValueError, OSError) as error:  # OSError: no folder, no hub, no room on the disk
+        typer.echo(error, err=True)
+        raise typer.Exit(1) from None
     files = [file for photo in photos for file in _files(photo)]
     failed = 0
     for file, name in zip(tqdm(files, unit="photo", disable=None), _names(files), strict=True):
         try:
             explanation = explain(file, task, target, question, model, layer, guided)
             explanation.save(out / name)
-        except (ValueError, OSError) as error:  # OSError: no file, no hub, no room on the disk
+        except (ValueError, OSError) as error:
             failed += 1
             tqdm.write(f"{file}: {error}", file=sys.stderr)
         else:
@@ -60,7 +68,16 @@ def list_models() -> None:
     """List the models: name, task, backbone, licence, download."""
     for info in models():
         size = f"{info.download_mb} MB to download" if info.download_mb else "embedded"
-        typer.echo(f"{info.name:20} {info.task:15} {info.backbone:20} {info.licence:12} {size}")
+        typer.echo(f"{info.name:20} {info.task:15} {info.backbone:20} {size:20} {info.licence}")
+
+
+def _fetch(model: str | None, task: str) -> None:
+    """Load the model before the first photo, and tell of its download before that."""
+    name = models(task)[0].name if model is None else model
+    info, here = describe(name)
+    if not here:
+        typer.echo(f"{name} is downloaded: {info.download_mb} MB, licence {info.licence}", err=True)
+    load(name, task)
 
 
 def _files(photo: Path) -> list[Path]:
