@@ -127,7 +127,7 @@ class VqaHead(nn.Module):
         """
         read = self.read(questions)[which]
         normed = F.normalize(pooled, dim=1) * pooled.shape[1] ** 0.5
-        seen = self.picture(F.dropout(normed, 0.25, self.training))
+        seen = self.picture(F.dropout(normed, 0.4, self.training))
         fused = F.dropout(read * seen, 0.5, self.training)
         logits = self.answer(fused) + self.prior(F.dropout(read, 0.5, self.training))
         known, odds = self.everyday(pooled, questions, which)
