@@ -1,4 +1,4 @@
-"""What lite0-vqa answers on pictures it was not trained on, and where its maps point.
+"""What an embedded question answerer says of new pictures, and where its maps point.
 
 python -m training.vqa ../shared/data --work ../scratch --question-only
 python -m benchmarks.vqa ../shared/data ../scratch/lite0-vqa-question-only.safetensors
@@ -18,7 +18,7 @@ from tqdm import tqdm
 import gradcam_core as gc
 from benchmarks.captioning import pictures
 from benchmarks.grounding import Case, report
-from gradcam_core.models.vqa_lstm import VqaLstm, everyday_words, load_lite0_vqa
+from gradcam_core.models.vqa_lstm import VqaLstm, everyday_words, load_lite_vqa
 from training.questions import KINDS, Question
 from training.vqa import caption_questions, daquar_questions, pet_questions
 
@@ -31,9 +31,10 @@ CAT_OR_DOG = (WHAT_ANIMAL, "what animal", "Is it a cat or a dog?", "dog or cat?"
 def main(
     data: Annotated[Path, typer.Argument(help="Folder with flickr8k, daquar, pets, imagenet")],
     question_only: Annotated[Path, typer.Argument(help="Weights of the model without pictures")],
+    backbone: Annotated[int, typer.Option(help="0 or 2, of the EfficientNet-Lites")] = 0,
 ) -> None:
     """Print the accuracy on all sets, the collages' peaks and the maps' rank correlation."""
-    model, blind = load_lite0_vqa(), load_lite0_vqa(question_only)
+    model, blind = load_lite_vqa(backbone), load_lite_vqa(0, question_only)
     rng = random.Random(SEED)
     sets = (
         ("flickr8k", "questions from captions", caption_questions(data, "dev", rng)),
@@ -44,7 +45,7 @@ def main(
     for folder, label, asked in sets:
         accuracy(model, blind, data / folder, label, asked)
     what_is_this(model, data / "imagenet")
-    collages(data / "pets")
+    collages(data / "pets", model.name)
     cases = list(answers(model, data / "flickr8k", sets[0][2]))
     report("answers", model, cases)
 
@@ -111,7 +112,7 @@ def what_is_this(model: VqaLstm, folder: Path) -> None:
     print(f"imagenet, '{WHAT_IS_THIS}': {sum(hits) / len(hits):.3f}, {len(hits)} pictures")
 
 
-def collages(folder: Path) -> None:
+def collages(folder: Path, model: str) -> None:
     """Print how often the maps of "cat" and "dog" peak in their halves of a cat beside a dog."""
     names = [f"{animal}/{i:04}.jpg" for animal in ("cat", "dog") for i in range(0, 700, 5)]
     photos = dict(pictures(folder, names))
@@ -124,7 +125,7 @@ def collages(folder: Path) -> None:
             photo = {"cat": cat, "dog": dog}[animal]
             collage.paste(photo.resize((224, 224)), (224 * place, 0))
         for place, animal in enumerate(halves):
-            found = gc.explain(collage, "vqa", question=WHAT_ANIMAL, target=animal)
+            found = gc.explain(collage, "vqa", question=WHAT_ANIMAL, target=animal, model=model)
             column = found.heatmap.argmax() % collage.width
             hits[animal].append(not found.no_evidence and column // 224 == place)
         both.append({answer.text for answer in found.predictions[:2]} == {"cat", "dog"})

@@ -9,14 +9,14 @@ from PIL import Image
 
 from gradcam_core import gradcam
 from gradcam_core.models.backbone import Encoded
-from gradcam_core.models.vqa_lstm import MAX_WORDS, VqaLstm, everyday_words, load_lite0_vqa
+from gradcam_core.models.vqa_lstm import MAX_WORDS, VqaLstm, everyday_words, load_lite_vqa
 
 QUESTION = "What animal is this?"
 
 
 @pytest.fixture(scope="module")
 def model() -> VqaLstm:
-    return load_lite0_vqa()
+    return load_lite_vqa(0)
 
 
 def picture(name: str) -> Image.Image:

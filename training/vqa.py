@@ -1,6 +1,7 @@
-"""Train the embedded VQA head `lite0-vqa`.
+"""Train the embedded question answerers: a head on the frozen EfficientNet-Lite0 or Lite2.
 
     python -m training.vqa ../shared/data --work ../scratch
+    python -m training.vqa ../shared/data --work ../scratch --backbone 2
     python -m training.vqa ../shared/data --work ../scratch --question-only
 
 The CNN is frozen, so pictures are read as pooled features (training/features.py) and a step
@@ -160,10 +161,10 @@ class Vocabulary:
         return torch.tensor([self.words.get(word, UNKNOWN) for word in read_question(question)])
 
 
-def source(data: Path, cache: Path, name: str, asked: list[Question]) -> Source:
+def source(data: Path, cache: Path, name: str, asked: list[Question], backbone: int) -> Source:
     """Join questions about the set `name` with the features of its pictures."""
     pictures = sorted({item.picture for item in asked})
-    vectors = features(data / name / "images.tar", pictures, VIEWS, cache)
+    vectors = features(data / name / "images.tar", pictures, VIEWS, cache, backbone)
     row = {picture: i for i, picture in enumerate(pictures)}
     return Source(asked, torch.from_numpy(vectors), [row[item.picture] for item in asked])
 
@@ -218,7 +219,12 @@ class Batches:
     """Draws batches: pooled features, different questions, which is whose, answers as shares."""
 
     def __init__(
-        self, sources: dict[str, Source], words: Vocabulary, teacher: Teacher, blind: bool
+        self,
+        sources: dict[str, Source],
+        words: Vocabulary,
+        teacher: Teacher,
+        classifier: nn.Linear,
+        blind: bool,
     ) -> None:
         """Get ready.
 
@@ -226,6 +232,7 @@ class Batches:
             sources: Of questions about pictures: "captions", "daquar", "pets".
             words: Of questions and answers.
             teacher: Fitted to the first questions of "daquar".
+            classifier: 1280 -> 1000, the backbone's own.
             blind: Show zeros instead of features: what can be answered without a picture?
         """
         self.sources = sources
@@ -235,7 +242,8 @@ class Batches:
         self.blind = blind
         self.everyday = everyday_words()
         self.word_of = {c: word for word, classes in self.everyday.items() for c in classes}
-        weights = lite_classifier_layer(0).weight.detach()
+        self.classifier = classifier
+        weights = classifier.weight.detach()
         self.directions = F.normalize(weights - weights.mean(0), dim=1)
         pets = sources["pets"]
         self.cats, self.dogs = (
@@ -355,9 +363,7 @@ def train(batches: Batches, words: Vocabulary, checkpoint: Path) -> VqaHead:
         The head with the running mean of its weights, in eval mode.
     """
     torch.manual_seed(SEED)
-    head = VqaHead(
-        list(words.words), list(words.answers), batches.everyday, lite_classifier_layer(0)
-    )
+    head = VqaHead(list(words.words), list(words.answers), batches.everyday, batches.classifier)
     mean = AveragedModel(head, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE))
     optimiser = torch.optim.AdamW(head.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -400,11 +406,12 @@ def main(
     work: Annotated[Path, typer.Option(help="Folder for features and checkpoints")] = Path(
         "../scratch"
     ),
+    backbone: Annotated[int, typer.Option(help="0 or 2, of the EfficientNet-Lites")] = 0,
     question_only: Annotated[
         bool, typer.Option(help="Train the baseline without pictures instead, kept in WORK")
     ] = False,
 ) -> None:
-    """Train on the train pictures; write lite0-vqa.safetensors and lite0-vqa.json.
+    """Train on the train pictures; write the head's weights and its words and answers.
 
     A run that was broken off goes on after its last whole epoch.
     """
@@ -424,12 +431,16 @@ def main(
         ),
     }
     cache = work / "features"
-    sources = {name: source(data, cache, folder, items) for name, (folder, items) in asked.items()}
+    sources = {
+        name: source(data, cache, folder, items, backbone)
+        for name, (folder, items) in asked.items()
+    }
     words = vocabulary(list(sources.values()), list(everyday_words()), rng)
-    name = "lite0-vqa-question-only" if question_only else "lite0-vqa"
+    name = f"lite{backbone}-vqa{'-question-only' if question_only else ''}"
     checkpoint = work / f"{name}.pt"
     teacher = room_teacher(data, sources["daquar"], words, question_only)
-    head = train(Batches(sources, words, teacher, question_only), words, checkpoint)
+    batches = Batches(sources, words, teacher, lite_classifier_layer(backbone), question_only)
+    head = train(batches, words, checkpoint)
     target = (work if question_only else WEIGHTS) / f"{name}.safetensors"
     save_file({key: tensor.half() for key, tensor in head.state_dict().items()}, target)
     vocabulary_file = target.with_suffix(".json")

@@ -18,7 +18,7 @@ from gradcam_core.models.download import cached_hub_folder, hub_offer
 from gradcam_core.models.lite import LAYERS
 from gradcam_core.models.show_and_tell import load_lite_caption
 from gradcam_core.models.torchvision_cnns import CNNS, has_weights, load_cnn
-from gradcam_core.models.vqa_lstm import load_lite0_vqa
+from gradcam_core.models.vqa_lstm import load_lite_vqa
 
 TASKS = ("classification", "captioning", "vqa")
 
@@ -121,7 +121,7 @@ _REGISTRY: dict[str, _Entry] = {
         _embedded(
             "lite0-caption", "captioning", 0, 7, _TRAINED_HERE, partial(load_lite_caption, 0)
         ),
-        _embedded("lite0-vqa", "vqa", 0, 7, _TRAINED_HERE, load_lite0_vqa),
+        _embedded("lite0-vqa", "vqa", 0, 7, _TRAINED_HERE, partial(load_lite_vqa, 0)),
         *map(_hub, hub.WRITERS),
     ]
 }

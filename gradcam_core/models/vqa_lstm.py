@@ -252,14 +252,17 @@ def _also_typed(answer: str) -> list[str]:
     return names
 
 
-def load_lite0_vqa(path: Path = WEIGHTS / "lite0-vqa.safetensors") -> VqaLstm:
-    """Return the embedded question answering model; training/vqa.py made its weights.
+def load_lite_vqa(number: int, path: Path | None = None) -> VqaLstm:
+    """Return the embedded question answerer on Lite0 or Lite2; training/vqa.py made its weights.
 
     Args:
-        path: The weights; beside them the vocabulary, a JSON file of the same name.
+        number: 0 or 2.
+        path: Other weights; beside them the vocabulary, a JSON file of the same name.
     """
+    name = f"lite{number}-vqa"
+    path = path or WEIGHTS / f"{name}.safetensors"
     vocabulary = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     words, answers = vocabulary["words"], vocabulary["answers"]
-    head = VqaHead(words, answers, everyday_words(), lite_classifier_layer(0))
+    head = VqaHead(words, answers, everyday_words(), lite_classifier_layer(number))
     head.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()})
-    return VqaLstm("lite0-vqa", lite_backbone(0), head, words, answers)
+    return VqaLstm(name, lite_backbone(number), head, words, answers)
