@@ -8,7 +8,7 @@ from gradio.components import Component
 
 import gradcam_core as gc
 from demo import service
-from demo.present import PROGRESS, compared
+from demo.present import PROGRESS, compared, plain
 
 _ALONE = "none"
 
@@ -63,8 +63,7 @@ def picked(task: str) -> Callable[[str | None, str | None, str | None], list[Any
         layers = info.layers
         if here and not layers:  # what only loading tells
             layers = gc.load(info.name, task).backbone.layers
-        last = layers[-1] if layers else None
-        value = layer if layer in layers else last
+        value = layer if layer in layers else None
         return [gr.update(choices=list(layers), value=value), noted(task)(name, second)]
 
     return handle
@@ -87,6 +86,13 @@ def is_here(name: str | None, task: str) -> bool:
     return service.model_info(name, task)[1]
 
 
+def check_here(name: str | None, task: str) -> None:
+    """Raise an error for a model that is not on this machine: its download waits for the button."""
+    info, here = service.model_info(name, task)
+    if not here:
+        raise ValueError(f"{info.name} is not on this machine yet: press Explain to download it.")
+
+
 def comparison(task: str, *, download: bool) -> Callable[..., list[Any]]:
     """Return the handler that explains what is shown by a second model too.
 
@@ -104,10 +110,10 @@ def comparison(task: str, *, download: bool) -> Callable[..., list[Any]]:
     ) -> list[Any]:
         if shown is None or not second or second == _ALONE:
             return [gr.update(visible=False)] * 4
-        if not download and not is_here(second, task):
-            return [gr.skip()] * 4
         explanation = shown.explanation
         try:
+            if not download:
+                check_here(second, task)
             other = service.explain(
                 str(shown.path),
                 task,
@@ -128,7 +134,7 @@ def _label(info: gc.ModelInfo) -> str:
 
 def _note(info: gc.ModelInfo, here: bool) -> str:
     backbone = "" if info.backbone == info.name else f"{info.backbone}, "
-    about = f"**{info.name}**: {backbone}licence {info.licence}."
+    about = f"**{plain(info.name)}**: {backbone}licence {plain(info.licence)}."
     if not info.convolutional:
         about += " What it looks with is **not convolutional**: its map is of transformer tokens."
     if here:

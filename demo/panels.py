@@ -11,6 +11,7 @@ from demo import choice
 from demo.errors import in_sentences
 from demo.examples import example_pictures, example_thumbnails, first_example
 from demo.present import archive, blended
+from demo.service import model_info
 from demo.uploads import UploadedPicture
 from gradcam_core import render
 from gradcam_core.models.base import LabelModel
@@ -170,15 +171,21 @@ def connect(
         "trigger_mode": "always_last",
     }
     compare = {
-        "fn": in_sentences(choice.comparison(task, download=True)),
+        "fn": in_sentences(choice.comparison(task, download=False)),
         "inputs": [panel.shown, panel.second, panel.colour_map, panel.opacity],
         "outputs": panel.side_by_side,
         "show_progress_on": panel.side_by_side[2],
         "trigger_mode": "always_last",
     }
 
+    def if_here(picture: str | None, *values: Any) -> list[Any]:
+        choice.check_here(values[-1], task)
+        return endpoint(picture, *values)
+
     def explain_on(event: Callable[..., Any], **others: Any) -> None:
-        event(**explain | PRIVATE | others).success(**compare, **PRIVATE)
+        """Only the button downloads: the note on a model says so."""
+        gated = {"fn": in_sentences(if_here)}
+        event(**explain | gated | PRIVATE | others).success(**compare, **PRIVATE)
 
     def new_picture(picture: str | None, *values: Any) -> list[Any]:
         empty = [None] * len(cleared)
@@ -208,7 +215,8 @@ def connect(
         scroll_to_output=True,
     )
     # What has been downloaded is on this machine from now on, and its layers are known.
-    clicked.success(**compare, **PRIVATE).then(**picked)
+    downloading = {"fn": in_sentences(choice.comparison(task, download=True))}
+    clicked.success(**compare | downloading, **PRIVATE).then(**picked)
     explain_on(panel.model.input(**picked).success, fn=in_sentences(new_model))
     panel.second.input(
         in_sentences(choice.noted(task)),
@@ -216,7 +224,7 @@ def connect(
         panel.note,
         show_progress="hidden",
         **PRIVATE,
-    ).success(**compare | {"fn": in_sentences(choice.comparison(task, download=False))}, **PRIVATE)
+    ).success(**compare, **PRIVATE)
     explain_on(panel.layer.input)
     explain_on(panel.colour_map.input)
     explain_on(panel.picture.change, fn=in_sentences(new_picture), outputs=[*cleared, *outputs])
@@ -275,9 +283,10 @@ def connect_labels(
     explain_on(labels.select(_clicked, None, field, **PRIVATE).then)
 
     def offered(name: str | None) -> Any:
-        if not choice.is_here(name, task):
+        info, here = model_info(name, task)
+        if not here:
             return gr.skip()
-        model = gc.load(name or gc.models(task)[0].name, task)
+        model = gc.load(info.name, task)
         return gr.update(choices=list(model.labels) if isinstance(model, LabelModel) else [])
 
     offer = {"inputs": panel.model, "outputs": field, "show_progress": "hidden", **PRIVATE}
@@ -307,9 +316,10 @@ def _advanced(task: str) -> tuple[gr.Dropdown, gr.Dropdown]:
         layers = gc.models(task)[0].layers
         layer = gr.Dropdown(
             list(layers),
-            value=layers[-1],
-            label="Target layer",
-            info="Where the heat map is taken. The last layer knows most about what things are.",
+            value=None,
+            label="Target layer (optional)",
+            info="Where the heat map is taken. Empty: the last; it knows most of what things are.",
+            allow_custom_value=True,  # another model has others
         )
         colour_map = gr.Dropdown(
             list(render.COLOUR_MAPS), value=render.DEFAULT_COLOUR_MAP, label="Colour map"

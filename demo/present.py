@@ -15,7 +15,6 @@ from PIL import Image
 
 from demo.service import Shown
 from gradcam_core import render
-from gradcam_core.image import WHOLE
 
 _STRIP_SIDE = 240  # pixels
 
@@ -74,7 +73,7 @@ def compared(
     values: list[Any] = []
     for side in (shown, other):
         if side is None:
-            values += [gr.update(visible=False), gr.update(value=_plain(failed), visible=True)]
+            values += [gr.update(visible=False), gr.update(value=plain(failed), visible=True)]
             continue
         _, overlay = blended(replace(side, word=None), colour_map, opacity)
         text = "\n".join([*_lines(side), "", *_choices(side)])
@@ -115,16 +114,16 @@ def word_strip(shown: Shown, colour_map: str) -> list[tuple[Image.Image, str]]:
 def summary(shown: Shown) -> str:
     """Say in words what is shown."""
     explanation = shown.explanation
-    target = _plain(explanation.target)
+    target = plain(explanation.target)
     why = f"Why **{target}**?"
     if explanation.question is not None:
-        why = f"“{_plain(explanation.question)}” {why}"
+        why = f"“{plain(explanation.question)}” {why}"
     if explanation.no_evidence:
         why = f"Nothing in this picture speaks for **{target}**, so the heat map is empty"
     if shown.word is not None:
         word = explanation.words[shown.word]
         why = "Why" if word.raw.any() else "Nothing in this picture speaks for"
-        why = f"{why} **{_plain(word.text)}** in “{target}”? Log-probability {word.log_prob:.2f}"
+        why = f"{why} **{plain(word.text)}** in “{target}”? Log-probability {word.log_prob:.2f}"
     return f"### {why}\n{' '.join(_lines(shown))}"
 
 
@@ -150,15 +149,16 @@ def _lines(shown: Shown) -> list[str]:
     h, w = explanation.raw.shape
     lines = [
         _score(explanation.task, explanation.score, explanation.probability) + f"; {_own(shown)}.",
-        f"Layer `{explanation.layer}` ({w} × {h}) of {_plain(explanation.model)}, "
+        f"Layer `{explanation.layer}` ({w} × {h}) of {plain(explanation.model)}, "
         f"{shown.seconds * 1000:.0f} ms.",
     ]
-    if explanation.box != WHOLE:
+    left, top, right, bottom = explanation.box
+    if left > 0 or top > 0 or right < 1 or bottom < 1:
         lines.append("This network is shown the middle of the picture only.")
     if shown.remark:
         lines.append(shown.remark)
     if explanation.unknown_words:
-        words = ", ".join(_plain(word) for word in explanation.unknown_words)
+        words = ", ".join(plain(word) for word in explanation.unknown_words)
         lines.append(f"**Not understood:** {words}.")
     return lines
 
@@ -167,7 +167,7 @@ def _choices(shown: Shown) -> list[str]:
     """List what the model itself would say, best first."""
     explanation = shown.explanation
     return [
-        f"- {_plain(best.text)} "
+        f"- {plain(best.text)} "
         + (
             f"({_log(best.probability):.2f})"
             if explanation.task == "captioning"
@@ -193,7 +193,7 @@ def _own(shown: Shown) -> str:
         if explanation.task == "captioning"
         else f"{best.probability:.1%}"
     )
-    return f"the model's first choice is *{_plain(best.text)}* ({of_best})"
+    return f"the model's first choice is *{plain(best.text)}* ({of_best})"
 
 
 def _log(probability: float) -> float:
@@ -201,6 +201,6 @@ def _log(probability: float) -> float:
     return math.log(max(probability, sys.float_info.min))
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Return what a user typed as Markdown that shows it and does nothing else."""
     return re.sub(r"([\\`*_{}\[\]()#!|~$<>&:.@])", r"\\\1", " ".join(text.split()))

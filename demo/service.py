@@ -4,6 +4,7 @@ Models are held by `gradcam_core.load`; here is the cache of pictures that went 
 """
 
 import hashlib
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -75,12 +76,13 @@ def model_info(name: str | None, task: str) -> tuple[gc.ModelInfo, bool]:
     name = (name or "").strip()
     if not name:
         return gc.models(task)[0], True
-    if Path(name).exists() or name.startswith((".", "/", "~")):
-        # Whoever can open the page could read any folder of the machine that it runs on.
-        raise ValueError("Folders are opened from Python and the command line only.")
     known = {info.name: info for info in gc.models(task)}
-    if name not in known and (task != "classification" or name.count("/") != 1):
-        raise ValueError(f"There is no model '{name}' for {task}. Known: {', '.join(known)}.")
+    if name not in known:
+        if task != "classification" or not re.fullmatch(r"[\w.-]{1,96}/[\w.-]{1,96}", name):
+            raise ValueError(f"There is no model '{name}' for {task}. Known: {', '.join(known)}.")
+        if Path(name).exists():
+            # Whoever can open the page could read any folder of the machine that it runs on.
+            raise ValueError("Folders are opened from Python and the command line only.")
     info, here = describe(name)
     if not here and info.download_mb > _LARGEST_DOWNLOAD:
         raise ValueError(

@@ -11,6 +11,8 @@ from torch.nn import functional as F
 
 MAX_PIXELS = 25_000_000
 
+_MAX_RATIO = 50  # of the longer to the shorter side
+
 # Only formats that Pillow decodes itself (EPS, for one, would start Ghostscript).
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
 
@@ -114,6 +116,26 @@ def in_pixels(box: Box, width: int, height: int) -> tuple[int, int, int, int]:
         round(share * side) for share, side in zip(box, (width, height) * 2, strict=True)
     )
     return left, top, max(right, left + 1), max(bottom, top + 1)
+
+
+def seen_through(
+    preprocess: Callable[[Image.Image], Tensor],
+) -> Callable[[Image.Image], tuple[Tensor, Box]]:
+    """Let a preprocessing of a library also tell which part of a picture it shows; see `covered`.
+
+    What it returns raises ValueError for a picture longer than `_MAX_RATIO`.
+    """
+
+    def both(image: Image.Image) -> tuple[Tensor, Box]:
+        # Those that scale the shorter side would make gigabytes of a thread-thin picture.
+        if max(image.size) > _MAX_RATIO * min(image.size):
+            raise ValueError(
+                f"The picture is too narrow for this model ({image.width} x {image.height}): "
+                f"its sides may be as {_MAX_RATIO} to 1."
+            )
+        return preprocess(image), covered(preprocess, image.size)
+
+    return both
 
 
 def covered(preprocess: Callable[[Image.Image], Tensor], size: tuple[int, int]) -> Box:

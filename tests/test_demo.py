@@ -15,6 +15,8 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+import torch
+import torchvision
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
@@ -143,6 +145,23 @@ def test_another_model(client: Client, cat_file: Path) -> None:
     assert len(numbers["raw"]) == 9
 
 
+def test_a_model_with_other_layers(
+    client: Client, cat_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    url = torchvision.models.SqueezeNet1_1_Weights.IMAGENET1K_V1.url
+    cached = tmp_path / "hub" / "checkpoints" / Path(url).name
+    cached.parent.mkdir(parents=True)
+    torch.save(torchvision.models.squeezenet1_1().state_dict(), cached)
+    request = {"picture": handle_file(cat_file), "model": "squeezenet1_1"}
+    numbers = client.predict(**request, api_name="/classify")[6]
+    assert (numbers["model"], numbers["layer"]) == ("squeezenet1_1", "features.12")
+    numbers = client.predict(**request, layer="features.9", api_name="/classify")[6]
+    assert numbers["layer"] == "features.9"
+    with pytest.raises(AppError, match="no layer 'conv_head'"):
+        client.predict(**request, layer="conv_head", api_name="/classify")
+
+
 def test_models_that_cannot_be_had(
     client: Client, cat_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,8 +172,9 @@ def test_models_that_cannot_be_had(
         ("vgg99", "/classify", "no model 'vgg99' for classification"),
         # The demo runs in a folder that has such folders; nobody may look into them.
         ("gradcam_core/models", "/classify", "Folders are opened from Python"),
-        (str(tmp_path), "/classify", "Folders are opened from Python"),
+        (str(tmp_path), "/classify", "no model"),
         ("../main", "/classify", "Folders are opened from Python"),
+        ("a" * 300 + "/b", "/classify", "no model"),
     ]
     monkeypatch.chdir(Path(__file__).parents[1])
     for model, endpoint, said in cases:
@@ -168,7 +188,7 @@ def test_models_that_cannot_be_had(
 
 def call(address: str, picture: object) -> str:
     """Call /classify as no client library would, and return the events' text."""
-    body = json.dumps({"data": [picture, "tabby", "conv_head", "jet", 0.5, "lite0"]}).encode()
+    body = json.dumps({"data": [picture, "tabby", None, "jet", 0.5, "lite0"]}).encode()
     url = f"{address}gradio_api/call/classify"
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
     try:

@@ -176,6 +176,27 @@ def test_both_tasks_of_fastvlm_share_one_network(tmp_path: Path) -> None:
     assert captioner._network is answerer._network
 
 
+@pytest.mark.parametrize("text", ["a [SEP] dog", "[PAD]"])
+def test_what_would_be_read_as_more_than_words_is_refused(tmp_path: Path, text: str) -> None:
+    writers.save("blip-vqa-base", tmp_path)
+    model = load_writer_from("blip-vqa-base", tmp_path)
+    for answer, question in ((text, _QUESTION), ("dog", text)):
+        with pytest.raises(ValueError, match="means something else"):
+            model.target(answer, question)
+
+
+def test_the_end_of_an_answer_counts(writer: Writer) -> None:
+    target = writer.target(_TEXT, _question(writer))
+    assert (target.ids[-1] == writer.end) == (writer.task == "vqa")
+    assert sum(target.lengths) == (0 if writer.task == "vqa" else len(target.ids))
+
+
+def test_the_files_of_another_model_are_refused(tmp_path: Path) -> None:
+    writers.save("blip-base", tmp_path)
+    with pytest.raises(ValueError, match="weights are missing"):
+        load_writer_from("blip-vqa-base", tmp_path)
+
+
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     writers.save("blip-base", tmp_path)
     weights = tmp_path / "model.safetensors"

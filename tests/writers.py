@@ -102,7 +102,7 @@ _CHAT = (
 
 def _fast_vlm() -> tuple[transformers.PreTrainedModel, transformers.ProcessorMixin]:
     special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>"]
-    tokenizer = _bpe(special, None, "<|im_end|>", "<image>")
+    tokenizer = _bpe(special, None, "<|endoftext|>", "<image>")
     config = transformers.FastVlmConfig(
         vision_config={
             "model_type": "timm_wrapper",
@@ -125,7 +125,7 @@ def _fast_vlm() -> tuple[transformers.PreTrainedModel, transformers.ProcessorMix
             "num_attention_heads": 4,
             "num_key_value_heads": 2,
             "bos_token_id": None,
-            "eos_token_id": 2,
+            "eos_token_id": 0,
             "pad_token_id": 0,
         },
         image_token_index=tokenizer.image_token_id,

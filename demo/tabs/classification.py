@@ -15,7 +15,7 @@ def build(page: gr.Blocks, tab: gr.Tab) -> None:
     """Build the tab, inside `tab`."""
     target = gr.Dropdown(
         label="Class (optional)",
-        info="Any of 1000, by name or index. Empty: the network's first choice.",
+        info="By name or index. Empty: the network's first choice.",
         allow_custom_value=True,
         render=False,
     )

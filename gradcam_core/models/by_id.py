@@ -10,11 +10,11 @@ from PIL import Image
 from torch import Tensor, nn
 
 from gradcam_core.guided import NonLinearities
-from gradcam_core.image import Box, covered
+from gradcam_core.image import seen_through
 from gradcam_core.models.backbone import Backbone, device
 from gradcam_core.models.classifiers import Classifier, distinct, imagenet_classes
 from gradcam_core.models.cut import cut
-from gradcam_core.models.download import hub_folder
+from gradcam_core.models.download import first_line, hub_folder
 
 AsInput = Callable[[Image.Image], Tensor]  # RGB picture -> (1, 3, H, W) float32
 
@@ -37,19 +37,14 @@ def load_by_id(name: str) -> Classifier:
         for module in network.modules():
             if hasattr(module, "inplace"):
                 module.inplace = False  # a feature map must outlive the ReLU after it
-        grey = as_input(Image.new("RGB", (320, 240), "grey")).to(device())
+        noise = Image.effect_noise((320, 240), 64).convert("RGB")
         with NonLinearities() as others:
-            layer, start, rest = cut(network, grey)
+            layer, start, rest = cut(network, as_input(noise).to(device()))
     except Exception as error:  # foreign files raise whatever the libraries trip over
-        # What these say can be a page long.
-        why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        why = first_line(error)
         raise ValueError(f"{name} cannot be used as an image classifier: {why}") from error
-
-    def preprocess(image: Image.Image) -> tuple[Tensor, Box]:
-        return as_input(image), covered(as_input, image.size)
-
     not_relu = " and ".join(sorted(others.seen))
-    backbone = Backbone(name, {layer: start}, preprocess, not_relu=not_relu)
+    backbone = Backbone(name, {layer: start}, seen_through(as_input), not_relu=not_relu)
     return Classifier(name, backbone, rest, distinct(classes))
 
 
@@ -89,11 +84,11 @@ def _transformers(folder: Path) -> tuple[nn.Module, AsInput, list[tuple[str, ...
     from transformers import AutoImageProcessor, AutoModelForImageClassification
 
     network, loaded = AutoModelForImageClassification.from_pretrained(
-        folder, dtype=torch.float32, output_loading_info=True
+        folder, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
     )
     if loaded["missing_keys"]:
         raise ValueError("it comes without the weights of a classifier.")
-    processor = AutoImageProcessor.from_pretrained(folder)
+    processor = AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
     labels = network.config.id2label
     classes = [tuple(labels[i].split(", ")) for i in range(len(labels))]
     return network, lambda image: processor(image, return_tensors="pt")["pixel_values"], classes

@@ -1,5 +1,6 @@
 """Weights from the hubs: downloaded once, and kept where the hubs' own tools keep them."""
 
+import json
 import math
 import pickle
 import queue
@@ -11,6 +12,7 @@ from urllib.parse import urlparse
 from urllib.request import Request, urlopen
 
 import torch
+from cachetools import TTLCache, cached
 from torch import Tensor
 
 _PATIENCE = 8.0  # seconds for a hub's first answer; a name server alone can take longer
@@ -57,8 +59,11 @@ def torch_weights(url: str, title: str) -> dict[str, Tensor]:
     except OSError as error:
         raise ConnectionError(_interrupted(title, error)) from error
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        if not path.is_file():  # what came was not what was announced, and was not kept
+            raise ConnectionError(_interrupted(title, error)) from error
         raise ValueError(
-            f"The weights of {title} are damaged. Delete {path} to download them again."
+            f"The weights of {title} are damaged: delete {path.name} in torch's cache, "
+            "and they are downloaded again."
         ) from error
 
 
@@ -78,6 +83,7 @@ def hub_folder(repository: str) -> Path:
         ValueError: There is no such model, or it may not be downloaded.
     """
     from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import GatedRepoError
 
     folder = cached_hub_folder(repository)
     if folder is not None:
@@ -88,6 +94,8 @@ def hub_folder(repository: str) -> Path:
         *_, weights = [hf_hub_download(repository, file) for file in hub_offer(repository).files]
     except (ConnectionError, ValueError):
         raise
+    except GatedRepoError:
+        raise ValueError(_gated(repository)) from None
     except Exception as error:  # of the network, of the disk, of the hub's own storage
         raise ConnectionError(_interrupted(repository, error)) from error
     return Path(weights).parent
@@ -105,9 +113,14 @@ def cached_hub_folder(repository: str) -> Path | None:
     if not isinstance(settings, str):
         return None
     folder = Path(settings).parent
-    return folder if any(map(_is_weights, folder.iterdir())) else None
+    weights = set(folder.iterdir())
+    for index in folder.glob("*.index.json"):  # of weights in several files
+        parts = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
+        return folder if {folder / part for part in parts} <= weights else None
+    return folder if any(map(_is_weights, weights)) else None
 
 
+@cached(TTLCache(64, ttl=60), lock=threading.Lock())
 def hub_offer(repository: str) -> Offer:
     """Ask the Hugging Face Hub how large a model is, and under which licence.
 
@@ -115,8 +128,13 @@ def hub_offer(repository: str) -> Offer:
         ConnectionError: The hub cannot be reached.
         ValueError: There is no such model, or it may not be downloaded.
     """
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
+    from huggingface_hub import HfApi, get_token
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        RepositoryNotFoundError,
+    )
 
     api = HfApi()
     try:
@@ -126,13 +144,15 @@ def hub_offer(repository: str) -> Offer:
             repository,
         )
     except GatedRepoError:
-        raise ValueError(
-            f"{repository} is given only to people who accepted its terms on {api.endpoint}."
-        ) from None
+        raise ValueError(_gated(repository)) from None
     except (RepositoryNotFoundError, HFValidationError):
         raise ValueError(
             f"There is no model '{repository}' on {api.endpoint}, or it is private."
         ) from None
+    except HfHubHTTPError as error:
+        raise ConnectionError(_interrupted(repository, error)) from error
+    if info.gated and not get_token():
+        raise ValueError(_gated(repository))
     files = {Path(file.rfilename): file.size or 0 for file in info.siblings}
     top = {path: size for path, size in files.items() if len(path.parts) == 1}
     weights = [path for path in top if path.suffix == ".safetensors"]
@@ -189,4 +209,16 @@ def _ask(question: Callable[[], T], url: str, title: str) -> T:
 
 
 def _interrupted(title: str, error: Exception) -> str:
-    return f"The download of {title} failed; please try again. ({error})"
+    return f"The download of {title} failed; please try again. ({first_line(error)})"
+
+
+def _gated(repository: str) -> str:
+    return (
+        f"{repository} is given only to people who have accepted its terms on the Hugging Face "
+        "Hub and are logged in (`hf auth login`)."
+    )
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what a library says of an error: it can be a page long."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -10,6 +10,7 @@ import threading
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
@@ -18,10 +19,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from gradcam_core.image import WHOLE, Box, covered
+from gradcam_core.image import WHOLE, Box, seen_through
 from gradcam_core.models.backbone import Backbone, Encoded, device
 from gradcam_core.models.base import Evaluation, Model, Prediction, Target
-from gradcam_core.models.download import hub_folder
+from gradcam_core.models.download import first_line, hub_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, ProcessorMixin
@@ -38,7 +39,8 @@ _SEARCH = {
 class Writer(Model):
     """A network that writes; its score y^c is the sum of the tokens' log-probabilities.
 
-    As for the embedded captioner, the end of the sentence counts for neither score nor probability.
+    As for the embedded captioner, the end of a caption counts for neither score nor probability.
+    The end of an answer does: else "black" would never be less likely than "black and white".
     """
 
     def __init__(
@@ -63,6 +65,11 @@ class Writer(Model):
         self._network = network
         self._processor = processor
         self._tokenizer = processor.tokenizer
+
+    @property
+    @abstractmethod
+    def end(self) -> int:
+        """The token that ends what it writes."""
 
     @abstractmethod
     def context(self, features: Tensor, question: str | None) -> Tensor:
@@ -93,6 +100,7 @@ class Writer(Model):
     def predict(
         self, encoded: Encoded, question: str | None = None, k: int = 5
     ) -> list[Prediction]:
+        """Return `k` answers, likeliest first; or captions, in the order of the beam search."""
         self._check(question)
         with torch.no_grad():
             context = self.context(encoded.features, question)
@@ -106,14 +114,17 @@ class Writer(Model):
             special = set(self._tokenizer.all_special_ids)
             predictions = {}
             for row in found.tolist():
-                ids = [token for token in row if token not in special]
+                ids = list(takewhile(lambda token: token not in special, row))
                 text = " ".join(self._tokenizer.decode(ids).split())
                 if text and text not in predictions:
-                    probability = self._terms(context, ids).sum().exp().item()
+                    probability = self._terms(context, self._ended(ids)).sum().exp().item()
                     predictions[text] = Prediction(text, probability)
         if not predictions:
             raise ValueError(f"{self.name} has nothing to say about this picture.")
-        return list(predictions.values())
+        ranked = list(predictions.values())
+        if self.task == "vqa":
+            ranked.sort(key=lambda answer: answer.probability, reverse=True)
+        return ranked
 
     def target(
         self, text: str, question: str | None = None, encoded: Encoded | None = None
@@ -128,6 +139,7 @@ class Writer(Model):
                 f"This {noun} has {len(words)} words; please use at most {_MAX_WORDS}."
             )
         text = " ".join(words)
+        self._refuse_control(text)
         tokens = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         lengths = [0] * len(words)
         unknown = []
@@ -136,10 +148,11 @@ class Writer(Model):
             lengths[word] += 1
             if token == self._tokenizer.unk_token_id:
                 unknown.append(words[word])
-        if unknown or 0 in lengths:
+        unknown += [word for word, length in zip(words, lengths, strict=True) if not length]
+        if unknown:
             raise ValueError(f"{self.name} cannot write {', '.join(dict.fromkeys(unknown))}.")
         if self.task == "vqa":
-            return Target(text, tuple(tokens["input_ids"]), question=question)
+            return Target(text, tuple(self._ended(tokens["input_ids"])), question=question)
         return Target(text, tuple(tokens["input_ids"]), tuple(words), tuple(lengths))
 
     def evaluate(self, encoded: Encoded, target: Target) -> Evaluation:
@@ -152,6 +165,10 @@ class Writer(Model):
         """Return the log-probability of each token, (n,) float32."""
         ids = torch.tensor([tokens], device=context.device)
         return self.logits(context, ids).log_softmax(-1).gather(1, ids.t())[:, 0]
+
+    def _ended(self, tokens: Sequence[int]) -> list[int]:
+        """Return the tokens that are scored."""
+        return [*tokens, self.end] if self.task == "vqa" else list(tokens)
 
     def _embed(self, ids: Tensor) -> Tensor:
         return self._network.get_input_embeddings()(ids)
@@ -167,10 +184,21 @@ class Writer(Model):
             raise ValueError("Please ask a question about the picture.")
         if len(question) > _MAX_QUESTION:
             raise ValueError(f"Please ask in at most {_MAX_QUESTION} characters.")
+        self._refuse_control(question)
+
+    def _refuse_control(self, text: str) -> None:
+        """Raise an error for a text that would be read as more than words."""
+        for token in self._tokenizer.all_special_tokens:
+            if token in text:
+                raise ValueError(f"'{token}' means something else to {self.name}: leave it out.")
 
 
 class Blip(Writer):
     """BLIP (Li et al. 2022): a vision transformer whose tokens the text decoder attends to."""
+
+    @property
+    def end(self) -> int:
+        return self._network.config.text_config.sep_token_id
 
     def features(self, encoded: Encoded) -> Tensor:
         # The first token belongs to no place: it is in no map, and stays as it is.
@@ -192,11 +220,10 @@ class Blip(Writer):
         ).logits[0]
 
     def generate(self, context: Tensor, **settings: Any) -> Tensor:
-        text = self._network.config.text_config
         found = self._network.text_decoder.generate(
             self._start(),
-            eos_token_id=text.sep_token_id,
-            pad_token_id=text.pad_token_id,
+            eos_token_id=self.end,
+            pad_token_id=self._network.config.text_config.pad_token_id,
             **self._attending(context),
             **settings,
         )
@@ -213,6 +240,10 @@ class Blip(Writer):
 
 class Florence(Writer):
     """Florence-2 (Xiao et al. 2024): DaViT, then a BART that reads picture and instruction."""
+
+    @property
+    def end(self) -> int:
+        return self._network.config.text_config.eos_token_id
 
     def context(self, features: Tensor, question: str | None) -> Tensor:
         prompt = self._ids("<s>What does the image describe?</s>", add_special_tokens=False)
@@ -243,7 +274,11 @@ class Florence(Writer):
 
 
 class FastVlm(Writer):
-    """FastVLM (Vasu et al. 2025): a convolutional FastViTHD before the language model Qwen2."""
+    """FastVLM (Vasu et al. 2025): FastViTHD before the language model Qwen2."""
+
+    @property
+    def end(self) -> int:
+        return self._tokenizer.convert_tokens_to_ids("<|im_end|>")
 
     def context(self, features: Tensor, question: str | None) -> Tensor:
         seen = self._network.model.multi_modal_projector(features.flatten(2).transpose(1, 2))
@@ -254,9 +289,12 @@ class FastVlm(Writer):
         )
         said = [{"type": "image"}, {"type": "text", "text": asked}]
         prompt = self._processor.apply_chat_template(
-            [{"role": "user", "content": said}], add_generation_prompt=True, tokenize=False
+            [{"role": "user", "content": said}],
+            chat_template=self._processor.chat_template or self._tokenizer.chat_template,
+            add_generation_prompt=True,
+            tokenize=False,
         )
-        before, after = prompt.split(self._processor.image_token)
+        before, _, after = prompt.partition(self._processor.image_token)
         parts = [self._ids(before), self._ids(after, add_special_tokens=False)]
         return torch.cat([self._embed(parts[0]), seen, self._embed(parts[1])], 1)
 
@@ -266,7 +304,13 @@ class FastVlm(Writer):
         return self._network.lm_head(hidden[0, context.shape[1] - 1 :])
 
     def generate(self, context: Tensor, **settings: Any) -> Tensor:
-        return self._network.generate(inputs_embeds=context, **settings)
+        return self._network.generate(
+            inputs_embeds=context,
+            # The checkpoint may name only the end of a whole text.
+            eos_token_id=[self.end, self._tokenizer.eos_token_id],
+            pad_token_id=self._tokenizer.pad_token_id,
+            **settings,
+        )
 
 
 class _TokenGrid(Backbone):
@@ -336,7 +380,7 @@ class WriterInfo:
 
 _BLIP = (Blip, _blip_stages, ("vision_model",), "768 x 24 x 24", "BSD-3-Clause")
 _FAST_VLM = (
-    "FastViTHD",
+    "FastViTHD (convolutions and attention)",
     "KamilaMila/FastVLM-0.5B",
     "FastVlmForConditionalGeneration",
     FastVlm,
@@ -344,7 +388,7 @@ _FAST_VLM = (
     ("stem", *(f"stages.{i}" for i in range(5)), "final_conv"),
     "3072 x 16 x 16",
     "Apple, research only",
-    1520,
+    1250,
     True,
 )
 WRITERS = {
@@ -411,24 +455,26 @@ def load_writer_from(name: str, folder: Path) -> Writer:
         try:
             if network is None:
                 # Attention written out: PyTorch's fused kernels have no batched backward pass.
-                network = getattr(transformers, info.network).from_pretrained(
-                    folder, dtype=torch.float32, attn_implementation="eager"
+                network, loaded = getattr(transformers, info.network).from_pretrained(
+                    folder,
+                    dtype=torch.float32,
+                    attn_implementation="eager",
+                    output_loading_info=True,
+                    trust_remote_code=False,
                 )
+                if loaded["missing_keys"]:
+                    raise ValueError("some of its weights are missing.")
                 network = network.eval().requires_grad_(False).to(device())
                 _networks[str(folder)] = network
-            processor = transformers.AutoProcessor.from_pretrained(folder)
+            processor = transformers.AutoProcessor.from_pretrained(folder, trust_remote_code=False)
         except Exception as error:  # damaged files raise whatever the libraries trip over
-            why = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise ValueError(f"{name} in {folder} cannot be read: {why}") from error
+            raise ValueError(f"{name} cannot be read: {first_line(error)}") from error
 
     def as_input(image: Image.Image) -> Tensor:
         return processor.image_processor(image, return_tensors="pt")["pixel_values"]
 
-    def preprocess(image: Image.Image) -> tuple[Tensor, Box]:
-        return as_input(image), covered(as_input, image.size)
-
     kind = Backbone if info.writer is not Blip else _TokenGrid
     backbone = kind(
-        info.repository, info.stages(network), preprocess, not_relu="GELU and attention"
+        info.repository, info.stages(network), seen_through(as_input), not_relu="GELU and attention"
     )
     return info.writer(name, info.task, backbone, network, processor)

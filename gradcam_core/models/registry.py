@@ -121,7 +121,11 @@ _REGISTRY: dict[str, _Entry] = {
         _embedded(
             "lite0-caption", "captioning", 0, 7, _TRAINED_HERE, partial(load_lite_caption, 0)
         ),
+        _embedded(
+            "lite2-caption", "captioning", 2, 9, _TRAINED_HERE, partial(load_lite_caption, 2)
+        ),
         _embedded("lite0-vqa", "vqa", 0, 7, _TRAINED_HERE, partial(load_lite_vqa, 0)),
+        _embedded("lite2-vqa", "vqa", 2, 9, _TRAINED_HERE, partial(load_lite_vqa, 2)),
         *map(_hub, hub.WRITERS),
     ]
 }

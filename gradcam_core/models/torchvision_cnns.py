@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from gradcam_core.image import Box, covered
+from gradcam_core.image import seen_through
 from gradcam_core.models.backbone import Backbone
 from gradcam_core.models.classifiers import Classifier, distinct, imagenet_classes
 from gradcam_core.models.download import has_torch_weights, torch_weights
@@ -136,10 +136,9 @@ def split(name: str, network: nn.Module, weights: Any) -> Classifier:
     def as_input(image: Image.Image) -> Tensor:
         return transform(image)[None]
 
-    def preprocess(image: Image.Image) -> tuple[Tensor, Box]:
-        return as_input(image), covered(as_input, image.size)
-
-    backbone = Backbone(cnn.title, _stages(network), preprocess, cnn.layers, cnn.not_relu)
+    backbone = Backbone(
+        cnn.title, _stages(network), seen_through(as_input), cnn.layers, cnn.not_relu
+    )
     shown = weights.meta["categories"]
     classes = [(own, *others) for own, others in zip(shown, imagenet_classes(), strict=True)]
     return Classifier(name, backbone, _head(network), distinct(classes))
