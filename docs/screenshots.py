@@ -32,7 +32,7 @@ def main(folder: Path) -> None:
                 page = browser.new_page(viewport={"width": width, "height": height})
                 page.goto(f"{address}?__theme={theme}")
                 page.locator("#classify-summary").get_by_text("Why moped?").wait_for()
-                for scene in (classification, captioning, vqa):
+                for scene in (classification, side_by_side, captioning, vqa):
                     scene(page)
                     page.wait_for_timeout(2500)  # the pictures fade in
                     name = f"{scene.__name__}-{width}-{theme}.png"
@@ -46,6 +46,13 @@ def classification(page: Page) -> None:
     """Ask why "tabby" of the collage that a visitor sees first."""
     page.locator("#classify-labels").get_by_text("tabby").click()
     page.locator("#classify-summary").get_by_text("Why tabby?").wait_for()
+
+
+def side_by_side(page: Page) -> None:
+    """Ask Lite2 the same."""
+    page.locator("#classify-beside input").click()
+    page.get_by_role("option", name="lite2").click()
+    page.locator("#classify-second-text").get_by_text("lite2").first.wait_for()
 
 
 def captioning(page: Page) -> None:
