@@ -78,7 +78,7 @@ def model_info(name: str | None, task: str) -> tuple[gc.ModelInfo, bool]:
         return gc.models(task)[0], True
     known = {info.name: info for info in gc.models(task)}
     if name not in known:
-        if task != "classification" or not re.fullmatch(r"[\w.-]{1,96}/[\w.-]{1,96}", name):
+        if task != "classification" or not re.fullmatch(r"\w[\w.-]{0,95}/\w[\w.-]{0,95}", name):
             raise ValueError(f"There is no model '{name}' for {task}. Known: {', '.join(known)}.")
         if Path(name).exists():
             # Whoever can open the page could read any folder of the machine that it runs on.
