@@ -9,8 +9,9 @@ from demo.build import build_demo, launch_options
 demo = build_demo()
 
 if __name__ == "__main__":
-    # The first picture should not have to wait for the model, nor the page.
-    threading.Thread(target=gc.load, args=(gc.models()[0].name,), daemon=True).start()
+    # The first picture should not have to wait for the model, nor the page. No daemon: Python
+    # cannot end safely in the middle of it.
+    threading.Thread(target=gc.load, args=(gc.models()[0].name,)).start()
     # Gradio stops by itself on Ctrl-C, but not while it is still starting.
     with contextlib.suppress(KeyboardInterrupt):
         demo.launch(**launch_options())
