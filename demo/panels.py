@@ -1,9 +1,11 @@
 """What the tabs share: their layout, and how it is wired."""
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import gradio as gr
+from cachetools import TTLCache
 from gradio.components import Component
 
 import gradcam_core as gc
@@ -187,7 +189,15 @@ def connect(
         gated = {"fn": in_sentences(if_here)}
         event(**explain | gated | PRIVATE | others).success(**compare, **PRIVATE)
 
-    def new_picture(picture: str | None, *values: Any) -> list[Any]:
+    # Gradio tells of an upload twice; the second answer must not undo what was clicked since.
+    told: TTLCache[str | None, str | None] = TTLCache(1024, ttl=3)
+    telling = threading.Lock()
+
+    def new_picture(request: gr.Request, picture: str | None, *values: Any) -> list[Any]:
+        with telling:
+            if picture is not None and told.get(request.session_hash) == picture:
+                return [gr.skip()] * (len(cleared) + len(outputs))
+            told[request.session_hash] = picture
         empty = [None] * len(cleared)
         if picture is None or not choice.is_here(values[-1], task):
             return [*empty, WELCOME if picture is None else WAITING, *[None] * (len(outputs) - 1)]
