@@ -9,8 +9,10 @@ wrote the word, a kind of it, what it is a kind of, or a hint of it.
 
 import random
 import re
+import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 KINDS = ("yes/no", "number", "colour", "object", "action", "place")
@@ -25,437 +27,48 @@ class Question(NamedTuple):
     answers: tuple[str, ...]
 
 
-def _table(text: str) -> dict[str, list[str]]:
-    """`answer: word word` lines; a line without words stands for itself and its plural."""
-    table = {}
-    for line in _lines(text):
-        answer, _, words = line.partition(":")
-        table[answer] = words.split() or [answer, _plural(answer)]
-    return table
+_FILE = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 
 
-def _lines(text: str) -> list[str]:
-    """The lines of a table; an indented one goes on with the one before."""
-    return re.sub(r"\n +", " ", text).strip().splitlines()
+def _table(name: str) -> dict[str, list[str]]:
+    """A table of the file: a name and the words that it stands for."""
+    return {key: words.split() for key, words in _FILE[name].items()}
+
+
+PEOPLE = _table("people")
+ANIMALS = _table("animals")
+THINGS = _table("things")
+PLACES = _table("places")
+NOUNS = PEOPLE | ANIMALS | THINGS | PLACES
+HINTS = _table("hints")
+COLOURS = _table("colours")
+SPORTS = _table("sports")
+ACTIONS = _table("actions")
+HOLDING = _table("holding")
+TEMPLATES: dict[str, list[str]] = _FILE["ask"]
+ALIKE = [set(colours.split()) for colours in _FILE["sets"]["alike"]]
+EXCLUSIVE, VEHICLES, CLOTHES = (
+    tuple(_FILE["sets"][name].split()) for name in ("exclusive", "vehicles", "clothes")
+)
+MASS = frozenset(_FILE["sets"]["mass"].split())
+NUMBERS = {
+    word: str(n)
+    for n, word in enumerate(["one", "two", "three", "four", "five", "six", "seven", "eight"], 1)
+} | {str(n): str(n) for n in range(1, 9)}
+GENERAL = {"person": [*PEOPLE], "child": ["boy", "girl", "baby", "child"], "animal": [*ANIMALS]}
+
+_PLURALS = _FILE["plurals"] | {noun: noun for noun in MASS}
+_NOUN_OF = {word: noun for noun, words in NOUNS.items() for word in words}
+_ACTION_OF = {word: action for action, words in ACTIONS.items() for word in words}
+_COLOUR_OF = {word: colour for colour, words in COLOURS.items() for word in words}
+_HOLD_OF = {word: verb for verb, words in HOLDING.items() for word in words}
+_ACTORS = PEOPLE | ANIMALS
 
 
 def _plural(noun: str) -> str:
     if re.search(r"(s|x|ch|sh)$", noun):
         return noun + "es"
     return noun[:-1] + "ies" if re.search(r"[^aeiou]y$", noun) else noun + "s"
-
-
-PEOPLE = _table("""
-man: man men guy guys gentleman gentlemen
-woman: woman women lady ladies
-boy
-girl
-child: child children kid kids toddler toddlers
-baby: baby babies infant
-person: person people someone adult adults player players rider riders biker bikers surfer skier
-    skiers snowboarder skateboarder climber climbers hiker hikers cyclist cyclists bicyclist
-    crowd teenager teenagers others couple team family group swimmer racer runner runners
-    wrestler goalie
-""")
-ANIMALS = _table("""
-dog: dog dogs puppy puppies greyhound greyhounds poodle terrier retriever collie bulldog hound
-    husky dalmatian dachshund labrador
-cat: cat cats kitten kittens
-horse
-bird: bird birds seagull seagulls pigeon pigeons goose geese
-duck
-cow: cow cows bull
-sheep: sheep lamb
-fish
-goat
-""")
-THINGS = _table("""
-ball
-stick
-frisbee: frisbee frisbees disc
-toy
-bicycle: bicycle bicycles bike bikes
-motorcycle: motorcycle motorcycles motorbike motorbikes
-skateboard
-surfboard
-snowboard
-skis
-sled
-scooter
-car
-truck
-bus
-train
-boat: boat boats canoe canoes kayak kayaks raft sailboat
-hat: hat hats cap beanie
-helmet
-shirt
-jacket: jacket jackets coat coats
-dress
-shorts: shorts
-pants: pants jeans trousers
-skirt
-sunglasses: sunglasses
-glasses: glasses
-umbrella
-guitar
-camera
-book
-flag
-bench
-chair
-table
-sofa: sofa couch
-bed
-swing
-slide
-rope
-fence
-tree
-flowers: flower flowers
-rock: rock rocks boulder boulders
-wall
-building
-bridge
-sign
-trampoline
-tent
-bag: bag bags backpack backpacks purse
-bottle
-cup
-phone: phone cellphone telephone
-microphone
-balloon
-bucket
-ramp
-stairs: stairs steps staircase
-cigarette
-collar
-leash
-costume
-uniform
-swimsuit: swimsuit bikini trunks
-mask
-racket: racket racquet
-bat
-hoop
-obstacle: obstacle obstacles hurdle hurdles
-tire
-log
-""")
-PLACES = _table("""
-beach: beach shore seashore
-street: street streets road roads
-sidewalk
-park
-playground
-snow: snow
-water: water
-grass: grass lawn
-field
-pool
-ocean: ocean sea
-lake: lake pond
-river: river stream creek
-mountain: mountain mountains mountainside
-hill: hill hills hillside
-forest: forest woods
-city: city town
-sand: sand
-dirt: dirt
-desert
-track: track racetrack
-yard: yard backyard
-stage
-store: store shop market
-restaurant
-room
-kitchen
-ice: ice
-""")
-NOUNS = PEOPLE | ANIMALS | THINGS | PLACES
-
-# What else makes a thing likely although nobody wrote it: then "is there one?" is not asked.
-HINTS = _table("""
-ball: soccer football basketball baseball tennis volleyball rugby softball golf cricket toy
-    goalie pitcher game
-bicycle: biker cyclist cyclists bicyclist bicyclists bmx biking cycling wheelie motorcycle
-    motorbike
-motorcycle: motocross motorcyclist bike bikes biker bikers dirtbike rider racing
-skateboard: skateboarder skateboarders skateboarding skate skater ramp
-surfboard: surfer surfers surfing surf surfs wave waves board
-snowboard: snowboarder snowboarders snowboarding board
-skis: skier skiers skiing ski
-sled: sledding sledge
-car: vehicle vehicles cars street road traffic race racing parking taxi jeep suv
-truck: vehicle vehicles jeep van
-boat: paddling rowing rafting sailing kayaking canoeing kayaker ship
-hat: helmet hats headband hood cowboy santa
-helmet: bike biker cyclist football baseball hockey motorcycle hat climbing racing player
-    players
-shirt: shirt tshirt top jersey jerseys sweater sweatshirt clothes clothing dressed uniform
-    outfit wearing
-jacket: sweater sweatshirt hoodie winter clothes clothing suit outfit vest
-dress: dressed skirt gown bride costume outfit
-shorts: trunks clothes clothing uniform outfit
-pants: clothes clothing uniform outfit suit
-skirt: dress dressed outfit
-sunglasses: glasses goggles shades
-glasses: sunglasses goggles
-guitar: band music instrument instruments musician
-tree: woods forest park wooded log branch branches leaves garden yard path trail grass
-fence: gate railing yard fenced
-rock: rocky cliff mountain mountains stone stones climbing climber climbs beach
-wall: building brick graffiti
-building: street city house store buildings town
-grass: grassy field lawn park yard green
-field: grass grassy lawn soccer football baseball
-snow: snowy skier skiing ski sled snowboard snowboarder snowboarding winter ice
-water: ocean lake river pool sea beach wave waves surfer surfing swim swimming swims wet splash
-    splashing splashes pond stream fountain creek puddle boat kayak raft canoe shore
-beach: sand sandy ocean sea shore surf surfing surfer wave waves
-ocean: sea beach wave waves surf surfing surfer water shore
-lake: pond water river
-river: stream creek water lake
-pool: swimming swim swims water
-sand: beach sandy desert dune dirt
-street: road sidewalk city car cars traffic pavement
-sidewalk: street city road pavement
-park: grass field playground bench yard
-playground: slide swing park swings
-mountain: mountains hill cliff hiking hiker hikers climbing climber snowy rocky slope
-hill: mountain mountains slope hillside
-forest: wooded tree trees trail jungle
-city: street urban building buildings
-dirt: mud muddy ground track road path trail bmx motocross
-toy: ball stuffed frisbee object something stick
-stick: branch log bat wood object something
-frisbee: disc toy object something
-bag: backpack luggage hiker hikers
-chair: seat sitting bench table
-bench: seat sitting chair
-table: eating dinner restaurant desk
-collar: leash dog dogs
-leash: dog dogs collar
-uniform: player players team soccer football baseball game police
-costume: dressed outfit
-swimsuit: swimming pool bathing trunks beach
-obstacle: jump jumps jumping bar course
-stairs: step
-log: tree stick wood branch
-yard: grass lawn garden house
-ice: hockey skating skate snow rink
-""")
-COLOURS = _table("""
-black: black
-white: white
-brown: brown
-red: red
-blue: blue
-green: green
-yellow: yellow
-orange: orange
-pink: pink
-purple: purple
-gray: gray grey
-tan: tan beige
-silver: silver
-""")
-# One person's brown is another's tan: not asked where the like of it was written.
-ALIKE = (
-    {"brown", "tan", "orange", "yellow"},
-    {"gray", "silver", "white"},
-    {"orange", "red", "pink"},
-)
-NUMBERS = {
-    word: str(n)
-    for n, word in enumerate(["one", "two", "three", "four", "five", "six", "seven", "eight"], 1)
-} | {str(n): str(n) for n in range(1, 9)}
-SPORTS = _table("""
-soccer: soccer
-football: football
-basketball: basketball
-baseball: baseball softball
-tennis: tennis
-volleyball: volleyball
-hockey: hockey
-rugby: rugby
-skateboarding: skateboarding skateboard skateboarder skateboards
-surfing: surfing surfboard surfer surfs
-skiing: skiing skis skier skiers
-snowboarding: snowboarding snowboard snowboarder
-cycling: bmx cyclist cyclists bicyclist bicyclists biker bikers
-climbing: climber climbers
-wrestling: wrestling wrestlers wrestler
-""")
-VEHICLES = ("bicycle", "motorcycle", "car", "truck", "bus", "train", "boat", "scooter", "sled")
-CLOTHES = [
-    "hat",
-    "helmet",
-    "shirt",
-    "jacket",
-    "dress",
-    "shorts",
-    "pants",
-    "skirt",
-    "sunglasses",
-    "glasses",
-    "costume",
-    "uniform",
-    "swimsuit",
-    "mask",
-]
-
-
-def _forms(verb: str) -> tuple[str, list[str]]:
-    """The -ing form of a verb, and all the forms that captions use."""
-    stem = verb[:-1] if re.search(r"[^e]e$", verb) else verb
-    if verb in ("run", "swim", "sit", "dig", "hug", "hop"):
-        stem += verb[-1]
-    third = verb + "es" if re.search(r"(s|x|ch|sh)$", verb) else _plural(verb)
-    return stem + "ing", [stem + "ing", third, verb]
-
-
-ACTIONS = dict(
-    _forms(verb)
-    for verb in [
-        "run",
-        "jump",
-        "swim",
-        "play",
-        "sit",
-        "stand",
-        "walk",
-        "ride",
-        "climb",
-        "smile",
-        "race",
-        "pose",
-        "sleep",
-        "eat",
-        "fly",
-        "dance",
-        "fight",
-        "talk",
-        "slide",
-        "splash",
-        "swing",
-        "throw",
-        "catch",
-        "skateboard",
-        "ski",
-        "surf",
-        "snowboard",
-        "fish",
-        "drink",
-        "read",
-        "laugh",
-        "hike",
-        "kick",
-        "wrestle",
-        "bite",
-        "shake",
-        "dive",
-        "hug",
-        "skate",
-        "dig",
-        "pull",
-    ]
-) | {
-    "jumping": ["jumping", "jumps", "jump", "leaping", "leaps", "leap"],
-    "lying down": ["laying", "lying", "lays", "lies"],
-    "chasing": ["chasing", "chases", "chase"],
-    "fighting": ["fighting", "fights", "fight", "wrestling", "wrestle"],
-}
-del ACTIONS["wrestling"]
-# Somebody on a surfboard stands, rides and jumps too: "no" is said only between these.
-EXCLUSIVE = (
-    "running",
-    "swimming",
-    "sitting",
-    "sleeping",
-    "climbing",
-    "eating",
-    "standing",
-    "walking",
-)
-
-GENERAL = {"person": [*PEOPLE], "child": ["boy", "girl", "baby", "child"], "animal": [*ANIMALS]}
-MASS = {"snow", "water", "grass", "sand", "dirt", "ice", "stairs", "flowers", "sunglasses"} | {
-    "glasses", "shorts", "pants", "skis", "sheep", "fish"
-}  # fmt: skip
-
-_PLURALS = {"person": "people", "man": "men", "woman": "women", "child": "children"} | {
-    noun: noun for noun in MASS
-}
-
-_NOUN_OF = {word: noun for noun, words in NOUNS.items() for word in words}
-_ACTION_OF = {word: action for action, words in ACTIONS.items() for word in words}
-_COLOUR_OF = {word: colour for colour, words in COLOURS.items() for word in words}
-_ACTORS = PEOPLE | ANIMALS
-_HOLD = _table("""
-holding: holding holds
-wearing: wearing wears
-riding: riding rides
-carrying: carrying carries
-throwing: throwing throws
-catching: catching catches
-chasing: chasing chases
-kicking: kicking kicks
-jumping over: jumping jumps leaping leaps
-sitting on: sitting sits
-""")
-_HOLD_OF = {word: verb for verb, words in _HOLD.items() for word in words}
-
-# Ways to ask, parted by slashes. `s` is who or what is asked about, `v` what it does to a thing.
-_TEMPLATES = """
-presence: is there {a} {x} in the picture / is there {a} {x} / can you see {a} {x} / do you see
-    {a} {x} in this photo / does the picture show {a} {x} / is {a} {x} visible / are there any
-    {xs} / is there any {x} here / do you see any {xs} / {a} {x} / is this {a} {x}
-worn?: is anyone wearing {a} {x} / does anybody wear {a} {x} / is somebody wearing {a} {x}
-doing?: is the {s} {x} / is {x} what the {s} is doing / is anyone {x} / is somebody {x} here
-coloured?: is the {s} {x} / is there {a} {x} {s} / does the {s} look {x}
-number: how many {xs} are there / how many {xs} are in the picture / how many {xs} can you see /
-    how many {xs} do you see in this photo / how many {xs} / what is the number of {xs} / count
-    the {xs}
-colour: what color is the {s} / what is the color of the {s} / which color is the {s} / what
-    color {s} is it / tell me the color of the {s} / what color of {s} is this / the {s} is what
-    color / what color
-who: who is in the picture / who is this / who do you see / who is there / what kind of person
-    is this / who is shown here / who is in this photo
-what: what is this / what is that / what is it / what is in the picture / what is in this photo
-    / what do you see / what can you see / what is shown here / what is here / what object is
-    this / what is the main object / what thing is this / what am i looking at / name this /
-    what is the object in this picture / what is on the picture / identify the object
-animal: what animal is this / what animal / what animal is in the picture / which animal is it /
-    what kind of animal is this / what animals do you see / what type of animal is shown / which
-    animal do you see / what animal is that / name the animal / what pet is this / what is the
-    animal in the picture / what animals are there
-which: is it {a} {x} or {b} {y} / is this {a} {x} or {b} {y} / {x} or {y} / do you see {a} {x}
-    or {b} {y} / is the animal {a} {x} or {b} {y} / is there {a} {x} or {b} {y} in the picture
-room: what is in this room / what is in the room / what objects are in the room / what furniture is
-    there / what do you see in this room / what is found in the room / name an object in the room
-food: what food is this / what kind of food is this / what food do you see / what can i eat here
-    / which fruit or vegetable is this / what dish is it
-vehicle: what vehicle is this / what vehicle do you see / what kind of vehicle is in the picture
-    / which vehicle is it / what is the vehicle
-mouth: what does the {s} have in its mouth / what is in the mouth of the {s} / what is the {s}
-    holding in its mouth / what is the {s} carrying in its mouth
-held: what is the {s} {v} / what is the {s} {v} here / what are they {v} / what is being {v} /
-    tell me what the {s} is {v}
-sport: what sport is this / what sport are they playing / which sport is it / what sport is
-    being played / what game is this / what kind of sport do you see
-action: what is the {s} doing / what is the {s} doing in the picture / what does the {s} do /
-    what is this {s} doing / what action is the {s} performing / what is happening / what is
-    going on / what are they doing / what is the {s} up to
-place: where is the {s} / where is this / where was this picture taken / where are they / what
-    place is this / where is the {s} standing / where was the photo taken / where does this take
-    place / what is the location / where is it / where are we
-"""
-TEMPLATES = {
-    name: ways.strip().split(" / ")
-    for name, _, ways in (line.partition(":") for line in _lines(_TEMPLATES))
-}
 
 
 def ask(template: str, rng: random.Random, **parts: str) -> str:
@@ -599,7 +212,7 @@ def _coloured(read: Sequence[_Caption]) -> dict[str, Counter]:
                     break
                 if near in ("in", "on", "with", "is", "of", "a", "the", "are"):
                     break
-        for noun, colour in said:
+        for noun, colour in sorted(said):
             colours[noun][colour] += 1
     return colours
 
