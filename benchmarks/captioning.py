@@ -15,7 +15,7 @@ from pycocoevalcap.bleu.bleu import Bleu
 from pycocoevalcap.cider.cider import Cider
 from tqdm import tqdm
 
-import gradcam_core as gc
+import gradcam_core
 from training.captioning import SPELLING, daquar, flickr8k, pets
 
 
@@ -53,7 +53,7 @@ def main(
 
 def captions(name: str, folder: Path, names: Sequence[str]) -> list[list[str]]:
     """Return the words of a model's best caption of some pictures of `folder/images.tar`."""
-    model = gc.load(name, "captioning")
+    model = gradcam_core.load(name, "captioning")
     said = {
         file: model.predict(model.encode(picture), k=1)[0].text.split()
         for file, picture in tqdm(pictures(folder, names), folder.name, total=len(names))

@@ -16,7 +16,7 @@ from PIL import Image
 from timm.data import ImageNetInfo
 from tqdm import tqdm
 
-import gradcam_core as gc
+import gradcam_core
 
 SIDE = 224  # of a quarter of the collage, pixels
 SEED = 0
@@ -28,7 +28,7 @@ def main(
 ) -> None:
     """Print top-1 accuracy and the share and the peak of the heat map in the right quarter."""
     photos = read_photos(data / "imagenet" / "images.tar")
-    model = gc.load(name, "classification")
+    model = gradcam_core.load(name, "classification")
     right, confident = 0, []
     for wnid, photo in tqdm(photos.items(), desc="classify"):
         best = model.predict(model.encode(photo), k=1)[0]
@@ -44,7 +44,7 @@ def main(
     for quarters in tqdm(collages, desc="collages"):
         picture = collage([photo for _, photo in quarters])
         for position, (target, _) in enumerate(quarters):
-            heatmap = gc.explain(picture, target=target, model=name).heatmap
+            heatmap = gradcam_core.explain(picture, target=target, model=name).heatmap
             row, column = divmod(position, 2)
             quarter = heatmap[row * SIDE : (row + 1) * SIDE, column * SIDE : (column + 1) * SIDE]
             shares.append(quarter.sum() / max(heatmap.sum(), 1e-12))

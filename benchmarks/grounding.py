@@ -21,9 +21,10 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 from tqdm import tqdm
 
-import gradcam_core as gc
+import gradcam_core
 from benchmarks.captioning import pictures
-from gradcam_core import gradcam
+from gradcam_core.methods.cams import grad_cam
+from gradcam_core.methods.gradients import gradients
 from gradcam_core.models.backbone import Backbone, Encoded
 from gradcam_core.models.base import Model, Target
 from training.captioning import flickr8k
@@ -47,7 +48,7 @@ def main(
     photos: Annotated[int, typer.Option(help="Number of photos of the dev split")] = 100,
 ) -> None:
     """Print the rank correlation for the nouns of lite0-caption's own captions."""
-    model = gc.load("lite0-caption")
+    model = gradcam_core.load("lite0-caption")
     names = [picture.name for picture in flickr8k(data, "dev")]
     names = random.Random(SEED).sample(names, photos)
     cases = list(nouns(model, pictures(data / "flickr8k", names)))
@@ -88,18 +89,17 @@ def rank_correlation(heat: np.ndarray, drops: np.ndarray) -> float:
 
 def term_maps(model: Model, encoded: Encoded, target: Target) -> np.ndarray:
     """Return the Grad-CAM maps (n, h, w) of the terms of the target's score."""
-    terms = model.evaluate(encoded, target).terms
-    alpha = gradcam.importance(gradcam.gradients(terms, encoded.activations))
-    return gradcam.grad_cam(alpha, encoded.activations).numpy()
+    terms = model.score_terms(encoded, target).terms
+    return grad_cam(encoded.activations, gradients(terms, encoded.activations)).numpy()
 
 
 @torch.no_grad()
 def occlusion(model: Model, encoded: Encoded, target: Target) -> np.ndarray:
     """Return how far each term drops when a grey square covers each cell: (n, h, w)."""
-    before = model.evaluate(encoded, target).terms
+    before = model.score_terms(encoded, target).terms
     rows, columns = encoded.activations.shape[2:]
     drops = [
-        before - model.evaluate(_encoded(model.backbone, pixels, encoded.layer), target).terms
+        before - model.score_terms(_encoded(model.backbone, pixels, encoded.layer), target).terms
         for pixels in _covered(encoded.pixels, rows, columns)
     ]
     return torch.stack(drops, 1).view(-1, rows, columns).numpy()

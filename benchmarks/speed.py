@@ -15,7 +15,7 @@ from PIL import Image
 from torch import nn
 from tqdm import tqdm
 
-import gradcam_core as gc
+import gradcam_core
 from gradcam_core.explain import explain_encoded
 
 ROUNDS = 200
@@ -24,7 +24,7 @@ ROUNDS = 200
 def main() -> None:
     """Print the median time of each way, and its ratio to the bare forward pass."""
     torch.manual_seed(0)
-    model = gc.load("lite0")
+    model = gradcam_core.load("lite0")
     backbone = model.backbone
     picture = Image.effect_mandelbrot((640, 480), (-2, -1, 1, 1), 50).convert("RGB")
     pixels, _ = backbone.pixels(picture)

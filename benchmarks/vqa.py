@@ -15,7 +15,7 @@ import typer
 from PIL import Image
 from tqdm import tqdm
 
-import gradcam_core as gc
+import gradcam_core
 from benchmarks.captioning import pictures
 from benchmarks.grounding import Case, report
 from gradcam_core.models.vqa_lstm import VqaLstm, everyday_words, load_lite_vqa
@@ -125,7 +125,9 @@ def collages(folder: Path, model: str) -> None:
             photo = {"cat": cat, "dog": dog}[animal]
             collage.paste(photo.resize((224, 224)), (224 * place, 0))
         for place, animal in enumerate(halves):
-            found = gc.explain(collage, "vqa", question=WHAT_ANIMAL, target=animal, model=model)
+            found = gradcam_core.explain(
+                collage, "vqa", question=WHAT_ANIMAL, target=animal, model=model
+            )
             column = found.heatmap.argmax() % collage.width
             hits[animal].append(not found.no_evidence and column // 224 == place)
         both.append({answer.text for answer in found.predictions[:2]} == {"cat", "dog"})

@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-import gradcam_core as gc
+import gradcam_core
 from demo import service
 from demo.present import PROGRESS, compared, plain
 
@@ -16,7 +16,7 @@ _ALONE = "none"
 def pickers(name: str, task: str) -> tuple[gr.Dropdown, gr.Dropdown]:
     """Return the choice of a model, and of one to compare it with."""
     any_id = task == "classification"
-    choices = [(_label(info), info.name) for info in gc.models(task)]
+    choices = [(_label(info), info.name) for info in gradcam_core.models(task)]
     model = gr.Dropdown(
         choices,
         value=choices[0][1],
@@ -62,7 +62,7 @@ def picked(task: str) -> Callable[[str | None, str | None, str | None], list[Any
         info, here = service.model_info(name, task)
         layers = info.layers
         if here and not layers:  # what only loading tells
-            layers = gc.load(info.name, task).backbone.layers
+            layers = tuple(gradcam_core.load(info.name, task).layers)
         value = layer if layer in layers else None
         return [gr.update(choices=list(layers), value=value), noted(task)(name, second)]
 
@@ -75,7 +75,7 @@ def noted(task: str) -> Callable[[str | None, str | None], Any]:
     def handle(name: str | None, second: str | None) -> Any:
         chosen = [name, second if second != _ALONE else None]
         infos = [service.model_info(each, task) for each in chosen if each]
-        lines = [_note(*each) for each in infos if each[0] != gc.models(task)[0]]
+        lines = [_note(*each) for each in infos if each[0] != gradcam_core.models(task)[0]]
         return gr.update(value="\n\n".join(lines), visible=bool(lines))
 
     return handle
@@ -128,11 +128,11 @@ def comparison(task: str, *, download: bool) -> Callable[..., list[Any]]:
     return handle
 
 
-def _label(info: gc.ModelInfo) -> str:
+def _label(info: gradcam_core.ModelInfo) -> str:
     return f"{info.name} · {f'{info.download_mb} MB' if info.download_mb else 'embedded'}"
 
 
-def _note(info: gc.ModelInfo, here: bool) -> str:
+def _note(info: gradcam_core.ModelInfo, here: bool) -> str:
     backbone = "" if info.backbone == info.name else f"{info.backbone}, "
     about = f"**{plain(info.name)}**: {backbone}licence {plain(info.licence)}."
     if not info.convolutional:

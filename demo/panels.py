@@ -8,15 +8,13 @@ import gradio as gr
 from cachetools import TTLCache
 from gradio.components import Component
 
-import gradcam_core as gc
+import gradcam_core
 from demo import choice
 from demo.errors import in_sentences
 from demo.examples import example_pictures, example_thumbnails, first_example
 from demo.present import archive, blended
 from demo.service import model_info
 from demo.uploads import UploadedPicture
-from gradcam_core import render
-from gradcam_core.models.base import LabelModel
 
 PRIVATE = {"api_visibility": "private"}
 
@@ -97,7 +95,7 @@ def layout(
                     for component in beside:
                         component.render()
                     opacity = gr.Slider(
-                        0, 1, render.DEFAULT_OPACITY, step=0.05, label="Heat map opacity"
+                        0, 1, gradcam_core.DEFAULT_OPACITY, step=0.05, label="Heat map opacity"
                     )
                     download = gr.Button("Download everything (ZIP)")
                     # The browser clicks this one itself as soon as the file is written.
@@ -296,8 +294,10 @@ def connect_labels(
         info, here = model_info(name, task)
         if not here:
             return gr.skip()
-        model = gc.load(info.name, task)
-        return gr.update(choices=list(model.labels) if isinstance(model, LabelModel) else [])
+        model = gradcam_core.load(info.name, task)
+        return gr.update(
+            choices=list(model.labels) if isinstance(model, gradcam_core.LabelModel) else []
+        )
 
     offer = {"inputs": panel.model, "outputs": field, "show_progress": "hidden", **PRIVATE}
     opening(in_sentences(offered), **offer)
@@ -323,7 +323,7 @@ def _examples() -> gr.Dataset:
 
 def _advanced(task: str) -> tuple[gr.Dropdown, gr.Dropdown]:
     with gr.Accordion("Advanced", open=False):
-        layers = gc.models(task)[0].layers
+        layers = gradcam_core.models(task)[0].layers
         layer = gr.Dropdown(
             list(layers),
             value=None,
@@ -332,7 +332,9 @@ def _advanced(task: str) -> tuple[gr.Dropdown, gr.Dropdown]:
             allow_custom_value=True,  # another model has others
         )
         colour_map = gr.Dropdown(
-            list(render.COLOUR_MAPS), value=render.DEFAULT_COLOUR_MAP, label="Colour map"
+            list(gradcam_core.COLOUR_MAPS),
+            value=gradcam_core.DEFAULT_COLOUR_MAP,
+            label="Colour map",
         )
     return layer, colour_map
 

@@ -13,8 +13,8 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 from PIL import Image
 
+import gradcam_core
 from demo.service import Shown
-from gradcam_core import render
 
 _STRIP_SIDE = 240  # pixels
 
@@ -24,7 +24,7 @@ PROGRESS = gr.Progress(track_tqdm=True)
 
 def present(shown: Shown, colour_map: str, opacity: float) -> list[Any]:
     """Return the values of `Panel.results`, in their order."""
-    drawn = render.panels(shown.explanation, colour_map)
+    drawn = shown.explanation.panels(colour_map)
     return [
         summary(shown),
         blended(shown, colour_map, opacity),
@@ -45,7 +45,9 @@ def blended(
         raise ValueError("Explain a picture first.")
     explanation = shown.explanation
     heatmap = explanation.heatmap if shown.word is None else explanation.word_heatmap(shown.word)
-    return explanation.picture, render.overlay(explanation.picture, heatmap, colour_map, opacity)
+    return explanation.picture, gradcam_core.overlay(
+        explanation.picture, heatmap, colour_map, opacity
+    )
 
 
 def probabilities(shown: Shown) -> dict[str, float]:
@@ -106,7 +108,7 @@ def word_strip(shown: Shown, colour_map: str) -> list[tuple[Image.Image, str]]:
     heatmaps = [explanation.heatmap, *map(explanation.word_heatmap, range(len(explanation.words)))]
     captions = ["all", *(f"{word.text} {word.log_prob:.1f}" for word in explanation.words)]
     return [
-        (render.overlay(explanation.picture, heatmap, colour_map), caption)
+        (gradcam_core.overlay(explanation.picture, heatmap, colour_map), caption)
         for heatmap, caption in zip(heatmaps, captions, strict=True)
     ]
 
@@ -136,7 +138,7 @@ def archive(shown: Shown | None, colour_map: str, progress: gr.Progress = PROGRE
     path = Path(tempfile.mkdtemp(dir=get_upload_folder())) / f"grad-cam-{name}.zip"
     with tempfile.TemporaryDirectory() as temporary:
         progress(0.1, desc="Drawing at full size")
-        files = render.save(explanation, Path(temporary), colour_map)
+        files = explanation.save(temporary, colour_map)
         with zipfile.ZipFile(path, "w") as packed:  # uncompressed: PNGs are already
             for file in progress.tqdm(files, desc="Packing"):
                 packed.write(file, file.name)
@@ -155,8 +157,7 @@ def _lines(shown: Shown) -> list[str]:
     left, top, right, bottom = explanation.box
     if left > 0 or top > 0 or right < 1 or bottom < 1:
         lines.append("This network is shown the middle of the picture only.")
-    if shown.remark:
-        lines.append(shown.remark)
+    lines += map(plain, explanation.remarks)
     if explanation.unknown_words:
         words = ", ".join(plain(word) for word in explanation.unknown_words)
         lines.append(f"**Not understood:** {words}.")

@@ -9,7 +9,9 @@ import typer
 from tqdm import tqdm
 
 from gradcam_core.explain import explain
-from gradcam_core.models.registry import describe, load, models
+from gradcam_core.methods import DEFAULT_METHOD, METHODS
+from gradcam_core.models.held import load
+from gradcam_core.models.registry import describe, models
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".ppm"}
 
@@ -32,6 +34,9 @@ def explain_photos(
         typer.Option(help="A name from `models`, a folder, or an id on the Hugging Face Hub"),
     ] = None,
     layer: Annotated[str | None, typer.Option(help="Target layer; the last if left out")] = None,
+    method: Annotated[
+        str, typer.Option(help=f"Of the heat map: {', '.join(METHODS)}")
+    ] = DEFAULT_METHOD,
     guided: Annotated[
         bool, typer.Option("--guided", help="Also Guided Backprop and Guided Grad-CAM")
     ] = False,
@@ -46,7 +51,7 @@ def explain_photos(
     failed = 0
     for file, name in zip(tqdm(files, unit="photo", disable=None), _names(files), strict=True):
         try:
-            explanation = explain(file, task, target, question, model, layer, guided)
+            explanation = explain(file, task, target, question, model, layer, guided, method)
             explanation.save(out / name)
         except (ValueError, OSError) as error:
             failed += 1

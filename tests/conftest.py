@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import gradcam_core as gc
+import gradcam_core
 from gradcam_core.image import open_image
 from gradcam_core.models.backbone import Encoded
 from gradcam_core.models.classifiers import Classifier
@@ -23,7 +23,7 @@ def cat_file() -> Path:
 
 @pytest.fixture(scope="session")
 def lite0() -> Classifier:
-    return gc.load("lite0")
+    return gradcam_core.load("lite0")
 
 
 @pytest.fixture(scope="session")

@@ -5,10 +5,10 @@ from typing import Any
 
 import gradio as gr
 
+import gradcam_core
 from demo import panels, service
 from demo.errors import in_sentences
 from demo.present import PROGRESS, blended, own_captions, present, summary, word_strip, words
-from gradcam_core import render
 
 TASK = "captioning"
 
@@ -78,8 +78,8 @@ def caption(
     picture: str | None,
     caption: str | None = None,
     layer: str | None = None,
-    colour_map: str = render.DEFAULT_COLOUR_MAP,
-    opacity: float = render.DEFAULT_OPACITY,
+    colour_map: str = gradcam_core.DEFAULT_COLOUR_MAP,
+    opacity: float = gradcam_core.DEFAULT_OPACITY,
     model: str | None = None,
     progress: gr.Progress = PROGRESS,
 ) -> list[Any]:

@@ -4,9 +4,9 @@ from typing import Any
 
 import gradio as gr
 
+import gradcam_core
 from demo import panels, service
 from demo.present import PROGRESS, present, probabilities
-from gradcam_core import render
 
 TASK = "classification"
 
@@ -31,8 +31,8 @@ def classify(
     picture: str | None,
     target: str | None = None,
     layer: str | None = None,
-    colour_map: str = render.DEFAULT_COLOUR_MAP,
-    opacity: float = render.DEFAULT_OPACITY,
+    colour_map: str = gradcam_core.DEFAULT_COLOUR_MAP,
+    opacity: float = gradcam_core.DEFAULT_OPACITY,
     model: str | None = None,
     progress: gr.Progress = PROGRESS,
 ) -> list[Any]:

@@ -4,10 +4,10 @@ from typing import Any
 
 import gradio as gr
 
+import gradcam_core
 from demo import panels, service
 from demo.examples import example_pictures
 from demo.present import PROGRESS, present, probabilities
-from gradcam_core import render
 
 TASK = "vqa"
 
@@ -81,8 +81,8 @@ def vqa(
     question: str = _QUESTIONS[0],
     answer: str | None = None,
     layer: str | None = None,
-    colour_map: str = render.DEFAULT_COLOUR_MAP,
-    opacity: float = render.DEFAULT_OPACITY,
+    colour_map: str = gradcam_core.DEFAULT_COLOUR_MAP,
+    opacity: float = gradcam_core.DEFAULT_OPACITY,
     model: str | None = None,
     progress: gr.Progress = PROGRESS,
 ) -> list[Any]:

@@ -9,12 +9,13 @@ can share it.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from gradcam_core.image import WHOLE, Box
+from gradcam_core.geometry import WHOLE, Box
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Backbone:
         stages: Mapping[str, nn.Module],
         preprocess: Preprocess,
         layers: tuple[str, ...] | None = None,
-        not_relu: str = "",
+        other_activation: str = "",
     ) -> None:
         """Freeze the stages, and put them on the GPU if there is one.
 
@@ -61,11 +62,11 @@ class Backbone:
                 (1, 3, H_in, W_in) float32, and the part of the picture that it shows.
             layers: Names of the stages that may be target layers, from input to output; the last
                 is the default. None for all.
-            not_relu: Its non-linearity, if that is not ReLU: guided backpropagation has no
+            other_activation: Its non-linearity, if that is not ReLU: guided backpropagation has no
                 meaning there.
         """
         self.name = name
-        self.not_relu = not_relu
+        self.other_activation = other_activation
         self._stages = nn.ModuleList(stages.values()).eval().requires_grad_(False).to(device())
         self._names = tuple(stages)
         self.layers = self._names if layers is None else layers
@@ -84,6 +85,14 @@ class Backbone:
         pixels, box = self.pixels(image)
         return self.encode_pixels(pixels, layer, box)
 
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape (C, h, w) of each layer's map of a square picture."""
+        square = Image.new("RGB", (256, 256))
+        return {
+            layer: tuple(self.encode(square, layer).activations.shape[1:]) for layer in self.layers
+        }
+
     def pixels(self, image: Image.Image) -> tuple[Tensor, Box]:
         """Return the network's input for a picture, and the part of the picture that it shows."""
         pixels, box = self._preprocess(image)
@@ -97,6 +106,12 @@ class Backbone:
             features = self.from_layer(activations, layer)
         # A detached alias, so that `features` itself stays free of requires_grad.
         return Encoded(layer, activations.detach().requires_grad_(), features, pixels, box)
+
+    def features(self, pixels: Tensor) -> Tensor:
+        """Return what the heads read for `pixels` (1, 3, H_in, W_in), differentiable in them."""
+        for stage in self._stages:
+            pixels = stage(pixels)
+        return pixels
 
     def to_layer(self, pixels: Tensor, layer: str) -> Tensor:
         """Return the feature map A (1, C, h, w) of `layer` for `pixels` (1, 3, H_in, W_in)."""

@@ -1,14 +1,14 @@
 """The contract that every model keeps, whatever its task (Figure 2 of the paper).
 
 A picture goes through the CNN once (`encode`) and becomes a feature map. A task head turns
-the feature map into predictions (`predict`) and into the score y^c of a target (`score`),
+the feature map into predictions (`predict`) and into the score y^c of a target (`score_terms`),
 differentiable in the feature map. That is all Grad-CAM needs to know of a model.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from PIL import Image
@@ -51,27 +51,36 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Score:
     """The score of a target, before any softmax or length normalisation.
 
     Attributes:
-        terms: (n,) float32 whose sum is y^c, differentiable in `Encoded.activations`: one logit
-            for a label, one log-probability a word for a caption.
-        probability: Of the target, in [0, 1].
+        terms: (n,) float32 whose sum is y^c: one logit for a label, one log-probability a word
+            for a caption.
+        probability: Of the target, in [0, 1]; None where it is a function of the output.
     """
 
     terms: Tensor
-    probability: float
+    probability: float | None
 
 
 class Model(ABC):
     """A CNN backbone with a task head. Holds no state between calls: threads may share it."""
 
     task: str
+    convolutional = True  # whether the feature maps are those of a convolutional network
 
     def __init__(self, name: str, backbone: Backbone) -> None:
         self.name = name
         self.backbone = backbone
+
+    @property
+    def layers(self) -> dict[str, tuple[int, ...]]:
+        """The possible target layers, from input to output, each with the shape of its map.
+
+        The shapes (C, h, w) are those for a square picture; the last layer is the default.
+        """
+        return self.backbone.shapes
 
     def encode(self, image: Image.Image, layer: str | None = None) -> Encoded:
         """Run the CNN once; see `Backbone.encode`."""
@@ -101,8 +110,23 @@ class Model(ABC):
         """
 
     @abstractmethod
-    def evaluate(self, encoded: Encoded, target: Target) -> Evaluation:
-        """Score `target`, starting from `encoded.activations`."""
+    def score_features(self, features: Tensor, target: Target) -> Score:
+        """Score `target` from what the head reads, see `Encoded.features`."""
+
+    def score_terms(self, encoded: Encoded, target: Target) -> Score:
+        """Score `target`, differentiable in `encoded.activations`."""
+        return self.score_features(self.features(encoded), target)
+
+    def target_function(self, function: Callable[[Any], Tensor]) -> Target:
+        """Take a function of the network's output, which returns a scalar, for a target.
+
+        Raises:
+            ValueError: The model has no such output.
+        """
+        raise ValueError(
+            f"{self.name} is explained by {self.task} targets only: a function of the output can "
+            "be explained for a network of your own, see `wrap`."
+        )
 
     def unknown_words(self, question: str | None) -> list[str]:
         """Return the words of `question` that the model does not know; none but for VQA."""
@@ -110,7 +134,7 @@ class Model(ABC):
 
     def score(self, encoded: Encoded, target: Target) -> Tensor:
         """Return y^c, a 0-d tensor differentiable in `encoded.activations`."""
-        return self.evaluate(encoded, target).terms.sum()
+        return self.score_terms(encoded, target).terms.sum()
 
     def features(self, encoded: Encoded) -> Tensor:
         """Return the last feature map (1, C, h, w), differentiable in `encoded.activations`."""
@@ -171,10 +195,10 @@ class LabelModel(Model):
         """
         return find_labels(text, self._names, self.kind)
 
-    def evaluate(self, encoded: Encoded, target: Target) -> Evaluation:
-        logits = self.logits(self.features(encoded), target.question)
+    def score_features(self, features: Tensor, target: Target) -> Score:
+        logits = self.logits(features, target.question)
         (index,) = target.ids
-        return Evaluation(
+        return Score(
             terms=logits[index : index + 1],
             probability=logits.detach().softmax(0)[index].item(),
         )

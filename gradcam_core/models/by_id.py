@@ -9,12 +9,13 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from gradcam_core.guided import NonLinearities
-from gradcam_core.image import seen_through
+from gradcam_core.geometry import seen_through
 from gradcam_core.models.backbone import Backbone, device
-from gradcam_core.models.classifiers import Classifier, distinct, imagenet_classes
+from gradcam_core.models.classifiers import Classifier
 from gradcam_core.models.cut import cut
 from gradcam_core.models.download import first_line, hub_folder
+from gradcam_core.models.labels import distinct, imagenet_classes
+from gradcam_core.models.nonlinearity import NonLinearities
 
 AsInput = Callable[[Image.Image], Tensor]  # RGB picture -> (1, 3, H, W) float32
 
@@ -43,8 +44,10 @@ def load_by_id(name: str) -> Classifier:
     except Exception as error:  # foreign files raise whatever the libraries trip over
         why = first_line(error)
         raise ValueError(f"{name} cannot be used as an image classifier: {why}") from error
-    not_relu = " and ".join(sorted(others.seen))
-    backbone = Backbone(name, {layer: start}, seen_through(as_input), not_relu=not_relu)
+    other_activation = " and ".join(sorted(others.seen))
+    backbone = Backbone(
+        name, {layer: start}, seen_through(as_input), other_activation=other_activation
+    )
     return Classifier(name, backbone, rest, distinct(classes))
 
 

@@ -1,18 +1,12 @@
 """Image classifiers: a CNN and a head that turns its last feature map into class logits."""
 
 import re
-from collections import Counter
 from collections.abc import Sequence
-from copy import deepcopy
 
 from torch import Tensor, nn
 
 from gradcam_core.models.backbone import Backbone, device
 from gradcam_core.models.base import LabelModel
-from gradcam_core.models.lite import lite_backbone, lite_classifier_layer
-
-# The three classes of ImageNet-1k whose first name another class has too.
-_RENAMED = {134: "crane (bird)", 517: "crane (machine)", 639: "tank suit"}
 
 
 class Classifier(LabelModel):
@@ -48,33 +42,3 @@ class Classifier(LabelModel):
                 f"There is no class {index}: they are numbered 0 to {len(self.labels) - 1}."
             )
         return (index,)
-
-
-def load_lite(number: int) -> Classifier:
-    """Return the embedded EfficientNet-Lite0 or Lite2 with the 1000 classes of ImageNet."""
-    # Of its own, for it goes where the backbone is.
-    layer = deepcopy(lite_classifier_layer(number))
-    head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), layer)
-    return Classifier(f"lite{number}", lite_backbone(number), head, imagenet_classes())
-
-
-def imagenet_classes() -> list[tuple[str, ...]]:
-    """Return, for each class of ImageNet-1k, its shown name and its WordNet synonyms."""
-    from timm.data import ImageNetInfo  # slow to import, and only needed once a model is
-
-    info = ImageNetInfo("imagenet-1k")
-    classes = []
-    for index in range(info.num_classes()):
-        names = info.index_to_description(index).split(", ")
-        shown = _RENAMED.get(index, names[0])
-        classes.append((shown, *(name for name in names if name != shown)))
-    return classes
-
-
-def distinct(classes: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
-    """Add its index to the shown name of every class whose name another class has too."""
-    uses = Counter(shown for shown, *_ in classes)
-    return [
-        (shown if uses[shown] == 1 else f"{shown} ({index})", *synonyms)
-        for index, (shown, *synonyms) in enumerate(classes)
-    ]

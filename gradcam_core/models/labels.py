@@ -1,8 +1,34 @@
-"""Finding a label as people type it."""
+"""Class names: those of ImageNet, and finding a label as people type it."""
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
+
+# The three classes of ImageNet-1k whose first name another class has too.
+_RENAMED = {134: "crane (bird)", 517: "crane (machine)", 639: "tank suit"}
+
+
+def imagenet_classes() -> list[tuple[str, ...]]:
+    """Return, for each class of ImageNet-1k, its shown name and its WordNet synonyms."""
+    from timm.data import ImageNetInfo  # slow to import, and only needed once a model is
+
+    info = ImageNetInfo("imagenet-1k")
+    classes = []
+    for index in range(info.num_classes()):
+        names = info.index_to_description(index).split(", ")
+        shown = _RENAMED.get(index, names[0])
+        classes.append((shown, *(name for name in names if name != shown)))
+    return classes
+
+
+def distinct(classes: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
+    """Add its index to the shown name of every class whose name another class has too."""
+    uses = Counter(shown for shown, *_ in classes)
+    return [
+        (shown if uses[shown] == 1 else f"{shown} ({index})", *synonyms)
+        for index, (shown, *synonyms) in enumerate(classes)
+    ]
 
 
 def find_labels(text: str, names: Sequence[Sequence[str]], kind: str) -> tuple[int, ...]:

@@ -5,17 +5,22 @@ a ReLU6, and the last map has 1280 channels.
 """
 
 import hashlib
+from copy import deepcopy
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from gradcam_core.image import WHOLE, Box, to_pixels
+from gradcam_core.geometry import WHOLE, Box
 from gradcam_core.models.backbone import Backbone
+from gradcam_core.models.classifiers import Classifier
+from gradcam_core.models.labels import imagenet_classes
 
 
 class _Lite(NamedTuple):
@@ -84,6 +89,35 @@ def _squash(image: Image.Image, side: int) -> tuple[Tensor, Box]:
     return to_pixels(image, (side, side), mean=half, std=half), WHOLE
 
 
+def to_pixels(
+    image: Image.Image,
+    size: tuple[int, int],
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+) -> Tensor:
+    """Return a picture as a network's input, (1, 3, height, width) float32.
+
+    The whole picture is squashed, not cropped, as the paper's own code does: so the heat map
+    covers all of it.
+
+    Args:
+        image: RGB.
+        size: (height, width) in pixels.
+        mean: Per channel, of values in [0, 1].
+        std: Per channel, of values in [0, 1].
+    """
+    height, width = size
+    # The embedded weights were trained on TensorFlow's bicubic, which does not average: worth
+    # 1.5 points of top-1. It would alias a large photo, so that is averaged down to twice first.
+    bounded = (min(image.width, 2 * width), min(image.height, 2 * height))
+    if bounded != image.size:
+        image = image.resize(bounded, Image.Resampling.BICUBIC, reducing_gap=2.0)
+    values = torch.from_numpy(np.array(image, np.float32)).permute(2, 0, 1)[None]
+    squashed = F.interpolate(values, size=size, mode="bicubic", align_corners=False)
+    channel_mean, channel_std = (torch.tensor(c).view(3, 1, 1) for c in (mean, std))
+    return (squashed.clamp(0, 255) / 255 - channel_mean) / channel_std
+
+
 def lite_backbone(number: int) -> Backbone:
     """Return the embedded EfficientNet-Lite0 or Lite2, one object for all models on it.
 
@@ -99,3 +133,11 @@ def lite_backbone(number: int) -> Backbone:
 def lite_classifier_layer(number: int) -> nn.Linear:
     """Return the linear layer 1280 -> 1000 that it was trained with, on the CPU."""
     return _load(number)[1]
+
+
+def load_lite(number: int) -> Classifier:
+    """Return the embedded EfficientNet-Lite0 or Lite2 with the 1000 classes of ImageNet."""
+    # Of its own, for it goes where the backbone is.
+    layer = deepcopy(lite_classifier_layer(number))
+    head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), layer)
+    return Classifier(f"lite{number}", lite_backbone(number), head, imagenet_classes())

@@ -25,7 +25,7 @@ from torch.nn import functional
 from torch.quasirandom import SobolEngine
 
 from gradcam_core.models.backbone import Backbone, Encoded
-from gradcam_core.models.base import Evaluation, Model, Prediction, Target
+from gradcam_core.models.base import Model, Prediction, Score, Target
 from gradcam_core.models.lite import lite_backbone
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -326,12 +326,11 @@ class ShowAndTell(Model):
             raise ValueError(self._unknown_words(unknown))
         return Target(" ".join(words), tuple(self._index[word] for word in words), tuple(words))
 
-    def evaluate(self, encoded: Encoded, target: Target) -> Evaluation:
-        log_probs = self._head(
-            self._attributes(self.features(encoded)), torch.tensor([target.ids])
-        )[0].log_softmax(-1)
+    def score_features(self, features: Tensor, target: Target) -> Score:
+        logits = self._head(self._attributes(features), torch.tensor([target.ids]))
+        log_probs = logits[0].log_softmax(-1)
         terms = log_probs.gather(1, torch.tensor(target.ids)[:, None])[:, 0]
-        return Evaluation(terms, math.exp(terms.sum().item()))
+        return Score(terms, math.exp(terms.sum().item()))
 
     def _attributes(self, features: Tensor) -> Tensor:
         # The head stays on the CPU: word after word is no work for a GPU.

@@ -5,17 +5,18 @@ taken at any of them.
 """
 
 import re
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from gradcam_core.image import seen_through
+from gradcam_core.geometry import seen_through
 from gradcam_core.models.backbone import Backbone
-from gradcam_core.models.classifiers import Classifier, distinct, imagenet_classes
+from gradcam_core.models.classifiers import Classifier
 from gradcam_core.models.download import has_torch_weights, torch_weights
+from gradcam_core.models.info import ModelInfo
+from gradcam_core.models.labels import distinct, imagenet_classes
 
 _RESNET = ("layer1", "layer2", "layer3", "layer4")
 _INCEPTION = tuple(
@@ -26,52 +27,70 @@ _MIXED = tuple(
 )
 
 
-@dataclass(frozen=True)
-class Cnn:
-    """What is known of a torchvision network without loading it.
-
-    Attributes:
-        title: As its paper calls it.
-        download_mb: Size of the weights file.
-        feature_map: Channels x height x width of the default target layer.
-        layers: Target layers, named as in torchvision, from input to output.
-        not_relu: Its non-linearity, if that is not ReLU.
-    """
-
-    title: str
-    download_mb: int
-    feature_map: str
-    layers: tuple[str, ...]
-    not_relu: str = ""
+def _cnn(
+    name: str,
+    title: str,
+    year: int,
+    download_mb: int,
+    feature_map: str,
+    layers: tuple[str, ...],
+    other_activation: str = "",
+) -> ModelInfo:
+    return ModelInfo(
+        name,
+        "classification",
+        title,
+        year,
+        title,
+        layers,
+        feature_map,
+        "BSD-3-Clause",
+        download_mb,
+        other_activation,
+    )
 
 
 def _features(*numbers: int) -> tuple[str, ...]:
     return tuple(f"features.{number}" for number in numbers)
 
 
+_DENSE = (*(f"features.denseblock{i}" for i in (1, 2, 3)), "features")
+_SQUEEZED = _features(3, 4, 6, 7, *range(9, 13))
+
+
 CNNS = {
-    # After the ReLU of every (last) convolution before a pooling.
-    "alexnet": Cnn("AlexNet", 233, "256 x 13 x 13", _features(1, 4, 7, 9, 11)),
-    "vgg16": Cnn("VGG-16", 528, "512 x 14 x 14", _features(3, 8, 15, 22, 29)),
-    "vgg19": Cnn("VGG-19", 548, "512 x 14 x 14", _features(3, 8, 17, 26, 35)),
-    "googlenet": Cnn("GoogLeNet", 50, "1024 x 7 x 7", _INCEPTION),
-    "resnet18": Cnn("ResNet-18", 45, "512 x 7 x 7", _RESNET),
-    "resnet50": Cnn("ResNet-50", 98, "2048 x 7 x 7", _RESNET),
-    "resnet152": Cnn("ResNet-152", 230, "2048 x 7 x 7", _RESNET),
-    "densenet121": Cnn(
-        "DenseNet-121",
-        31,
-        "1024 x 7 x 7",
-        (*(f"features.denseblock{i}" for i in (1, 2, 3)), "features"),
-    ),
-    "squeezenet1_1": Cnn(
-        "SqueezeNet 1.1", 5, "512 x 13 x 13", _features(3, 4, 6, 7, *range(9, 13))
-    ),
-    "mobilenet_v3_large": Cnn(
-        "MobileNetV3-Large", 21, "960 x 7 x 7", _features(*range(17)), "Hardswish"
-    ),
-    "inception_v3": Cnn("Inception v3", 104, "2048 x 8 x 8", _MIXED),
-    "convnext_tiny": Cnn("ConvNeXt-Tiny", 109, "768 x 7 x 7", _features(1, 3, 5, 7), "GELU"),
+    info.name: info
+    for info in (
+        # After the ReLU of every (last) convolution before a pooling.
+        _cnn("alexnet", "AlexNet", 2012, 233, "256 x 13 x 13", _features(1, 4, 7, 9, 11)),
+        _cnn("vgg16", "VGG-16", 2014, 528, "512 x 14 x 14", _features(3, 8, 15, 22, 29)),
+        _cnn("vgg19", "VGG-19", 2014, 548, "512 x 14 x 14", _features(3, 8, 17, 26, 35)),
+        _cnn("googlenet", "GoogLeNet", 2014, 50, "1024 x 7 x 7", _INCEPTION),
+        _cnn("resnet18", "ResNet-18", 2015, 45, "512 x 7 x 7", _RESNET),
+        _cnn("resnet50", "ResNet-50", 2015, 98, "2048 x 7 x 7", _RESNET),
+        _cnn("resnet152", "ResNet-152", 2015, 230, "2048 x 7 x 7", _RESNET),
+        _cnn("densenet121", "DenseNet-121", 2016, 31, "1024 x 7 x 7", _DENSE),
+        _cnn("squeezenet1_1", "SqueezeNet 1.1", 2016, 5, "512 x 13 x 13", _SQUEEZED),
+        _cnn(
+            "mobilenet_v3_large",
+            "MobileNetV3-Large",
+            2019,
+            21,
+            "960 x 7 x 7",
+            _features(*range(17)),
+            "Hardswish",
+        ),
+        _cnn("inception_v3", "Inception v3", 2015, 104, "2048 x 8 x 8", _MIXED),
+        _cnn(
+            "convnext_tiny",
+            "ConvNeXt-Tiny",
+            2022,
+            109,
+            "768 x 7 x 7",
+            _features(1, 3, 5, 7),
+            "GELU",
+        ),
+    )
 }
 
 # Trained in TensorFlow, on values in [-1, 1].
@@ -137,7 +156,7 @@ def split(name: str, network: nn.Module, weights: Any) -> Classifier:
         return transform(image)[None]
 
     backbone = Backbone(
-        cnn.title, _stages(network), seen_through(as_input), cnn.layers, cnn.not_relu
+        cnn.title, _stages(network), seen_through(as_input), cnn.layers, cnn.other_activation
     )
     shown = weights.meta["categories"]
     classes = [(own, *others) for own, others in zip(shown, imagenet_classes(), strict=True)]

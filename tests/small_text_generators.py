@@ -17,7 +17,7 @@ _SENTENCES = [
 
 
 def save(name: str, folder: Path) -> None:
-    """Write a small network of the kind `name` of `hub.WRITERS`, and its processor."""
+    """Write a small network like `name` of `vision_language.CHECKPOINTS`, and its processor."""
     torch.manual_seed(0)
     network, processor = _KINDS[name]()
     # As initialised, the text decoder all but ignores the picture.

@@ -21,13 +21,13 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-import gradcam_core as gc
+import gradcam_core
 from demo import service
 from demo.examples import example_pictures
 from gradcam_core.models.backbone import Backbone, Encoded
 from gradcam_core.models.classifiers import Classifier
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_classify(client: Client, cat_file: Path) -> None:
     summary, (picture, blended), *panels, numbers, classes = client.predict(
         picture=handle_file(cat_file), target="tabby", api_name="/classify"
     )
-    expected = gc.explain(cat_file, target="tabby")
+    expected = gradcam_core.explain(cat_file, target="tabby")
     assert "tabby" in summary
     assert numbers["target"] == "tabby"
     assert numbers["score"] == pytest.approx(expected.score, abs=1e-4)
@@ -70,7 +70,7 @@ def test_caption(client: Client, cat_file: Path) -> None:
     summary, *_, numbers, words, own, strip = client.predict(
         picture=handle_file(cat_file), caption=typed, api_name="/caption"
     )
-    expected = gc.explain(cat_file, "captioning", typed)
+    expected = gradcam_core.explain(cat_file, "captioning", typed)
     assert typed in summary
     assert numbers["score"] == pytest.approx(expected.score, abs=1e-3)
     assert [word["text"] for word in numbers["words"]] == typed.split()
@@ -88,7 +88,7 @@ def test_vqa(client: Client, cat_file: Path) -> None:
     summary, *_, numbers, answers = client.predict(
         picture=handle_file(cat_file), question=question, api_name="/vqa"
     )
-    expected = gc.explain(cat_file, "vqa", question=question)
+    expected = gradcam_core.explain(cat_file, "vqa", question=question)
     assert (numbers["question"], numbers["target"]) == (question, "cat")
     assert numbers["score"] == pytest.approx(expected.score, abs=1e-3)
     assert answers["label"] == "cat"
@@ -176,7 +176,7 @@ def test_models_that_cannot_be_had(
         ("../demo", "/classify", "no model"),
         ("a" * 300 + "/b", "/classify", "no model"),
     ]
-    monkeypatch.chdir(Path(__file__).parents[1])
+    monkeypatch.chdir(Path(__file__).parents[2])
     for model, endpoint, said in cases:
         with pytest.raises(AppError, match=said):
             client.predict(picture=handle_file(cat_file), model=model, api_name=endpoint)
@@ -258,7 +258,7 @@ def test_one_cnn_pass_serves_all_tabs(
     service.explain(third, "vqa", question="What animal is this?")
     shown = service.explain(third, "vqa", question="What color is it?", target="black")
     assert len(passes) == 1
-    expected = gc.explain(third, "vqa", question="What color is it?", target="black")
+    expected = gradcam_core.explain(third, "vqa", question="What color is it?", target="black")
     assert np.array_equal(shown.explanation.raw, expected.raw)
 
 
@@ -279,7 +279,7 @@ def test_examples_come_with_the_dependencies(lite0: Classifier) -> None:
     assert len([name for name in pictures if " and " in name]) == 2
     expected = {"cheetah": "cheetah", "lion": "lion", "cat": "Egyptian cat", "coffee": "espresso"}
     for name, label in expected.items():
-        assert gc.explain(pictures[name]).target == label
+        assert gradcam_core.explain(pictures[name]).target == label
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is another thing on Windows")
@@ -320,7 +320,7 @@ def test_the_page_opens_without_the_libraries_of_models() -> None:
         "import sys, demo.build; demo.build.build_demo();"
         "print({'timm', 'torchvision', 'transformers'} & set(sys.modules))"
     )
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True
     )

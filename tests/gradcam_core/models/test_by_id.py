@@ -7,16 +7,16 @@ import pytest
 import timm
 import torch
 import transformers
-from contract import check, hooked
 from huggingface_hub import constants
+from model_contract import check, hooked
 from PIL import Image
 from timm.models import save_for_hf
 from torch import Tensor, nn
 
-import gradcam_core as gc
+import gradcam_core
+from gradcam_core import describe
 from gradcam_core.image import open_image
 from gradcam_core.models.by_id import load_by_id
-from gradcam_core.models.registry import describe
 
 _LABELS = ["boxer, boxer dog", "tabby", "tabby"]
 
@@ -81,7 +81,7 @@ def test_its_last_feature_map_is_found(name: str, picture: Image.Image, tmp_path
     whole = save(tmp_path)
     model = load_by_id(str(tmp_path))
     assert model.backbone.layers == (layer,)
-    assert (not model.backbone.not_relu) == guided
+    assert (not model.backbone.other_activation) == guided
     assert model.labels == ("boxer", "tabby (1)", "tabby (2)")
     target = model.target("boxer dog")
     assert target.text == "boxer"
@@ -91,7 +91,9 @@ def test_its_last_feature_map_is_found(name: str, picture: Image.Image, tmp_path
         return feature_map, (output if isinstance(output, Tensor) else output.logits)[0, 0]
 
     check(model, picture, target, run)
-    explanation = gc.explain(picture, target="tabby (2)", model=str(tmp_path), guided=guided)
+    explanation = gradcam_core.explain(
+        picture, target="tabby (2)", model=str(tmp_path), guided=guided
+    )
     assert explanation.heatmap.shape == (300, 451)
     assert explanation.layer == layer
 
@@ -148,6 +150,6 @@ def test_what_the_hubs_own_cache_holds_needs_no_hub(
     info, here = describe("somebody/small-resnet")
     assert here
     assert info.task == "classification"
-    explanation = gc.explain(picture, model="somebody/small-resnet")
+    explanation = gradcam_core.explain(picture, model="somebody/small-resnet")
     assert explanation.model == "somebody/small-resnet"
     assert explanation.target in ("boxer", "tabby (1)", "tabby (2)")

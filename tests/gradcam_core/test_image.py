@@ -12,7 +12,9 @@ from PIL import Image
 from torch import nn
 from torchvision.transforms import v2
 
-from gradcam_core.image import MAX_PIXELS, enlarge, open_image, seen_through, to_pixels
+from gradcam_core.geometry import enlarge, seen_through
+from gradcam_core.image import MAX_PIXELS, open_image
+from gradcam_core.models.lite import to_pixels
 
 HALF = (0.5, 0.5, 0.5)
 

@@ -11,9 +11,9 @@ import pytest
 import transformers
 from huggingface_hub import constants
 
-import gradcam_core as gc
+import gradcam_core
+from gradcam_core import describe
 from gradcam_core.models import registry
-from gradcam_core.models.registry import describe
 
 _NOWHERE = "http://127.0.0.1:9"  # nobody listens there
 
@@ -35,33 +35,33 @@ def _save_resnet(folder: Path) -> Path:
 
 
 def test_embedded_models_are_as_said_and_loaded_once() -> None:
-    for info in gc.models():
+    for info in gradcam_core.models():
         if info.download_mb == 0:
-            model = gc.load(info.name)
-            assert model is gc.load(info.name)
+            model = gradcam_core.load(info.name)
+            assert model is gradcam_core.load(info.name)
             assert (model.name, model.task) == (info.name, info.task)
             assert (model.backbone.name, model.backbone.layers) == (info.backbone, info.layers)
-            assert info.guided == (not model.backbone.not_relu)
+            assert info.guided == (not model.backbone.other_activation)
             assert describe(info.name) == (info, True)
 
 
 def test_the_first_model_of_each_task_is_embedded() -> None:
     for task in registry.TASKS:
-        assert gc.models(task)[0].download_mb == 0
-        assert {info.task for info in gc.models(task)} == {task}
+        assert gradcam_core.models(task)[0].download_mb == 0
+        assert {info.task for info in gradcam_core.models(task)} == {task}
 
 
 def test_unknown_model_and_task() -> None:
     with pytest.raises(ValueError, match=r"no model 'resnet'.*lite0"):
-        gc.load("resnet")
+        gradcam_core.load("resnet")
     with pytest.raises(ValueError, match=r"no model 'lite0' for vqa.*lite0-vqa"):
-        gc.load("lite0", "vqa")
+        gradcam_core.load("lite0", "vqa")
     with pytest.raises(ValueError, match="no model 'owner/name' for captioning"):
-        gc.load("owner/name", "captioning")
+        gradcam_core.load("owner/name", "captioning")
     with pytest.raises(ValueError, match=r"no task 'detection'.*classification"):
-        gc.models("detection")
+        gradcam_core.models("detection")
     with pytest.raises(FileNotFoundError, match="no folder /nowhere"):
-        gc.load("/nowhere")
+        gradcam_core.load("/nowhere")
 
 
 @pytest.mark.parametrize(
@@ -76,8 +76,8 @@ def test_without_the_hub_there_is_a_sentence(
 ) -> None:
     question = "What is this?" if task == "vqa" else None
     with pytest.raises(ConnectionError, match=r"cannot be reached.*embedded models need no"):
-        gc.explain(cat_file, task, question=question, model=name)
-    assert gc.explain(cat_file, task, question=question).target
+        gradcam_core.explain(cat_file, task, question=question, model=name)
+    assert gradcam_core.explain(cat_file, task, question=question).target
 
 
 def test_a_hub_that_does_not_answer_is_given_up(
@@ -86,18 +86,18 @@ def test_a_hub_that_does_not_answer_is_given_up(
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{deaf.getsockname()[1]}")
         with pytest.raises(ConnectionError, match="cannot be reached"):
-            gc.load("owner/name")
+            gradcam_core.load("owner/name")
 
 
 _DOWNLOAD = """
-import gradcam_core as gc
-from gradcam_core.models.registry import describe
+import gradcam_core
+from gradcam_core import describe
 info, here = describe("owner/net")
 print(info.licence, 0 < info.download_mb < 2, here)
-gc.load("owner/net")
+gradcam_core.load("owner/net")
 print(describe("owner/net")[1])
 try:
-    gc.load("owner/other")
+    gradcam_core.load("owner/other")
 except ValueError as error:
     print(error)
 """
@@ -112,7 +112,7 @@ def test_a_model_is_told_of_and_downloaded_from_the_hub(tmp_path: Path) -> None:
             [sys.executable, "-c", _DOWNLOAD],
             env=os.environ
             | {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "cache")}
-            | {"PYTHONPATH": str(Path(__file__).parents[1])},
+            | {"PYTHONPATH": str(Path(__file__).parents[3])},
             capture_output=True,
             text=True,
             check=False,
@@ -127,17 +127,17 @@ def test_a_model_is_told_of_and_downloaded_from_the_hub(tmp_path: Path) -> None:
 
 def test_the_model_used_least_recently_goes(tmp_path: Path) -> None:
     one, two, three = (str(_save_resnet(tmp_path / name)) for name in ("one", "two", "three"))
-    first, second = gc.load(one), gc.load(two)
-    assert gc.load(one) is first
-    third = gc.load(three)
-    assert gc.load(one) is first
-    assert gc.load(three) is third
-    assert gc.load(two) is not second
-    assert gc.load("lite0") is gc.load("lite0")
+    first, second = gradcam_core.load(one), gradcam_core.load(two)
+    assert gradcam_core.load(one) is first
+    third = gradcam_core.load(three)
+    assert gradcam_core.load(one) is first
+    assert gradcam_core.load(three) is third
+    assert gradcam_core.load(two) is not second
+    assert gradcam_core.load("lite0") is gradcam_core.load("lite0")
 
 
 def test_the_readme_lists_the_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[3]
     monkeypatch.syspath_prepend(root / "docs")
     from model_table import END, START, table
 

@@ -12,20 +12,21 @@ import pytest
 import torch
 from PIL import Image
 
-import gradcam_core as gc
+import gradcam_core
 from gradcam_core.explain import explain_encoded
-from gradcam_core.guided import backpropagate
-from gradcam_core.image import enlarge, open_image
+from gradcam_core.geometry import enlarge
+from gradcam_core.image import open_image
+from gradcam_core.methods.pixels import backpropagate
 from gradcam_core.models.backbone import Encoded
 from gradcam_core.models.classifiers import Classifier
 
 
 @pytest.fixture(scope="module")
-def explanation(cat_file: Path) -> gc.Explanation:
-    return gc.explain(cat_file, target="tabby", guided=True)
+def explanation(cat_file: Path) -> gradcam_core.Explanation:
+    return gradcam_core.explain(cat_file, target="tabby", guided=True)
 
 
-def test_explanation(explanation: gc.Explanation) -> None:
+def test_explanation(explanation: gradcam_core.Explanation) -> None:
     assert (explanation.task, explanation.model, explanation.layer) == (
         "classification",
         "lite0",
@@ -42,7 +43,7 @@ def test_explanation(explanation: gc.Explanation) -> None:
     assert explanation.words == []
 
 
-def test_maps_follow_from_raw(explanation: gc.Explanation) -> None:
+def test_maps_follow_from_raw(explanation: gradcam_core.Explanation) -> None:
     expected = enlarge(explanation.raw / explanation.raw.max(), (300, 451))
     assert np.array_equal(explanation.heatmap, expected)
     assert 0 <= explanation.heatmap.min() < explanation.heatmap.max() <= 1
@@ -50,7 +51,7 @@ def test_maps_follow_from_raw(explanation: gc.Explanation) -> None:
     assert np.array_equal(explanation.guided_grad_cam, product)
 
 
-def test_explanation_is_frozen(explanation: gc.Explanation) -> None:
+def test_explanation_is_frozen(explanation: gradcam_core.Explanation) -> None:
     for name in ("target", "heatmap"):
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(explanation, name, None)
@@ -59,20 +60,26 @@ def test_explanation_is_frozen(explanation: gc.Explanation) -> None:
 def test_own_prediction_and_every_kind_of_source(cat_file: Path) -> None:
     picture = Image.open(cat_file).convert("RGB")
     scores = {
-        gc.explain(source).score for source in (cat_file, str(cat_file), picture, np.array(picture))
+        gradcam_core.explain(source).score
+        for source in (cat_file, str(cat_file), picture, np.array(picture))
     }
     assert len(scores) == 1
-    explanation = gc.explain(cat_file)
+    explanation = gradcam_core.explain(cat_file)
     assert explanation.target == explanation.predictions[0].text == "Egyptian cat"
     assert explanation.guided_backprop is None
     assert explanation.guided_grad_cam is None
-    assert gc.explain(cat_file, target=281).target == "tabby"
+    assert gradcam_core.explain(cat_file, target=281).target == "tabby"
 
 
 def test_every_layer(cat_file: Path, lite0: Classifier) -> None:
-    sizes = [gc.explain(cat_file, layer=layer).raw.shape[0] for layer in lite0.backbone.layers]
+    sizes = [
+        gradcam_core.explain(cat_file, layer=layer).raw.shape[0] for layer in lite0.backbone.layers
+    ]
     assert sizes == [112, 112, 56, 28, 14, 14, 7, 7, 7]
-    scores = {round(gc.explain(cat_file, layer=layer).score, 3) for layer in ("stem", "conv_head")}
+    scores = {
+        round(gradcam_core.explain(cat_file, layer=layer).score, 3)
+        for layer in ("stem", "conv_head")
+    }
     assert len(scores) == 1
 
 
@@ -82,13 +89,13 @@ def test_two_classes_each_in_its_own_half(cat_file: Path) -> None:
     picture = open_image(example_pictures()["cat and motorcycle"])
     middle = picture.width // 2
     for name, half in (("Egyptian cat", slice(0, middle)), ("moped", slice(middle, None))):
-        heatmap = gc.explain(picture, target=name).heatmap
+        heatmap = gradcam_core.explain(picture, target=name).heatmap
         assert heatmap[:, half].sum() > 0.7 * heatmap.sum()
 
 
 def test_no_evidence_is_explicit() -> None:
     """A head whose weights are all negative: nothing on a ReLU map can speak for the class."""
-    lite0 = gc.load("lite0")
+    lite0 = gradcam_core.load("lite0")
     linear = torch.nn.Linear(1280, 2)
     torch.nn.init.constant_(linear.weight, -0.01)
     head = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), linear)
@@ -104,7 +111,7 @@ def test_no_evidence_is_explicit() -> None:
 @pytest.mark.parametrize("colour", ["black", "white", "grey"])
 @pytest.mark.parametrize("size", [(1, 1), (1, 3000), (224, 224)])
 def test_blank_and_odd_pictures_give_numbers(colour: str, size: tuple[int, int]) -> None:
-    explanation = gc.explain(Image.new("RGB", size, colour), guided=True)
+    explanation = gradcam_core.explain(Image.new("RGB", size, colour), guided=True)
     for values in (explanation.heatmap, explanation.counterfactual, explanation.guided_grad_cam):
         assert values.shape[:2] == (size[1], size[0])
         assert np.isfinite(values).all()
@@ -122,14 +129,14 @@ def test_blank_and_odd_pictures_give_numbers(colour: str, size: tuple[int, int])
 )
 def test_what_cannot_be_is_said(cat_file: Path, arguments: dict[str, str], said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        gc.explain(cat_file, **arguments)
+        gradcam_core.explain(cat_file, **arguments)
 
 
 def test_threads_get_bit_for_bit_what_each_gets_alone(cat_file: Path) -> None:
     names = ["tabby", "tiger cat", "Egyptian cat", "lynx", "coffee mug", "moped"]
 
-    def explained(name: str) -> gc.Explanation:
-        return gc.explain(cat_file, target=name, guided=True)
+    def explained(name: str) -> gradcam_core.Explanation:
+        return gradcam_core.explain(cat_file, target=name, guided=True)
 
     alone = {name: explained(name) for name in names}
     with ThreadPoolExecutor(6) as pool:
@@ -174,7 +181,7 @@ def test_nothing_is_left_behind(
     cat_file: Path, lite0: Classifier, cat: Encoded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = leftovers(lite0)
-    gc.explain(cat_file, guided=True)
+    gradcam_core.explain(cat_file, guided=True)
     assert leftovers(lite0) == before
 
     class BreaksOnTheWayBack(torch.autograd.Function):
@@ -194,16 +201,16 @@ def test_nothing_is_left_behind(
     for replacement in (breaks_on_the_way_there, broken):
         monkeypatch.setattr(lite0, "logits", replacement)
         with pytest.raises(RuntimeError, match="broken"):
-            gc.explain(cat_file, guided=True)
+            gradcam_core.explain(cat_file, guided=True)
         assert leftovers(lite0) == before
         with pytest.raises(RuntimeError, match="broken"):  # with the ReLU rule in force
             backpropagate(lite0, cat, lite0.target("tabby"), "guided")
         assert leftovers(lite0) == before
     monkeypatch.undo()
-    assert gc.explain(cat_file).target == "Egyptian cat"
+    assert gradcam_core.explain(cat_file).target == "Egyptian cat"
 
 
-def test_save(explanation: gc.Explanation, tmp_path: Path) -> None:
+def test_save(explanation: gradcam_core.Explanation, tmp_path: Path) -> None:
     folder = tmp_path / "new" / "folder"
     for _ in range(2):  # the second time over the first
         written = explanation.save(folder)
@@ -228,7 +235,9 @@ def test_save(explanation: gc.Explanation, tmp_path: Path) -> None:
     assert numbers["raw"] == explanation.raw.tolist()
 
 
-def test_a_failed_save_leaves_no_file(explanation: gc.Explanation, tmp_path: Path) -> None:
+def test_a_failed_save_leaves_no_file(
+    explanation: gradcam_core.Explanation, tmp_path: Path
+) -> None:
     unwritable = dataclasses.replace(explanation, score=object())  # JSON, the last, cannot hold it
     with pytest.raises(TypeError):
         unwritable.save(tmp_path / "out")

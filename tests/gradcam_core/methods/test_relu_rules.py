@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gradcam_core.guided import ReLURule, backpropagate
+from gradcam_core.methods.pixels import backpropagate
+from gradcam_core.methods.relu_rules import ReLURule
 from gradcam_core.models.backbone import Encoded
 from gradcam_core.models.classifiers import Classifier
 

@@ -7,7 +7,8 @@ import skimage
 import torch
 from PIL import Image
 
-from gradcam_core import gradcam
+from gradcam_core.methods.cams import grad_cam
+from gradcam_core.methods.gradients import gradients
 from gradcam_core.models.backbone import Encoded
 from gradcam_core.models.vqa_lstm import MAX_WORDS, VqaLstm, everyday_words, load_lite_vqa
 
@@ -32,7 +33,7 @@ def test_score_is_the_answers_logit(model: VqaLstm, cat: Encoded) -> None:
     logits = model.logits(cat.features, QUESTION)
     best = model.predict(cat, QUESTION)[0]
     target = model.target(best.text, QUESTION, cat)
-    evaluation = model.evaluate(cat, target)
+    evaluation = model.score_terms(cat, target)
     torch.testing.assert_close(model.score(cat, target), logits[target.ids[0]])
     assert model.labels[logits.argmax()] == best.text
     assert evaluation.probability == pytest.approx(best.probability, rel=1e-4)
@@ -47,9 +48,9 @@ def test_gradients_of_five_answers_at_once_equal_single_ones(model: VqaLstm, lay
     def scores() -> torch.Tensor:
         return model.logits(model.features(encoded), question)[best]
 
-    batched = gradcam.gradients(scores(), encoded.activations)
+    batched = gradients(scores(), encoded.activations)
     for i, gradient in enumerate(batched):
-        single = gradcam.gradients(scores()[i : i + 1], encoded.activations)[0]
+        single = gradients(scores()[i : i + 1], encoded.activations)[0]
         assert single.any()
         torch.testing.assert_close(gradient, single, rtol=1e-4, atol=1e-7)
 
@@ -115,8 +116,8 @@ def test_threads_agree(model: VqaLstm, cat: Encoded) -> None:
     target = model.target("cat", QUESTION)
 
     def work(_: int) -> tuple:
-        terms = model.evaluate(cat, target).terms
-        return gradcam.gradients(terms, cat.activations), model.predict(cat, QUESTION)
+        terms = model.score_terms(cat, target).terms
+        return gradients(terms, cat.activations), model.predict(cat, QUESTION)
 
     with ThreadPoolExecutor(2) as pool:
         (first, answers), *others = pool.map(work, range(4))
@@ -149,9 +150,8 @@ def test_maps_of_two_right_answers_differ(model: VqaLstm) -> None:
         both.paste(picture(name).resize((300, 300)), (x, 0))
     encoded = model.encode(both)
     for answer, columns in (("cat", range(3)), ("cup", range(4, 7))):
-        score = model.evaluate(encoded, model.target(answer, "What is this?")).terms
-        alpha = gradcam.importance(gradcam.gradients(score, encoded.activations))
-        heat = gradcam.grad_cam(alpha, encoded.activations)[0]
+        score = model.score_terms(encoded, model.target(answer, "What is this?")).terms
+        heat = grad_cam(encoded.activations, gradients(score, encoded.activations))[0]
         assert heat.sum(0).argmax().item() in columns
 
 

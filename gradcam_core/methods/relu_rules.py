@@ -5,7 +5,6 @@ well as modules, and touches neither the network nor what other threads do with 
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -13,37 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from gradcam_core.models.backbone import Encoded
-from gradcam_core.models.base import Model, Target
-
 Rule = Literal["guided", "deconvnet"]
-
-
-def backpropagate(model: Model, encoded: Encoded, target: Target, rule: Rule) -> Tensor:
-    """Return the gradient of y^c at the network's input, with `rule` at every ReLU.
-
-    Returns:
-        (H_in, W_in, 3) float32, signed.
-
-    Raises:
-        ValueError: The network has other non-linearities, for which there is no such rule.
-    """
-    if model.backbone.not_relu:
-        raise ValueError(why_not(model))
-    pixels = encoded.pixels.detach().requires_grad_()
-    with ReLURule(rule):
-        activations = model.backbone.to_layer(pixels, encoded.layer)
-        score = model.score(replace(encoded, activations=activations), target)
-    (gradient,) = torch.autograd.grad(score, pixels)
-    return gradient[0].permute(1, 2, 0)
-
-
-def why_not(model: Model) -> str:
-    """Say why guided backpropagation is not offered for a network that is not all ReLU."""
-    return (
-        f"No guided backpropagation for {model.name}: its rule is defined for ReLU, "
-        f"and this network uses {model.backbone.not_relu}."
-    )
 
 
 class ReLURule(TorchFunctionMode):
@@ -102,43 +71,4 @@ _RELUS: dict[Callable[..., Any], Callable[..., tuple[Tensor, float, float, bool]
     F.hardtanh: lambda input, min_val=-1, max_val=1, inplace=False: (
         (input, min_val, max_val, inplace)
     ),
-}
-
-
-class NonLinearities(TorchFunctionMode):
-    """Within this context `seen` collects the names of the non-linearities other than ReLU."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: set[str] = set()
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: tuple[type, ...],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        name = getattr(func, "__name__", "").strip("_")
-        if name in _NAMES:
-            self.seen.add(_NAMES[name])
-        return func(*args, **kwargs or {})
-
-
-_NAMES = {
-    "gelu": "GELU",
-    "silu": "SiLU",
-    "hardswish": "Hardswish",
-    "hardsigmoid": "Hardsigmoid",
-    "sigmoid": "Sigmoid",
-    "tanh": "Tanh",
-    "mish": "Mish",
-    "elu": "ELU",
-    "selu": "SELU",
-    "celu": "CELU",
-    "leaky_relu": "Leaky ReLU",
-    "prelu": "PReLU",
-    "softplus": "Softplus",
-    "softmax": "attention",
-    "scaled_dot_product_attention": "attention",
 }

@@ -7,7 +7,7 @@ import skimage
 import torch
 from PIL import Image
 
-from gradcam_core import gradcam
+from gradcam_core.methods.gradients import gradients
 from gradcam_core.models.backbone import Encoded
 from gradcam_core.models.show_and_tell import MAX_WORDS, ShowAndTell, load_lite_caption
 
@@ -29,7 +29,7 @@ def cat(model: ShowAndTell) -> Encoded:
 def test_score_is_the_sum_of_the_words_shown(model: ShowAndTell, cat: Encoded) -> None:
     best = model.predict(cat)[0]
     target = model.target(best.text)
-    evaluation = model.evaluate(cat, target)
+    evaluation = model.score_terms(cat, target)
     assert evaluation.terms.shape == (len(target.words),)
     assert torch.equal(model.score(cat, target), evaluation.terms.sum())
     assert evaluation.probability == pytest.approx(evaluation.terms.sum().exp().item(), rel=1e-5)
@@ -37,8 +37,8 @@ def test_score_is_the_sum_of_the_words_shown(model: ShowAndTell, cat: Encoded) -
 
 
 def test_a_word_depends_only_on_the_words_before_it(model: ShowAndTell, cat: Encoded) -> None:
-    short = model.evaluate(cat, model.target("a dog")).terms
-    long = model.evaluate(cat, model.target("a dog runs")).terms
+    short = model.score_terms(cat, model.target("a dog")).terms
+    long = model.score_terms(cat, model.target("a dog runs")).terms
     torch.testing.assert_close(long[:2], short)
 
 
@@ -46,10 +46,10 @@ def test_a_word_depends_only_on_the_words_before_it(model: ShowAndTell, cat: Enc
 def test_gradients_of_all_words_at_once_equal_single_ones(model: ShowAndTell, layer: str) -> None:
     encoded = model.encode(picture("astronaut"), layer)
     target = model.target("a man in a red shirt")
-    batched = gradcam.gradients(model.evaluate(encoded, target).terms, encoded.activations)
+    batched = gradients(model.score_terms(encoded, target).terms, encoded.activations)
     for i, gradient in enumerate(batched):
-        term = model.evaluate(encoded, target).terms[i : i + 1]
-        single = gradcam.gradients(term, encoded.activations)[0]
+        term = model.score_terms(encoded, target).terms[i : i + 1]
+        single = gradients(term, encoded.activations)[0]
         assert single.any()
         torch.testing.assert_close(gradient, single, rtol=1e-4, atol=1e-7)
 
@@ -62,7 +62,7 @@ def test_typing_the_models_own_caption_finds_the_same_words(
     assert typed == own
     assert typed.text == text
     assert " ".join(model.words[i] for i in typed.ids) == text
-    assert torch.equal(model.evaluate(cat, typed).terms, model.evaluate(cat, own).terms)
+    assert torch.equal(model.score_terms(cat, typed).terms, model.score_terms(cat, own).terms)
 
 
 def test_captions_are_distinct_and_repeatable(model: ShowAndTell, cat: Encoded) -> None:
@@ -95,8 +95,8 @@ def test_threads_agree(model: ShowAndTell, cat: Encoded) -> None:
     target = model.target("a cat is looking at the camera")
 
     def work(_: int) -> tuple:
-        terms = model.evaluate(cat, target).terms
-        return gradcam.gradients(terms, cat.activations), model.predict(cat)
+        terms = model.score_terms(cat, target).terms
+        return gradients(terms, cat.activations), model.predict(cat)
 
     with ThreadPoolExecutor(2) as pool:
         (first, captions), *others = pool.map(work, range(4))

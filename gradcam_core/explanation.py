@@ -1,0 +1,310 @@
+"""What is known of one explanation, and the forms it is given away in: files, figure, notebook."""
+
+import base64
+import html
+import io
+import json
+import re
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from gradcam_core.geometry import Box, enlarge, normalised
+from gradcam_core.methods import METHODS
+from gradcam_core.methods.pixels import guided_grad_cam
+from gradcam_core.models.base import Prediction
+from gradcam_core.render import DEFAULT_COLOUR_MAP, DEFAULT_OPACITY, coloured, gradient_picture
+from gradcam_core.render import overlay as laid_over
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SCHEMA_VERSION = 2  # of `Explanation.numbers`; see docs/json.md
+
+
+@dataclass(frozen=True, eq=False)
+class Word:
+    """One word of an explained caption.
+
+    Attributes:
+        text: The word.
+        log_prob: Its log-probability after the words before it, <= 0.
+        raw: (h, w) float32, its own heat map, not normalised.
+    """
+
+    text: str
+    log_prob: float
+    raw: np.ndarray
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Explanation:
+    """Why a model says `target` of a picture.
+
+    The maps at the picture's own size (H, W) are enlarged from the small ones when asked for.
+
+    Attributes:
+        task: "classification", "captioning" or "vqa".
+        model: The model's name.
+        layer: The target layer's name.
+        method: The method's name, see `methods()`.
+        question: What was asked, for "vqa"; else None.
+        unknown_words: Words of the question that the model does not know.
+        target: The class, caption or answer that is explained.
+        score: y^c: its logit, the sum of its words' log-probabilities, or the target function's
+            own value.
+        probability: Of the target, in [0, 1]; None where the target is a function.
+        predictions: What the model itself would say, best first.
+        picture: The picture, RGB, (H, W) pixels.
+        source: The file it came from; None if it came from memory.
+        box: The part of it that the network was shown; maps are zero outside.
+        raw: (h, w) float32 >= 0, the method's map, not normalised: for Grad-CAM
+            ReLU(sum_k alpha_k A^k) (Eq. 2).
+        raw_counterfactual: (h, w) float32 >= 0, the same of the negated score (section 3.3).
+        words: For a caption, its words in order; else empty.
+        gradient: (H_in, W_in, 3) float32, signed, guided backpropagation to the network's
+            input; None if it was not asked for.
+        remarks: What must be known of the model to read the map; plain sentences.
+    """
+
+    task: str
+    model: str
+    layer: str
+    method: str
+    question: str | None
+    unknown_words: list[str]
+    target: str
+    score: float
+    probability: float | None
+    predictions: list[Prediction]
+    picture: Image.Image
+    source: Path | None
+    box: Box
+    raw: np.ndarray
+    raw_counterfactual: np.ndarray
+    words: list[Word]
+    gradient: np.ndarray | None
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def no_evidence(self) -> bool:
+        """True when nothing in the picture speaks for the target; `heatmap` is then all zeros."""
+        return not self.raw.any()
+
+    @property
+    def heatmap(self) -> np.ndarray:
+        """(H, W) float32 in [0, 1]: `raw / raw.max()`, bilinearly enlarged."""
+        return self._at_picture_size(normalised(self.raw))
+
+    @property
+    def counterfactual(self) -> np.ndarray:
+        """(H, W) float32 in [0, 1]: the regions that speak against the target."""
+        return self._at_picture_size(normalised(self.raw_counterfactual))
+
+    @property
+    def guided_backprop(self) -> np.ndarray | None:
+        """(H, W, 3) float32, signed; None if it was not asked for."""
+        return None if self.gradient is None else self._at_picture_size(self.gradient)
+
+    @property
+    def guided_grad_cam(self) -> np.ndarray | None:
+        """(H, W, 3) float32, signed: `guided_backprop * heatmap` (section 3.2)."""
+        gradient = self.guided_backprop
+        return None if gradient is None else guided_grad_cam(gradient, self.heatmap)
+
+    def word_heatmap(self, index: int) -> np.ndarray:
+        """(H, W) float32 in [0, 1]: the map of one word of a caption, each on its own scale."""
+        return self._at_picture_size(normalised(self.words[index].raw))
+
+    def numbers(self) -> dict[str, Any]:
+        """Everything but the pictures, as JSON can hold it; docs/json.md has the schema."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "versions": {"gradcam-demo": package_version(), "torch": torch.__version__},
+            "source": None if self.source is None else self.source.name,
+            "task": self.task,
+            "model": self.model,
+            "layer": self.layer,
+            "method": self.method,
+            "question": self.question,
+            "unknown_words": self.unknown_words,
+            "target": self.target,
+            "score": self.score,
+            "probability": self.probability,
+            "no_evidence": self.no_evidence,
+            "predictions": [
+                {"text": prediction.text, "probability": prediction.probability}
+                for prediction in self.predictions
+            ],
+            "words": [
+                {"text": word.text, "log_prob": word.log_prob, "raw": word.raw.tolist()}
+                for word in self.words
+            ],
+            "picture": {"width": self.picture.width, "height": self.picture.height},
+            "box": self.box,
+            "raw": self.raw.tolist(),
+            "raw_counterfactual": self.raw_counterfactual.tolist(),
+            "remarks": list(self.remarks),
+        }
+
+    def panels(
+        self, colour_map: str = DEFAULT_COLOUR_MAP, opacity: float = DEFAULT_OPACITY
+    ) -> dict[str, Image.Image]:
+        """Return the pictures of the paper's Figure 1 by name, as large as the picture.
+
+        Guided backprop and Guided Grad-CAM are there if the explanation has them.
+
+        Args:
+            colour_map: A name that matplotlib knows.
+            opacity: Of the heat maps' colours, in [0, 1].
+
+        Raises:
+            ValueError: matplotlib has no such colour map.
+        """
+        pictures = {
+            "grad_cam": laid_over(self.picture, self.heatmap, colour_map, opacity),
+            "counterfactual": laid_over(self.picture, self.counterfactual, colour_map, opacity),
+        }
+        if self.gradient is not None:
+            # Multiplied at the network's input size: quick for a large photo too.
+            heatmap = enlarge(normalised(self.raw), self.gradient.shape[:2])
+            product = guided_grad_cam(self.gradient, heatmap)
+            size = self.picture.size
+            pictures["guided_backprop"] = gradient_picture(self.gradient, size, self.box)
+            pictures["guided_grad_cam"] = gradient_picture(product, size, self.box)
+        return pictures
+
+    def save(
+        self,
+        folder: str | Path,
+        colour_map: str = DEFAULT_COLOUR_MAP,
+        opacity: float = DEFAULT_OPACITY,
+    ) -> list[Path]:
+        """Write the pictures (PNG), the raw map (.npy) and the numbers (JSON) into `folder`.
+
+        The folder is made if need be; files of the same names in it are replaced, and those that
+        an earlier explanation left there and this one does not have are removed.
+
+        Args:
+            folder: Of this explanation alone.
+            colour_map: A name that matplotlib knows.
+            opacity: Of the heat maps' colours, in [0, 1].
+
+        Returns:
+            The files written.
+
+        Raises:
+            ValueError: matplotlib has no such colour map.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as temporary:
+            # Everything is finished there first, so that no half-written file is ever left.
+            workshop = Path(temporary)
+            for name, picture in self._pictures(colour_map, opacity):
+                # Level 1: a large photo is written in a third of the time, and is little larger.
+                picture.save(workshop / f"{name}.png", compress_level=1)
+            np.save(workshop / "raw.npy", self.raw)
+            numbers = json.dumps(self.numbers(), indent=1, ensure_ascii=False)
+            (workshop / "explanation.json").write_text(numbers + "\n", encoding="utf-8")
+            finished = sorted(workshop.iterdir())
+            for stale in {"guided_backprop.png", "guided_grad_cam.png"}.union(
+                old.name for old in folder.glob("word_[0-9][0-9]_*.png")
+            ) - {file.name for file in finished}:
+                (folder / stale).unlink(missing_ok=True)
+            return [file.replace(folder / file.name) for file in finished]
+
+    def figure(self, colour_map: str = DEFAULT_COLOUR_MAP) -> "Figure":
+        """Return the paper's Figure 1 for this picture: a labelled row, ready for a paper.
+
+        `explanation.figure().savefig("figure.pdf")` writes it (also .svg, .png).
+
+        Args:
+            colour_map: A name that matplotlib knows.
+
+        Raises:
+            ValueError: matplotlib has no such colour map.
+        """
+        from matplotlib.cm import ScalarMappable
+        from matplotlib.colors import Normalize
+        from matplotlib.figure import Figure
+
+        method = METHODS[self.method].title
+        drawn = {"picture": self.picture, **self.panels(colour_map)}
+        titles = {
+            "picture": "Picture",
+            "guided_backprop": "Guided Backprop",
+            "grad_cam": method,
+            "guided_grad_cam": f"Guided {method}",
+            "counterfactual": "Counterfactual",
+        }
+        shown = {name: title for name, title in titles.items() if name in drawn}
+        height = 2.6  # inches
+        width = height * self.picture.width / self.picture.height
+        figure = Figure(figsize=(len(shown) * width + 1.2, height + 1.0), layout="constrained")
+        axes = figure.subplots(1, len(shown), squeeze=False)[0]
+        for letter, axis, (name, title) in zip("abcde", axes, shown.items(), strict=False):
+            axis.imshow(drawn[name])
+            axis.set_title(f"({letter}) {title}", fontsize=9)
+            axis.axis("off")
+        scale = ScalarMappable(Normalize(0, self.raw.max().item() or 1.0), colour_map)
+        bar = figure.colorbar(scale, ax=list(axes), fraction=0.03, pad=0.01)
+        bar.set_label(f"{method}, not normalised", fontsize=7)
+        bar.ax.tick_params(labelsize=7)
+        figure.supxlabel(str(self).replace("$", r"\$"), fontsize=8, wrap=True)
+        return figure
+
+    def __str__(self) -> str:
+        """Say in one line what it is."""
+        asked = "" if self.question is None else f"“{self.question}” "
+        likely = "" if self.probability is None else f", probability {self.probability:.3g}"
+        if self.task == "captioning":
+            likely = ""  # of a sentence it is tiny; the score is its logarithm
+        kind = "log-probability" if self.task == "captioning" else "score"
+        evidence = "; nothing in the picture speaks for it" if self.no_evidence else ""
+        return (
+            f"{asked}{self.target} ({kind} {self.score:.2f}{likely}): "
+            f"{METHODS[self.method].title} of {self.model} at {self.layer}{evidence}"
+        )
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        """Show it in a notebook: plain pictures, no widget."""
+        png = io.BytesIO()
+        self.figure().savefig(png, format="png", dpi=110)
+        data = base64.b64encode(png.getvalue()).decode("ascii")
+        text = html.escape(str(self))
+        return f'<img src="data:image/png;base64,{data}" alt="{text}" style="max-width:100%">'
+
+    def _at_picture_size(self, values: np.ndarray) -> np.ndarray:
+        return enlarge(values, (self.picture.height, self.picture.width), self.box)
+
+    def _pictures(self, colour_map: str, opacity: float) -> Iterator[tuple[str, Image.Image]]:
+        """Draw what `save` writes, one after the other: a large photo fills much memory."""
+        yield "picture", self.picture
+        yield "heatmap", coloured(self.heatmap, colour_map)
+        yield from self.panels(colour_map, opacity).items()
+        for index, word in enumerate(self.words):
+            name = f"word_{index + 1:02d}_{re.sub(r'[^a-z0-9]+', '-', word.text.lower())}"
+            heatmap = self.word_heatmap(index)
+            yield name, laid_over(self.picture, heatmap, colour_map, opacity)
+
+
+def package_version() -> str:
+    """Return this package's version, that of pyproject.toml also where it is not installed."""
+    try:
+        return version("gradcam-demo")
+    except PackageNotFoundError:
+        import tomllib
+
+        settings = Path(__file__).parents[1] / "pyproject.toml"
+        found: str = tomllib.loads(settings.read_text("utf-8"))["project"]["version"]
+        return found

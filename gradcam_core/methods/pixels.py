@@ -1,0 +1,44 @@
+"""Methods at the network's input, with a value for each pixel and colour."""
+
+import numpy as np
+import torch
+
+from gradcam_core.methods.relu_rules import ReLURule, Rule
+from gradcam_core.models.backbone import Encoded
+from gradcam_core.models.base import Model, Target
+
+
+def backpropagate(model: Model, encoded: Encoded, target: Target, rule: Rule) -> torch.Tensor:
+    """Return the gradient of y^c at the network's input, with `rule` at every ReLU.
+
+    Returns:
+        (H_in, W_in, 3) float32, signed.
+
+    Raises:
+        ValueError: The network has other non-linearities, for which there is no such rule.
+    """
+    if model.backbone.other_activation:
+        raise ValueError(why_not_guided(model))
+    pixels = encoded.pixels.detach().requires_grad_()
+    with ReLURule(rule):
+        score = model.score_features(model.backbone.features(pixels), target).terms.sum()
+    (gradient,) = torch.autograd.grad(score, pixels)
+    return gradient[0].permute(1, 2, 0)
+
+
+def guided_grad_cam(guided_backprop: np.ndarray, heatmap: np.ndarray) -> np.ndarray:
+    """Return Guided Grad-CAM: the product of the two, element by element (section 3.2).
+
+    Args:
+        guided_backprop: (h, w, 3) float32, signed.
+        heatmap: (h, w) float32 in [0, 1], of the same size.
+    """
+    return guided_backprop * heatmap[:, :, None]
+
+
+def why_not_guided(model: Model) -> str:
+    """Say why guided backpropagation is not offered for a network that is not all ReLU."""
+    return (
+        f"No guided backpropagation for {model.name}: its rule is defined for ReLU, "
+        f"and this network uses {model.backbone.other_activation}."
+    )

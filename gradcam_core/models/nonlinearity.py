@@ -1,0 +1,45 @@
+"""Which non-linearities a network uses, found by running it."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch.overrides import TorchFunctionMode
+
+
+class NonLinearities(TorchFunctionMode):
+    """Within this context `seen` collects the names of the non-linearities other than ReLU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[str] = set()
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: tuple[type, ...],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        name = getattr(func, "__name__", "").strip("_")
+        if name in _NAMES:
+            self.seen.add(_NAMES[name])
+        return func(*args, **kwargs or {})
+
+
+_NAMES = {
+    "gelu": "GELU",
+    "silu": "SiLU",
+    "hardswish": "Hardswish",
+    "hardsigmoid": "Hardsigmoid",
+    "sigmoid": "Sigmoid",
+    "tanh": "Tanh",
+    "mish": "Mish",
+    "elu": "ELU",
+    "selu": "SELU",
+    "celu": "CELU",
+    "leaky_relu": "Leaky ReLU",
+    "prelu": "PReLU",
+    "softplus": "Softplus",
+    "softmax": "attention",
+    "scaled_dot_product_attention": "attention",
+}

@@ -1,0 +1,91 @@
+"""What is kept between two explanations: feature maps, and what the models said of them.
+
+Models are held by `models.held`. Page, command line and workers ask here, so that a second
+question about a picture costs no second pass through the CNN.
+"""
+
+import hashlib
+import threading
+from pathlib import Path
+
+from cachetools import LRUCache, cached
+from PIL import Image
+
+from gradcam_core.explain import explain_encoded
+from gradcam_core.explanation import Explanation
+from gradcam_core.image import open_image
+from gradcam_core.methods import DEFAULT_METHOD, method_named
+from gradcam_core.models.backbone import Backbone, Encoded
+from gradcam_core.models.base import Model, Prediction
+from gradcam_core.models.held import load
+from gradcam_core.models.registry import models
+
+# Pictures are kept no larger than this; `Explanation.save` of a cached one is of this size.
+DISPLAY_SIDE = 768
+
+_CACHE_BYTES = 256 * 2**20  # of feature maps, inputs and pictures; 1 to 15 MB each
+_CACHED_PREDICTIONS = 1024
+
+
+def explain_file(
+    file: Path,
+    task: str = "classification",
+    target: str | None = None,
+    question: str | None = None,
+    model: str | None = None,
+    layer: str | None = None,
+    guided: bool = False,
+    method: str = DEFAULT_METHOD,
+) -> Explanation:
+    """Explain a picture file; the CNN runs only if it has not seen the picture yet.
+
+    Takes what `explain` takes, but files and names only, and raises what it raises. What it
+    takes and returns can be pickled. The explanation's picture is at most `DISPLAY_SIDE` a side.
+    """
+    name = models(task)[0].name if model is None else model
+    method_named(method)
+    loaded = load(name, task)
+    # Pictures are told apart by what is in the file: each tab has its own upload of the same one.
+    with file.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    encoded, picture = _encode(digest, file, loaded.backbone, layer or loaded.backbone.layers[-1])
+    return explain_encoded(
+        loaded,
+        encoded,
+        picture,
+        target=target,
+        question=question,
+        predictions=_predict(digest, loaded, encoded, question),
+        with_guided=guided,
+        method=method,
+        source=file,
+    )
+
+
+def _size(entry: tuple[Encoded, Image.Image]) -> int:
+    """Return the bytes of a cached picture."""
+    encoded, picture = entry
+    tensors = (encoded.activations, encoded.features, encoded.pixels)
+    return sum(tensor.nbytes for tensor in tensors) + 3 * picture.width * picture.height
+
+
+@cached(
+    LRUCache(_CACHE_BYTES, getsizeof=_size),
+    key=lambda digest, path, backbone, layer: (digest, backbone.name, layer),
+    lock=threading.Lock(),
+)
+def _encode(digest: str, path: Path, backbone: Backbone, layer: str) -> tuple[Encoded, Image.Image]:
+    picture = open_image(path)
+    encoded = backbone.encode(picture, layer)
+    picture.thumbnail((DISPLAY_SIDE, DISPLAY_SIDE))
+    return encoded, picture
+
+
+# What a model itself says does not change with the target that is explained, nor with the layer.
+@cached(
+    LRUCache(_CACHED_PREDICTIONS),
+    key=lambda digest, model, encoded, question: (digest, model.name, question),
+    lock=threading.Lock(),
+)
+def _predict(digest: str, model: Model, encoded: Encoded, question: str | None) -> list[Prediction]:
+    return model.predict(encoded, question)
