@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from gradcam_core.models.backbone import Backbone, Encoded
-from gradcam_core.models.labels import find_labels
+from gradcam_core.models.labels import Labels
 
 
 @dataclass(frozen=True)
@@ -155,8 +155,8 @@ class LabelModel(Model):
             names: For each label, its shown name and then its synonyms.
         """
         super().__init__(name, backbone)
-        self.labels = tuple(shown for shown, *_ in names)
-        self._names = names
+        self._names = Labels(names, self.kind)
+        self.labels = self._names.shown
         self._position = {label: i for i, label in enumerate(self.labels)}
 
     @abstractmethod
@@ -180,20 +180,53 @@ class LabelModel(Model):
         typed = text.strip()
         # What the model itself said needs no search.
         found = (self._position[typed],) if typed in self._position else self.find(typed)
+        if not found:
+            likelihood = self._likelihood(encoded, question)
+            raise ValueError(self._names.missing(typed, likelihood))
         index = found[0]
-        if len(found) > 1 and encoded is not None:
-            with torch.no_grad():
-                logits = self.logits(encoded.features, question)
-            index = max(found, key=lambda label: logits[label].item())
+        if len(found) > 1:
+            index = max(found, key=self._likelihood(encoded, question))
         return Target(self.labels[index], (index,), question=question)
 
     def find(self, text: str) -> tuple[int, ...]:
-        """Return the indices of the labels that a typed text fits best.
+        """Return the indices of all labels that a typed text fits best; none if it fits none.
 
         Raises:
-            ValueError: It fits none.
+            ValueError: There is no text, or it is too long.
         """
-        return find_labels(text, self._names, self.kind)
+        return self._names.find(text)
+
+    def suggestions(
+        self,
+        text: str,
+        encoded: Encoded | None = None,
+        question: str | None = None,
+        k: int = 10,
+    ) -> list[str]:
+        """Return up to `k` labels that may be meant by a text, also one that is not finished.
+
+        Those that fit better come first; of those that fit equally well, those that are likelier
+        in the picture. An empty text fits every label.
+
+        Args:
+            text: As typed so far.
+            encoded: The picture; without it labels that fit equally well stay in their order.
+            question: As for `target`.
+            k: How many at most.
+
+        Raises:
+            ValueError: The text is too long; or the model needs a question for `encoded`.
+        """
+        near = self._names.near(text, self._likelihood(encoded, question), k)
+        return [self.labels[i] for i in near]
+
+    def _likelihood(self, encoded: Encoded | None, question: str | None) -> Callable[[int], float]:
+        """Return what tells how likely a label is in a picture; without one, all alike."""
+        if encoded is None:
+            return lambda label: 0.0
+        with torch.no_grad():
+            logits: list[float] = self.logits(encoded.features, question).tolist()
+        return logits.__getitem__
 
     def score_features(self, features: Tensor, target: Target) -> Score:
         logits = self.logits(features, target.question)

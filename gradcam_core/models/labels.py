@@ -2,13 +2,24 @@
 
 import difflib
 import re
-from collections import Counter
-from collections.abc import Callable, Sequence
+import tomllib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache, cached_property
+from pathlib import Path
+
+# Nouns above ImageNet's classes, with the indices of those below; training/hypernyms.py made it.
+HYPERNYMS = Path(__file__).parent / "weights" / "imagenet-hypernyms.toml"
+
+MAX_TYPED = 200  # characters; the longest name of ImageNet has 121 with all its synonyms
 
 # The three classes of ImageNet-1k whose first name another class has too.
 _RENAMED = {134: "crane (bird)", 517: "crane (machine)", 639: "tank suit"}
 
+_ARTICLE = re.compile(r"^(an?|the|some) (?=.)")
 
+
+@cache
 def imagenet_classes() -> list[tuple[str, ...]]:
     """Return, for each class of ImageNet-1k, its shown name and its WordNet synonyms."""
     from timm.data import ImageNetInfo  # slow to import, and only needed once a model is
@@ -31,49 +42,167 @@ def distinct(classes: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
     ]
 
 
-def find_labels(text: str, names: Sequence[Sequence[str]], kind: str) -> tuple[int, ...]:
-    """Return the indices of the labels that `text` fits best, in order.
+class Labels:
+    """The labels of a model, to be found as people type them.
 
-    The best fit counts, and all that fit equally well are returned: a label exactly as shown;
-    a name or synonym whatever its case and punctuation; whole words of a name; part of a word.
-
-    Args:
-        text: As typed.
-        names: For each label, its shown name and then its synonyms.
-        kind: What the labels are, for the message: "class", "answer".
-
-    Raises:
-        ValueError: Nothing fits; the message lists the nearest names.
+    What is typed is what is meant. The best fit counts, in this order: a label exactly as shown;
+    a name or synonym whatever its case, spacing and punctuation; for classes of ImageNet an
+    everyday word or hypernym ("dog" for every breed); whole words of a name. A plural means its
+    singular. A part of a word fits nothing: "cat" is no oystercatcher.
     """
-    shown = tuple(i for i, synonyms in enumerate(names) if synonyms[0] == text.strip())
-    if shown:
-        return shown
-    typed = _normalise(text)
-    if not typed:
-        raise ValueError(f"The {kind} is empty: type a name, or leave it out.")
-    normalised = [[_normalise(name) for name in synonyms] for synonyms in names]
-    fits: tuple[Callable[[str], bool], ...] = (
-        lambda name: name == typed,
-        lambda name: f" {typed} " in f" {name} ",
-        # Below three letters nearly every name would fit.
-        lambda name: len(typed) >= 3 and typed in name,
-    )
-    for fit in fits:
-        found = tuple(i for i, synonyms in enumerate(normalised) if any(map(fit, synonyms)))
-        if found:
-            return found
-    shown_name = {name: names[i][0] for i, row in enumerate(normalised) for name in row}
-    near = difflib.get_close_matches(typed, shown_name, n=5, cutoff=0.5)
-    near = near or difflib.get_close_matches(typed, shown_name, n=3, cutoff=0.0)
-    nearest = list(dict.fromkeys(shown_name[name] for name in near))
-    raise ValueError(f"There is no {kind} '{_shortened(text)}'. The nearest: {', '.join(nearest)}.")
+
+    def __init__(self, names: Sequence[Sequence[str]], kind: str) -> None:
+        """Take the names.
+
+        Args:
+            names: For each label, its shown name and then its synonyms.
+            kind: What the labels are, for messages: "class", "answer".
+        """
+        self.shown = tuple(shown for shown, *_ in names)
+        self.kind = kind
+        self._names = names
+
+    def find(self, text: str) -> tuple[int, ...]:
+        """Return the indices of all labels that `text` fits equally well, in order; maybe none.
+
+        Raises:
+            ValueError: `text` is empty, or longer than `MAX_TYPED`.
+        """
+        typed = self._read(text)
+        if not typed:
+            raise ValueError(f"The {self.kind} is empty: type a name, or leave it out.")
+        exactly = tuple(i for i, shown in enumerate(self.shown) if shown == text.strip())
+        if exactly:
+            return exactly
+        for form in _forms(typed):
+            found = self._named(form) or self._below(form)
+            # "man" is no man-eater: words for people are known, and mean no class.
+            found = found or (() if self._people(form) else self._with_words(form))
+            if found:
+                return tuple(sorted(found))
+        return ()
+
+    def near(self, text: str, likelihood: Callable[[int], float], k: int) -> list[int]:
+        """Return the labels that may be meant, the best fits first; maybe fewer than `k`.
+
+        Args:
+            text: As typed so far; by "" every label may be meant.
+            likelihood: Of a label; of those that fit equally well, the likelier come first.
+            k: At most so many.
+
+        Raises:
+            ValueError: `text` is longer than `MAX_TYPED`.
+        """
+        typed = self._read(text)
+        if not typed:
+            return sorted(range(len(self.shown)), key=likelihood, reverse=True)[:k]
+        found: dict[int, None] = {}
+        for fit in (self._named, self._below, self._people, self._with_words, self._beginning):
+            for form in _forms(typed):
+                found |= dict.fromkeys(sorted(fit(form), key=likelihood, reverse=True))
+        # A word that is known is not misspelt: "sink" is no mink.
+        found = found or dict.fromkeys(self._spelt_like(typed))
+        *before, last = typed.split()
+        if before and not found:  # a black cat is a cat
+            return self.near(last, likelihood, k)
+        return list(found)[:k]
+
+    def missing(self, text: str, likelihood: Callable[[int], float]) -> str:
+        """Say in a sentence that no label fits `text`, and which come near it."""
+        near = ", ".join(self.shown[i] for i in self.near(text, likelihood, 5))
+        typed = text.strip() if len(text.strip()) <= 60 else f"{text.strip()[:60]}..."
+        known = any(map(self._people, _forms(normalise(text))))
+        people = " for people in general:" if known else ""
+        return f"There is no {self.kind}{people} '{typed}'" + (
+            f". The nearest: {near}." if near else ", nor one like it."
+        )
+
+    def _read(self, text: str) -> str:
+        if len(text) > MAX_TYPED:
+            raise ValueError(
+                f"The {self.kind} is too long: {len(text):,} characters, at most {MAX_TYPED}."
+            )
+        return normalise(text)
+
+    @cached_property
+    def _normalised(self) -> list[list[str]]:
+        return [[normalise(name) for name in synonyms] for synonyms in self._names]
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[int]]:
+        """Indices by name without spaces: a golf ball is a golfball."""
+        found = defaultdict(list)
+        for i, names in enumerate(self._normalised):
+            for name in {name.replace(" ", "") for name in names}:
+                found[name].append(i)
+        return dict(found)
+
+    @cached_property
+    def _hypernyms(self) -> dict[str, dict[str, list[int]]]:
+        """The tables of `HYPERNYMS` in this model's own indices: of words, and of "people"."""
+        imagenet = defaultdict(list)
+        for c, names in enumerate(imagenet_classes()):
+            imagenet[frozenset(map(normalise, names))].append(c)
+        own = defaultdict(list)
+        for i, names in enumerate(self._normalised):
+            # An ImageNet class is known by all its names, for other models have other orders.
+            for c in imagenet.get(frozenset(names), ()):
+                own[c].append(i)
+        return {
+            table: {word: [i for c in indices(ranges) for i in own[c]] for word, ranges in rows}
+            for table, rows in _read_hypernyms().items()
+        }
+
+    def _named(self, typed: str) -> Iterable[int]:
+        return self._by_name.get(typed.replace(" ", ""), ())
+
+    def _below(self, typed: str) -> Iterable[int]:
+        return self._hypernyms["words"].get(typed, ())
+
+    def _people(self, typed: str) -> Iterable[int]:
+        return self._hypernyms["people"].get(typed, ())
+
+    def _with_words(self, typed: str) -> Iterable[int]:
+        return self._where(lambda name: f" {typed} " in f" {name} ")
+
+    def _beginning(self, typed: str) -> Iterable[int]:
+        return self._where(lambda name: f" {typed}" in f" {name}")
+
+    def _spelt_like(self, typed: str) -> Iterable[int]:
+        # No word is so long, and comparing takes the product of both lengths.
+        alike = difflib.get_close_matches(typed[:40], self._by_name, n=10, cutoff=0.7)
+        return [i for name in alike for i in self._by_name[name]]
+
+    def _where(self, fit: Callable[[str], bool]) -> Iterable[int]:
+        return [i for i, names in enumerate(self._normalised) if any(map(fit, names))]
 
 
-def _shortened(text: str) -> str:
-    text = text.strip()
-    return text if len(text) <= 60 else f"{text[:60]}..."
-
-
-def _normalise(text: str) -> str:
+def normalise(text: str) -> str:
     """Lower case, words parted by one space, no punctuation."""
     return " ".join(re.findall(r"[^\W_]+", text.casefold().replace("'", "")))
+
+
+def indices(ranges: str) -> list[int]:
+    """Read "7-9,80" as 7, 8, 9, 80."""
+    found: list[int] = []
+    for part in ranges.split(","):
+        first, _, last = part.partition("-")
+        found += range(int(first), int(last or first) + 1)
+    return found
+
+
+def _forms(typed: str) -> list[str]:
+    """What is typed; then without its article and, of a plural, the singular."""
+    bare = _ARTICLE.sub("", typed)
+    singulars = [
+        bare.removesuffix(ending) + other
+        for ending, other in (("ies", "y"), ("ves", "f"), ("es", ""), ("s", ""))
+        if bare.endswith(ending) and len(bare) > len(ending) + 2
+    ]
+    return list(dict.fromkeys((typed, bare, *singulars)))
+
+
+@cache
+def _read_hypernyms() -> dict[str, list[tuple[str, str]]]:
+    tables = tomllib.loads(HYPERNYMS.read_text("utf-8"))
+    return {name: list(rows.items()) for name, rows in tables.items()}

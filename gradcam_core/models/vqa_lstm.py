@@ -23,6 +23,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_sequence
 
 from gradcam_core.models.backbone import Backbone, Encoded
 from gradcam_core.models.base import LabelModel, Target
+from gradcam_core.models.labels import indices
 from gradcam_core.models.lite import lite_backbone, lite_classifier_layer
 
 MAX_WORDS = 40
@@ -51,15 +52,7 @@ def read_question(question: str | None) -> list[str]:
 def everyday_words() -> dict[str, list[int]]:
     """Everyday words and the ImageNet classes each stands for; every class has exactly one."""
     table = json.loads((WEIGHTS / "lite0-vqa-everyday.json").read_text(encoding="utf-8"))
-    return {word: _indices(ranges) for word, ranges in table.items()}
-
-
-def _indices(ranges: str) -> list[int]:
-    found = []
-    for part in ranges.split(","):
-        first, _, last = part.partition("-")
-        found += range(int(first), int(last or first) + 1)
-    return found
+    return {word: indices(ranges) for word, ranges in table.items()}
 
 
 class VqaHead(nn.Module):
