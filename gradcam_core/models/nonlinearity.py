@@ -1,9 +1,17 @@
-"""Which non-linearities a network uses, found by running it."""
+"""The non-linearities of a network: which ones it has, and that none writes into its input."""
 
 from collections.abc import Callable
 from typing import Any
 
+from torch import nn
 from torch.overrides import TorchFunctionMode
+
+
+def keep_maps(network: nn.Module) -> None:
+    """Let no module of a network write into its input: a feature map must outlive what reads it."""
+    for module in network.modules():
+        if hasattr(module, "inplace"):
+            setattr(module, "inplace", False)  # noqa: B010  (nn.Module's own attributes are typed)
 
 
 class NonLinearities(TorchFunctionMode):

@@ -17,6 +17,7 @@ from gradcam_core.models.classifiers import Classifier
 from gradcam_core.models.download import has_torch_weights, torch_weights
 from gradcam_core.models.info import ModelInfo
 from gradcam_core.models.labels import distinct, imagenet_classes
+from gradcam_core.models.nonlinearity import keep_maps
 
 _RESNET = ("layer1", "layer2", "layer3", "layer4")
 _INCEPTION = tuple(
@@ -144,9 +145,7 @@ def split(name: str, network: nn.Module, weights: Any) -> Classifier:
         network: The torchvision network; used up.
         weights: Its member of torchvision's `WeightsEnum`.
     """
-    for module in network.modules():
-        if hasattr(module, "inplace"):
-            module.inplace = False  # a feature map must outlive the ReLU after it
+    keep_maps(network)
     cnn = CNNS[name]
     transform = weights.transforms()
     if name in _TENSORFLOW:  # torchvision converts to its normalisation inside the network
@@ -163,7 +162,7 @@ def split(name: str, network: nn.Module, weights: Any) -> Classifier:
     return Classifier(name, backbone, _head(network), distinct(classes))
 
 
-def _stages(network: nn.Module) -> dict[str, nn.Module]:
+def _stages(network: Any) -> dict[str, nn.Module]:
     """Return the convolutional part, module by module in the order that they run in."""
     if hasattr(network, "features"):
         stages = {f"features.{name}": part for name, part in network.features.named_children()}
@@ -176,7 +175,7 @@ def _stages(network: nn.Module) -> dict[str, nn.Module]:
     return {name: children[name] for name in before_pooling if not name.lower().startswith("aux")}
 
 
-def _head(network: nn.Module) -> nn.Module:
+def _head(network: Any) -> nn.Module:
     """Return what turns the last feature map into logits; dropout does nothing after training."""
     match type(network).__name__:
         case "AlexNet" | "VGG" | "MobileNetV3":

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _MAX_WORDS = 40
 _MAX_QUESTION = 200  # characters
-_SEARCH = {
+_SEARCH: dict[str, dict[str, float]] = {
     "captioning": {"max_new_tokens": 30},
     # Of answers the likeliest; the usual division by the length would favour long ones.
     "vqa": {"max_new_tokens": 10, "length_penalty": 0.0},
@@ -163,7 +163,8 @@ class TextGenerator(Model):
     def score_features(self, features: Tensor, target: Target) -> Score:
         terms = self._terms(self.context(features, target.question), target.ids)
         lengths = target.lengths or (len(target.ids),)
-        terms = torch.stack([word.sum() for word in terms.split(lengths)])
+        words = torch.split(terms, list(lengths))
+        terms = torch.stack([word.sum() for word in words])
         return Score(terms, terms.detach().sum().exp().item())
 
     def _terms(self, context: Tensor, tokens: Sequence[int]) -> Tensor:
@@ -185,7 +186,7 @@ class TextGenerator(Model):
     def _check(self, question: str | None) -> None:
         if self.task != "vqa":
             return
-        if not (question or "").strip():
+        if question is None or not question.strip():
             raise ValueError("Please ask a question about the picture.")
         if len(question) > _MAX_QUESTION:
             raise ValueError(f"Please ask in at most {_MAX_QUESTION} characters.")
@@ -326,7 +327,7 @@ class _TokenGrid(Backbone):
         with torch.no_grad():
             tokens = self.to_layer(pixels, layer)
         side = round((tokens.shape[1] - 1) ** 0.5)
-        grid = tokens[:, 1:].transpose(1, 2).unflatten(2, (side, side)).contiguous()
+        grid = tokens[:, 1:].transpose(1, 2).reshape(1, -1, side, side).contiguous()
         return Encoded(layer, grid.requires_grad_(), tokens, pixels, box)
 
 
