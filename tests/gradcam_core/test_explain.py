@@ -1,4 +1,4 @@
-"""The public interface: `explain`, `Explanation` and the command line."""
+"""The public interface: `explain`, and the command line."""
 
 import dataclasses
 import json
@@ -208,40 +208,6 @@ def test_nothing_is_left_behind(
         assert leftovers(lite0) == before
     monkeypatch.undo()
     assert gradcam_core.explain(cat_file).target == "Egyptian cat"
-
-
-def test_save(explanation: gradcam_core.Explanation, tmp_path: Path) -> None:
-    folder = tmp_path / "new" / "folder"
-    for _ in range(2):  # the second time over the first
-        written = explanation.save(folder)
-        assert sorted(folder.iterdir()) == sorted(written)
-    assert {path.name for path in written} == {
-        "picture.png",
-        "heatmap.png",
-        "grad_cam.png",
-        "counterfactual.png",
-        "guided_backprop.png",
-        "guided_grad_cam.png",
-        "raw.npy",
-        "explanation.json",
-    }
-    for path in written:
-        if path.suffix == ".png":
-            assert Image.open(path).size == (451, 300)
-    assert np.array_equal(np.load(folder / "raw.npy", allow_pickle=False), explanation.raw)
-    numbers = json.loads((folder / "explanation.json").read_text("utf-8"))
-    assert numbers["target"] == "tabby"
-    assert numbers["score"] == explanation.score
-    assert numbers["raw"] == explanation.raw.tolist()
-
-
-def test_a_failed_save_leaves_no_file(
-    explanation: gradcam_core.Explanation, tmp_path: Path
-) -> None:
-    unwritable = dataclasses.replace(explanation, score=object())  # JSON, the last, cannot hold it
-    with pytest.raises(TypeError):
-        unwritable.save(tmp_path / "out")
-    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_command_line(cat_file: Path, tmp_path: Path) -> None:

@@ -7,16 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from torch import nn
-from torchvision.transforms import v2
 
-from gradcam_core.geometry import enlarge, seen_through
 from gradcam_core.image import MAX_PIXELS, open_image
-from gradcam_core.models.lite import to_pixels
-
-HALF = (0.5, 0.5, 0.5)
 
 
 def saved(image: Image.Image, path: Path, **options: object) -> Path:
@@ -154,76 +147,3 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
     for path in (tmp_path / "no.png", tmp_path):
         with pytest.raises(FileNotFoundError, match="There is no file"):
             open_image(path)
-
-
-def test_whole_picture_is_squashed() -> None:
-    picture = Image.new("RGB", (600, 100), "black")
-    picture.paste("white", (300, 0, 600, 100))
-    pixels = to_pixels(picture, (64, 32), HALF, HALF)
-    assert pixels.shape == (1, 3, 64, 32)
-    assert pixels.dtype == torch.float32
-    assert torch.allclose(pixels[..., :13], torch.tensor(-1.0), atol=0.02)
-    assert torch.allclose(pixels[..., 19:], torch.tensor(1.0), atol=0.02)
-    assert pixels.min() >= -1
-    assert pixels.max() <= 1
-
-
-def test_a_picture_of_the_right_size_is_taken_as_it_is() -> None:
-    array = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
-    pixels = to_pixels(Image.fromarray(array), (32, 32), (0.1, 0.2, 0.3), (0.5, 0.6, 0.7))
-    for channel, (mean, std) in enumerate([(0.1, 0.5), (0.2, 0.6), (0.3, 0.7)]):
-        expected = (array[:, :, channel] / 255 - mean) / std
-        assert np.allclose(pixels[0, channel].numpy(), expected, atol=1e-5)
-
-
-def test_enlarging_puts_every_cell_where_it_belongs() -> None:
-    raw = np.zeros((7, 7), np.float32)
-    raw[1, 5] = 1
-    enlarged = enlarge(raw, (70, 140))
-    assert enlarged.shape == (70, 140)
-    assert enlarged.dtype == np.float32
-    peak = np.argwhere(enlarged == enlarged.max()).mean(0)
-    assert peak == pytest.approx([14.5, 109.5], abs=1)
-    stacked = enlarge(np.dstack([raw, 2 * raw, -raw]), (70, 140))
-    assert stacked.shape == (70, 140, 3)
-    assert np.allclose(stacked[:, :, 1], 2 * enlarged)
-
-
-# Left, top, right, bottom of the part that is seen of a picture of 400 x 200 pixels.
-_PREPROCESSINGS = {
-    "squashed": ([v2.Resize((64, 64))], (0, 0, 1, 1)),
-    "middle square": ([v2.Resize(64), v2.CenterCrop(64)], (0.25, 0, 0.75, 1)),
-    "cut on all sides": ([v2.Resize(80), v2.CenterCrop(64)], (0.3, 0.1, 0.7, 0.9)),
-    "margins": ([v2.Pad((0, 100)), v2.Resize((64, 64))], (0, -0.5, 1, 1.5)),
-}
-
-
-@pytest.mark.parametrize(("steps", "box"), _PREPROCESSINGS.values(), ids=_PREPROCESSINGS.keys())
-def test_what_a_preprocessing_shows_is_found_out(
-    steps: list[nn.Module], box: tuple[float, ...]
-) -> None:
-    tail = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.4] * 3, [0.2] * 3)]
-    # Margins of a picture are as large as its height is here: half of it above, half below.
-    scaled = v2.Compose([v2.Resize((200, 400)), *steps, *tail])
-    preprocess = seen_through(lambda image: scaled(image)[None])
-    pixels, found = preprocess(Image.new("RGB", (400, 200), "grey"))
-    assert pixels.shape == (1, 3, 64, 64)
-    assert found == pytest.approx(box, abs=0.01)
-
-
-def test_a_thread_thin_picture_is_refused_where_it_would_take_gigabytes() -> None:
-    preprocess = seen_through(lambda image: torch.zeros(1, 3, 8, 8))
-    with pytest.raises(ValueError, match=r"too narrow.*51 x 1"):
-        preprocess(Image.new("RGB", (51, 1)))
-
-
-def test_a_map_lies_on_its_part_of_the_picture() -> None:
-    ones = np.ones((7, 7), np.float32)
-    cropped = enlarge(ones, (100, 200), (0.25, 0.1, 0.75, 0.9))
-    assert cropped[10:90, 50:150].all()
-    assert cropped.sum() == 80 * 100
-    ramp = np.arange(8, dtype=np.float32)[:, None].repeat(8, 1)
-    padded = enlarge(ramp, (100, 200), (0, -0.5, 1, 1.5))  # the picture is the middle half
-    assert padded.shape == (100, 200)
-    assert padded[0, 0] == pytest.approx(1.5, abs=0.05)
-    assert padded[-1, 0] == pytest.approx(5.5, abs=0.05)

@@ -1,0 +1,44 @@
+"""What is kept between two explanations changes nothing but their cost."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gradcam_core
+from gradcam_core import session
+from gradcam_core.models.backbone import Backbone
+
+
+@pytest.mark.parametrize(
+    ("task", "question"), [("classification", None), ("captioning", None), ("vqa", "What is this?")]
+)
+def test_a_cached_picture_is_explained_as_a_new_one(
+    task: str, question: str | None, cat_file: Path
+) -> None:
+    for _ in range(2):
+        cached = gradcam_core.explain_file(cat_file, task, question=question)
+        alone = gradcam_core.explain(cat_file, task, question=question)
+        assert cached.target == alone.target
+        assert np.array_equal(cached.raw, alone.raw)
+        assert cached.source == cat_file
+
+
+def test_the_cnn_runs_once_for_all_three_tasks(
+    cat_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = []
+    encode = Backbone.encode
+    monkeypatch.setattr(
+        Backbone, "encode", lambda self, *args: runs.append(self.name) or encode(self, *args)
+    )
+    session._encode.cache.clear()
+    same = shutil.copy(cat_file, tmp_path / "another-name.png")
+    gradcam_core.explain_file(cat_file, guided=True)
+    gradcam_core.explain_file(Path(same), "captioning")
+    gradcam_core.explain_file(cat_file, "vqa", target="dog", question="What is this?")
+    gradcam_core.explain_file(cat_file, target="tabby", method="layercam")
+    assert runs == ["EfficientNet-Lite0"]
+    gradcam_core.explain_file(cat_file, layer="blocks.4")
+    assert len(runs) == 2
