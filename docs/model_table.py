@@ -1,4 +1,4 @@
-"""Bring the README's table of models up to date with the registry.
+"""Bring the table of docs/models.md up to date with the registry.
 
 python docs/model_table.py
 """
@@ -17,8 +17,8 @@ START, END = "<!-- models -->\n", "<!-- end of models -->\n"
 def table() -> str:
     """Return the table, in Markdown."""
     head = (
-        "| name | task | backbone | map at the last layer | licence | download | guided |\n"
-        "|---|---|---|---|---|---|---|\n"
+        "| name | what it is | task | backbone | map at the last layer | licence | download "
+        "| guided |\n|---|---|---|---|---|---|---|---|\n"
     )
     return head + "".join(map(_row, models()))
 
@@ -28,13 +28,13 @@ def _row(info: ModelInfo) -> str:
     feature_map = info.feature_map.replace("x", "×") + ("" if info.convolutional else " tokens")
     guided = "yes" if info.guided else "no"
     return (
-        f"| `{info.name}` | {info.task} | {info.backbone} | {feature_map} | {info.licence} "
-        f"| {size} | {guided} |\n"
+        f"| `{info.name}` | {info.title}, {info.year} | {info.task} | {info.backbone} "
+        f"| {feature_map} | {info.licence} | {size} | {guided} |\n"
     )
 
 
 if __name__ == "__main__":
-    readme = ROOT / "README.md"
-    before, _, rest = readme.read_text("utf-8").partition(START)
+    page = ROOT / "docs" / "models.md"
+    before, _, rest = page.read_text("utf-8").partition(START)
     _, _, after = rest.partition(END)
-    readme.write_text(before + START + table() + END + after, "utf-8")
+    page.write_text(before + START + table() + END + after, "utf-8")
