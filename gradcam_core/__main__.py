@@ -1,7 +1,11 @@
-"""The command line: python -m gradcam_core explain PHOTO ... --out DIR."""
+"""The command line: gradcam explain PHOTO ... --out DIR."""
 
+import csv
+import glob
 import itertools
+import logging
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -9,20 +13,44 @@ import typer
 from tqdm import tqdm
 
 from gradcam_core.explain import explain
+from gradcam_core.explanation import Explanation, package_version
 from gradcam_core.methods import DEFAULT_METHOD, METHODS
 from gradcam_core.models.held import load
 from gradcam_core.models.registry import describe, models
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".ppm"}
 
+_COLUMNS = (
+    *("source", "folder", "task", "model", "method", "question", "target"),
+    *("score", "probability", "log_p", "no_evidence", "error"),
+)
+
 app = typer.Typer(
     help="Grad-CAM: why does the network say that?", no_args_is_help=True, add_completion=False
 )
 
 
+def _tell_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"gradcam {package_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Say which")
+    ] = False,
+) -> None:
+    """Grad-CAM: why does the network say that?"""
+
+
 @app.command("explain")
 def explain_photos(
-    photos: Annotated[list[Path], typer.Argument(help="Photos, or folders of photos")],
+    photos: Annotated[
+        list[str],
+        typer.Argument(help="Photos, folders of photos, or quoted patterns such as 'a/*.jpg'"),
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the results, one folder a photo in it")],
     task: Annotated[str, typer.Option(help="classification, captioning or vqa")] = "classification",
     target: Annotated[
@@ -41,64 +69,150 @@ def explain_photos(
         bool, typer.Option("--guided", help="Also Guided Backprop and Guided Grad-CAM")
     ] = False,
 ) -> None:
-    """Explain photos and write pictures, raw maps and numbers; a bad photo stops no other."""
+    """Explain photos and write pictures, raw maps and numbers; a bad photo stops no other.
+
+    Each photo gets a new folder in OUT, and a row in OUT/summary.csv. Folders are searched to the
+    bottom.
+    """
+    summary = out / "summary.csv"
     try:
-        _fetch(model, task)
+        files = [file for photo in photos for file in _files(photo, out)]
+        name = _fetch(model, task)
+        _start(summary)
     except (ValueError, OSError) as error:  # OSError: no folder, no hub, no room on the disk
         typer.echo(error, err=True)
         raise typer.Exit(1) from None
-    files = [file for photo in photos for file in _files(photo)]
     failed = 0
-    for file, name in zip(tqdm(files, unit="photo", disable=None), _names(files), strict=True):
+    for file in tqdm(files, unit="photo", disable=None):
+        row: dict[str, object] = {"source": file, "task": task, "model": name, "method": method}
+        row |= {"question": question, "target": target}
         try:
             explanation = explain(file, task, target, question, model, layer, guided, method)
-            explanation.save(out / name)
+            folder = _new_folder(out, file.stem)
+            explanation.save(folder)
         except (ValueError, OSError) as error:
             failed += 1
+            row["error"] = error
             tqdm.write(f"{file}: {error}", file=sys.stderr)
         else:
-            tqdm.write(
-                f"{file}: {explanation.target}"
-                f" (score {explanation.score:.2f}, probability {explanation.probability:.3f})"
-                f"{', nothing speaks for it' if explanation.no_evidence else ''} -> {out / name}"
-            )
-    if not files:
-        tqdm.write("There are no photos there.", file=sys.stderr)
-    if failed or not files:
+            row |= {"folder": folder.name, **_numbers(explanation)}
+            taken = "" if folder.name == file.stem else f" ({file.stem} is there already)"
+            tqdm.write(f"{file}: {_said(explanation)} -> {folder}{taken}")
+        try:
+            _append(summary, (row.get(column) for column in _COLUMNS))
+        except OSError as error:
+            tqdm.write(f"{summary} cannot be written: {error}", file=sys.stderr)
+            raise typer.Exit(1) from None
+    if failed:
         raise typer.Exit(1)
 
 
 @app.command("models")
 def list_models() -> None:
-    """List the models: name, task, backbone, licence, download."""
+    """List the models: name, task, title, year, backbone, download, licence."""
     for info in models():
-        size = f"{info.download_mb} MB to download" if info.download_mb else "embedded"
-        typer.echo(f"{info.name:20} {info.task:15} {info.backbone:20} {size:20} {info.licence}")
+        size = f"{info.download_mb:,} MB to download" if info.download_mb else "embedded"
+        typer.echo(
+            f"{info.name:18}  {info.task:14}  {info.title:35}  {info.year}  "
+            f"{info.backbone:38}  {size:20}  {info.licence}"
+        )
 
 
-def _fetch(model: str | None, task: str) -> None:
-    """Load the model before the first photo, and tell of its download before that."""
+@app.command("methods")
+def list_methods() -> None:
+    """List the methods: name, title, paper, and what each does."""
+    for name, method in METHODS.items():
+        typer.echo(f"{name:12}  {method.title:12}  {method.paper:32}  {method.about}")
+
+
+def _fetch(model: str | None, task: str) -> str:
+    """Load the model before the first photo, tell of its download, and return its name."""
     name = models(task)[0].name if model is None else model
     info, here = describe(name)
     if not here:
-        typer.echo(f"{name} is downloaded: {info.download_mb} MB, licence {info.licence}", err=True)
+        typer.echo(
+            f"{name} is not on this machine: {info.download_mb:,} MB, licence {info.licence}.",
+            err=True,
+        )
+        # Whether there is a download only the hub's answer tells.
+        logging.basicConfig(format="%(message)s")
+        logging.getLogger("gradcam_core").setLevel(logging.INFO)
     load(name, task)
+    return name
 
 
-def _files(photo: Path) -> list[Path]:
-    if not photo.is_dir():
-        return [photo]
-    return sorted(file for file in photo.iterdir() if file.suffix.lower() in _SUFFIXES)
+def _files(photo: str, out: Path) -> list[Path]:
+    """Return the photos that an argument names; in a folder, those that are no results in `out`.
+
+    Raises:
+        ValueError: It is a folder or a pattern, and there are none.
+    """
+    path = Path(photo)
+    if path.is_dir():
+        found = [
+            file
+            for file in path.rglob("*")
+            if not any(part.startswith(".") for part in file.relative_to(path).parts)
+            and out.resolve() not in file.resolve().parents
+        ]
+    elif glob.has_magic(photo) and not path.exists():
+        # Path.glob takes no absolute pattern.
+        found = [Path(match) for match in glob.glob(photo, recursive=True)]  # noqa: PTH207
+    else:
+        return [path]  # where there is no such file, that is said beside the others' results
+    found = sorted(file for file in found if file.suffix.lower() in _SUFFIXES)
+    if not found:
+        where = f"in the folder {path}" if path.is_dir() else f"that fit {photo}"
+        raise ValueError(f"There are no photos {where}.")
+    return found
 
 
-def _names(files: list[Path]) -> list[str]:
-    """Name a folder after each file, and number those that would fall together."""
-    names: list[str] = []
-    for file in files:
-        numbered = (f"{file.stem}-{number}" for number in itertools.count(2))
-        candidates = itertools.chain([file.stem], numbered)
-        names.append(next(name for name in candidates if name not in names))
-    return names
+def _new_folder(out: Path, stem: str) -> Path:
+    """Make a folder that is named after a photo, numbered where there is one already."""
+    out.mkdir(parents=True, exist_ok=True)
+    numbered = (f"{stem}-{number}" for number in itertools.count(2))
+    for name in itertools.chain([stem], numbered):
+        try:
+            (out / name).mkdir()
+        except FileExistsError:  # another explanation's
+            continue
+        return out / name
+    raise AssertionError
+
+
+def _start(summary: Path) -> None:
+    """Begin the table of results, or see that it can be continued."""
+    summary.parent.mkdir(parents=True, exist_ok=True)
+    if not summary.exists():
+        _append(summary, _COLUMNS)
+    with summary.open(newline="", encoding="utf-8") as file:
+        if next(csv.reader(file), None) != list(_COLUMNS):
+            raise ValueError(f"{summary} is no table of such results: move it away first.")
+
+
+def _append(summary: Path, row: Iterable[object]) -> None:
+    with summary.open("a", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerow(row)
+
+
+def _numbers(explanation: Explanation) -> dict[str, object]:
+    # A caption's score is its log-probability, and its probability rounds to nothing.
+    caption = explanation.task == "captioning"
+    return {
+        "target": explanation.target,
+        "score": explanation.score,
+        "probability": None if caption else explanation.probability,
+        "log_p": explanation.score if caption else None,
+        "no_evidence": explanation.no_evidence,
+    }
+
+
+def _said(explanation: Explanation) -> str:
+    numbers = f"score {explanation.score:.2f}, probability {explanation.probability:.3f}"
+    if explanation.task == "captioning":
+        numbers = f"log p {explanation.score:.2f}"
+    nothing = ", nothing speaks for it" if explanation.no_evidence else ""
+    return f"{explanation.target} ({numbers}){nothing}"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Weights from the hubs: downloaded once, and kept where the hubs' own tools keep them."""
 
 import json
+import logging
 import math
 import pickle
 import threading
@@ -21,6 +22,8 @@ _PATIENCE = 8.0  # seconds for a hub's first answer; a name server alone can tak
 _SETTINGS = (".json", ".txt", ".model", ".jinja")
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 
 class Offer(NamedTuple):
@@ -51,6 +54,7 @@ def torch_weights(url: str, title: str) -> dict[str, Tensor]:
     path = _checkpoint(url)
     if not path.is_file():
         _ask(lambda: urlopen(Request(url, method="HEAD"), timeout=_PATIENCE).close(), url, title)
+        _log.info("%s is downloaded from %s.", title, urlparse(url).hostname)
     try:
         # Never unpickles anything but tensors.
         return torch.hub.load_state_dict_from_url(
@@ -91,7 +95,9 @@ def hub_folder(repository: str) -> Path:
     try:
         # One after the other in this thread, so that whoever watches it sees each one's bar. The
         # weights come last: where they are, everything is.
-        *_, weights = [hf_hub_download(repository, file) for file in hub_offer(repository).files]
+        files = hub_offer(repository).files
+        _log.info("%s is downloaded from the Hugging Face Hub.", repository)
+        *_, weights = [hf_hub_download(repository, file) for file in files]
     except (ConnectionError, ValueError):
         raise
     except GatedRepoError:

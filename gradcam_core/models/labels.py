@@ -102,8 +102,8 @@ class Labels:
                 found |= dict.fromkeys(sorted(fit(form), key=likelihood, reverse=True))
         # A word that is known is not misspelt: "sink" is no mink.
         found = found or dict.fromkeys(self._spelt_like(typed))
-        *before, last = typed.split()
-        if before and not found:  # a black cat is a cat
+        last = typed.split()[-1]
+        if not found and last != typed:  # a black cat is a cat
             return self.near(last, likelihood, k)
         return list(found)[:k]
 

@@ -1,9 +1,6 @@
 """The public interface: `explain`, and the command line."""
 
 import dataclasses
-import json
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -208,27 +205,3 @@ def test_nothing_is_left_behind(
         assert leftovers(lite0) == before
     monkeypatch.undo()
     assert gradcam_core.explain(cat_file).target == "Egyptian cat"
-
-
-def test_command_line(cat_file: Path, tmp_path: Path) -> None:
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    Image.open(cat_file).save(photos / "cat.jpg")
-    Image.open(cat_file).save(photos / "cat.png")
-    (photos / "notes.txt").write_text("not a photo")
-    out = tmp_path / "out"
-    command = [sys.executable, "-m", "gradcam_core", "explain", photos, "--out", out]
-    finished = subprocess.run(
-        [*command, "--target", "tabby", "--guided"], capture_output=True, text=True, check=True
-    )
-    assert finished.stdout.count("tabby") == 2
-    assert sorted(path.name for path in out.iterdir()) == ["cat", "cat-2"]
-    assert (out / "cat" / "guided_grad_cam.png").is_file()
-    assert json.loads((out / "cat-2" / "explanation.json").read_text("utf-8"))["target"] == "tabby"
-
-    (photos / "broken.jpg").write_bytes(b"not a photo either")
-    failed = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert failed.returncode == 1
-    assert "broken.jpg is not a picture" in failed.stderr
-    assert "Traceback" not in failed.stderr
-    assert failed.stdout.count("Egyptian cat") == 2  # the others were explained all the same
