@@ -141,8 +141,8 @@ class Labels:
     def _hypernyms(self) -> dict[str, dict[str, list[int]]]:
         """The tables of `HYPERNYMS` in this model's own indices: of words, and of "people"."""
         imagenet = defaultdict(list)
-        for c, names in enumerate(imagenet_classes()):
-            imagenet[frozenset(map(normalise, names))].append(c)
+        for c, synonyms in enumerate(imagenet_classes()):
+            imagenet[frozenset(map(normalise, synonyms))].append(c)
         own = defaultdict(list)
         for i, names in enumerate(self._normalised):
             # An ImageNet class is known by all its names, for other models have other orders.
