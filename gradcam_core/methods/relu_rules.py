@@ -41,21 +41,28 @@ class ReLURule(TorchFunctionMode):
         values, lowest, ceiling, inplace = _RELUS[func](*args, **kwargs)
         if lowest != 0:  # a hardtanh that is no ReLU6
             return func(*args, **kwargs)
-        out = _RuledReLU.apply(values, ceiling, self._rule)
-        return values.copy_(out) if inplace else out
+        if self._rule == "deconvnet":
+            out = _NoMask.apply(values, ceiling)
+            out = values.copy_(out) if inplace else out
+        else:
+            out = func(*args, **kwargs)  # its own gradient knows where the input was active
+        if out.requires_grad:
+            out.register_hook(_positive)
+        return out
 
 
-class _RuledReLU(torch.autograd.Function):
+def _positive(gradient: Tensor) -> Tensor:
+    return gradient.clamp(min=0)
+
+
+class _NoMask(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, values: Tensor, ceiling: float, rule: Rule) -> Tensor:
-        # A mask of its own, since the values may be overwritten in place afterwards.
-        ctx.active = (values > 0) & (values < ceiling) if rule == "guided" else None
+    def forward(ctx: Any, values: Tensor, ceiling: float) -> Tensor:
         return values.clamp(0, ceiling)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        positive = gradient.clamp(min=0)
-        return positive if ctx.active is None else positive * ctx.active, None, None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient, None
 
 
 _INFINITY = float("inf")
