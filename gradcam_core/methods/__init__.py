@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from gradcam_core.methods import cams
+from gradcam_core.methods import cams, perturbation
 from gradcam_core.methods.gradients import MapMethod, by_gradient
 
 DEFAULT_METHOD = "grad-cam"
@@ -62,6 +62,24 @@ METHODS: dict[str, Method] = {
         "Jiang et al., TIP 2021",
         "Weighs every cell by its own positive gradient; made for early layers too.",
         by_gradient(cams.layer_cam),
+    ),
+    "occlusion": Method(
+        "Occlusion",
+        "Zeiler and Fergus, ECCV 2014",
+        "Covers each part of the picture and asks again: slow, and no gradient involved.",
+        perturbation.occlusion,
+    ),
+    "score-cam": Method(
+        "Score-CAM",
+        "Wang et al., CVPR Workshops 2020",
+        "Channels weighted by the score of the picture seen through them: a pass a channel.",
+        perturbation.score_cam,
+    ),
+    "rise": Method(
+        "RISE",
+        "Petsiuk et al., BMVC 2018",
+        "Shows random parts of the picture and averages the score: 600 passes.",
+        perturbation.rise,
     ),
 }
 
