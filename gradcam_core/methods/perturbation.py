@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from gradcam_core.methods.gradients import MapMethod, Maps
 from gradcam_core.models.backbone import Encoded
-from gradcam_core.models.base import Model, Target
+from gradcam_core.models.base import Model, Score, Target
 
 _BATCH = 8  # pictures in one pass; more is no faster on a CPU
 _FINEST = 14  # cells a side, of the maps made by covering and by random masks
@@ -25,8 +25,8 @@ _KEPT = 0.5  # share of them that is seen
 Questions = tuple[Iterable[Tensor], int]
 
 
-def ask(model: Model, target: Target, questions: Questions) -> Tensor:
-    """Return the terms of the target's score for each of many inputs, (n, terms) float32.
+def ask(model: Model, target: Target, questions: Questions) -> list[Score]:
+    """Return the target's score for each of many inputs.
 
     Args:
         model: What is asked.
@@ -34,13 +34,18 @@ def ask(model: Model, target: Target, questions: Questions) -> Tensor:
         questions: The network's inputs, in batches.
     """
     batches, total = questions
-    rows = []
+    scores: list[Score] = []
     with torch.no_grad(), tqdm(total=total, desc="asking again", leave=False, disable=None) as bar:
         for batch in batches:
             features = model.backbone.features(batch)
-            rows += [model.score_features(row, target).terms.cpu() for row in features.split(1)]
+            scores += [model.score_features(row, target) for row in features.split(1)]
             bar.update(len(batch))
-    return torch.stack(rows)
+    return scores
+
+
+def _terms(model: Model, target: Target, questions: Questions) -> Tensor:
+    """Ask, and return the terms of the scores, (n, terms) float32."""
+    return torch.stack([score.terms.cpu() for score in ask(model, target, questions)])
 
 
 def masked(pixels: Tensor, masks: Tensor) -> Questions:
@@ -87,8 +92,8 @@ def covering_masks(size: tuple[int, int], grid: tuple[int, int]) -> Tensor:
 def _occlusion(model: Model, encoded: Encoded, target: Target) -> Tensor:
     grid = cells(encoded)
     masks = covering_masks(tuple(encoded.pixels.shape[2:]), grid)
-    there = ask(model, target, ([encoded.pixels], 1))
-    covered = ask(model, target, masked(encoded.pixels, masks))
+    there = _terms(model, target, ([encoded.pixels], 1))
+    covered = _terms(model, target, masked(encoded.pixels, masks))
     return (there - covered).t().reshape(-1, *grid)
 
 
@@ -120,7 +125,7 @@ def score_cam(model: Model, encoded: Encoded, target: Target) -> Maps:
             low, high = large.amin((1, 2), keepdim=True), large.amax((1, 2), keepdim=True)
             yield encoded.pixels * ((large - low) / (high - low + 1e-8))[:, None]
 
-    terms = ask(model, target, (batches(), len(maps)))
+    terms = _terms(model, target, (batches(), len(maps)))
     with torch.no_grad():
         score = model.score_terms(encoded, target)
 
@@ -161,7 +166,7 @@ def random_masks(size: tuple[int, int], count: int, seed: int = 0) -> Tensor:
 def _rise(model: Model, encoded: Encoded, target: Target) -> Tensor:
     grid = cells(encoded)
     masks = random_masks(tuple(encoded.pixels.shape[2:]), _MASKS)
-    terms = ask(model, target, masked(encoded.pixels, masks))
+    terms = _terms(model, target, masked(encoded.pixels, masks))
     seen = F.adaptive_avg_pool2d(masks, grid)
     expected = torch.einsum("nt,nij->tij", terms, seen) / seen.sum(0)
     # Where a pixel is seen, the score is this much above what it is on average.

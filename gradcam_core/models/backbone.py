@@ -85,6 +85,11 @@ class Backbone:
         pixels, box = self.pixels(image)
         return self.encode_pixels(pixels, layer, box)
 
+    @property
+    def stages(self) -> dict[str, nn.Module]:
+        """The stages by name, from input to output."""
+        return dict(zip(self._names, self._stages, strict=True))
+
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape (C, h, w) of each layer's map of a square picture."""

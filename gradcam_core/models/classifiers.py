@@ -29,6 +29,10 @@ class Classifier(LabelModel):
         super().__init__(name, backbone, classes)
         self._head = head.eval().requires_grad_(False).to(device())
 
+    def parts(self) -> dict[str, nn.Module]:
+        """What the network is made of, from output to input: the head, then the CNN's stages."""
+        return {"head": self._head, **dict(reversed(self.backbone.stages.items()))}
+
     def logits(self, features: Tensor, question: str | None) -> Tensor:
         return self._head(features)[0]
 

@@ -1,0 +1,111 @@
+"""Does the map show what the network uses? Asked by changing the picture where the map says."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+from torch import Tensor
+from torchvision.transforms.functional import gaussian_blur
+
+from gradcam_core.evidence.subject import Finding, Subject
+from gradcam_core.methods.perturbation import ask, occlusion
+
+_STEPS = 20  # of the curves
+_BATCH = 8
+_BLUR = 31  # pixels a side, the kernel of insertion's starting picture
+_SEED = 0
+
+
+def deletion(subject: Subject) -> Finding:
+    """Area under the probability as pixels become grey, the map's strongest first.
+
+    Petsiuk et al., BMVC 2018 (arXiv 1806.07421), section 4.1. Lower is better. Beside it, the same
+    in random order and from the picture's centre outwards.
+    """
+    return _compared(subject, torch.zeros_like(subject.pixels), deleting=True)
+
+
+def insertion(subject: Subject) -> Finding:
+    """Area under the probability as pixels come back into a blurred picture, strongest first.
+
+    Petsiuk et al., as above. Higher is better.
+    """
+    blurred = gaussian_blur(subject.pixels, [_BLUR, _BLUR], [_BLUR / 6, _BLUR / 6])
+    return _compared(subject, blurred, deleting=False)
+
+
+def average_drop(subject: Subject) -> Finding:
+    """By how much of itself the probability falls when only what the map marks is seen.
+
+    Chattopadhay et al., WACV 2018 (arXiv 1710.11063), section 5.1: max(0, Y - O) / Y, O of the
+    picture multiplied by the map, in [0, 1]. Lower is better. Beside it "increase": 1 where O
+    is larger than Y (their "increase in confidence", of many pictures the share).
+    """
+    whole, seen = _through_the_map(subject)
+    return Finding(max(0.0, whole - seen) / whole, {"increase": float(seen > whole)})
+
+
+def occlusion_correlation(subject: Subject) -> Finding:
+    """Rank correlation of the map with the drop of the score when each part is covered.
+
+    The paper's section 5.3; Spearman's, in [-1, 1]. Higher is better. A map without any evidence
+    ranks nothing: 0.
+    """
+    maps = occlusion(subject.model, subject.encoded, subject.target)
+    drops = (maps.evidence - maps.counterevidence).cpu().numpy()
+    rows, columns = drops.shape
+    # Of a finer map, the mean of the cells that were covered together.
+    map_ = torch.from_numpy(subject.raw)[None]
+    coarse = torch.nn.functional.adaptive_avg_pool2d(map_, (rows, columns))[0].numpy()
+    if np.ptp(coarse) == 0 or np.ptp(drops) == 0:
+        return Finding(0.0)
+    return Finding(float(spearmanr(coarse.ravel(), drops.ravel()).statistic))
+
+
+def _compared(subject: Subject, other: Tensor, *, deleting: bool) -> Finding:
+    """Measure the curve of the map's order, of a random one and of the centre's."""
+    height, width = subject.pixels.shape[2:]
+    random = np.random.default_rng(_SEED).permutation(height * width)
+    y, x = np.mgrid[:height, :width]
+    centre = np.argsort(np.hypot((y + 0.5) / height - 0.5, (x + 0.5) / width - 0.5), axis=None)
+    order = np.argsort(-subject.at_input(), axis=None, kind="stable")
+    curves = {
+        name: _curve(subject, other, ranked, deleting=deleting)
+        for name, ranked in (("map", order), ("random order", random), ("centre", centre))
+    }
+    area = {name: float(np.trapezoid(curve, dx=1 / _STEPS)) for name, curve in curves.items()}
+    value = area.pop("map")
+    return Finding(value, area, tuple(curves["map"]))
+
+
+def _curve(subject: Subject, other: Tensor, order: np.ndarray, *, deleting: bool) -> list[float]:
+    """Return the probability at each of `_STEPS` + 1 shares of pixels changed, in `order`."""
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    ranks = torch.from_numpy(rank).view(1, 1, *subject.pixels.shape[2:]).to(other.device)
+    before, after = (subject.pixels, other) if deleting else (other, subject.pixels)
+
+    def batches() -> Iterator[Tensor]:
+        for shares in (torch.arange(_STEPS + 1) / _STEPS).split(_BATCH):
+            limits = (shares * len(order)).view(-1, 1, 1, 1).to(other.device)
+            yield torch.where(ranks < limits, after, before)
+
+    scores = ask(subject.model, subject.target, (batches(), _STEPS + 1))
+    return [_probability(score.probability) for score in scores]
+
+
+def _through_the_map(subject: Subject) -> tuple[float, float]:
+    """Return the probability of the whole picture, and of what the map lets through."""
+    mask = torch.from_numpy(subject.at_input()).to(subject.pixels.device)
+    pictures = torch.cat([subject.pixels, subject.pixels * mask])
+    whole, seen = ask(subject.model, subject.target, ([pictures], 2))
+    return _probability(whole.probability), _probability(seen.probability)
+
+
+def _probability(probability: float | None) -> float:
+    if probability is None:
+        raise ValueError(
+            "This asks for the target's probability, and a function of the output has none."
+        )
+    return probability

@@ -1,0 +1,134 @@
+"""Metrics of faithfulness against cases worked out by hand, and the sanity check."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+import gradcam_core
+from gradcam_core import evidence
+from gradcam_core.evidence import METRICS, Subject
+from gradcam_core.geometry import WHOLE
+from gradcam_core.models.backbone import Backbone, Encoded
+from gradcam_core.models.classifiers import Classifier
+
+SIDE = 20
+
+
+class Brightness(nn.Module):
+    """A map of 4 x 4 cells: how bright the left half of the picture is there."""
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        left = pixels.clone()
+        left[..., SIDE // 2 :] = 0
+        return nn.functional.adaptive_avg_pool2d(left.mean(1, keepdim=True), 4)
+
+
+class Probability(nn.Module):
+    """Two logits whose softmax gives the map's mean, doubled, as the first probability."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        p = (2 * features.mean((1, 2, 3))).clamp(1e-6, 1 - 1e-6)
+        return torch.stack([p.log(), (1 - p).log()], 1)
+
+
+def as_pixels(image: Image.Image) -> tuple[Tensor, tuple[float, float, float, float]]:
+    values = torch.from_numpy(np.asarray(image.resize((SIDE, SIDE)), np.float32))
+    return values.permute(2, 0, 1)[None] / 255, WHOLE
+
+
+@pytest.fixture(scope="module")
+def model() -> Classifier:
+    backbone = Backbone("brightness", {"halves": Brightness()}, as_pixels)
+    return Classifier("brightness", backbone, Probability(), [("bright",), ("dark",)])
+
+
+@pytest.fixture(scope="module")
+def encoded(model: Classifier) -> Encoded:
+    return model.encode(Image.new("RGB", (SIDE, SIDE), "white"))
+
+
+def subject(model: Classifier, encoded: Encoded, *, left: bool) -> Subject:
+    """A map that marks the half that counts, or the other one."""
+    raw = np.zeros((4, 4), np.float32)
+    raw[:, :2] = 1 if left else 0
+    raw[:, 2:] = 0 if left else 1
+    return Subject(model, encoded, model.target("bright"), raw)
+
+
+def test_deletion_by_hand(model: Classifier, encoded: Encoded) -> None:
+    """Marked pixels first: the probability falls to 0 on the first half and stays there."""
+    found = METRICS["deletion"].measure(subject(model, encoded, left=True))
+    assert len(found.curve) == 21
+    expected = [max(0, 1 - 2 * i / 20) for i in range(21)]
+    assert found.curve == pytest.approx(expected, abs=0.01)
+    assert found.value == pytest.approx(0.25, abs=0.01)
+    assert found.beside["random order"] == pytest.approx(0.5, abs=0.03)
+    wrong = METRICS["deletion"].measure(subject(model, encoded, left=False))
+    assert wrong.value == pytest.approx(0.75, abs=0.01)
+
+
+def test_insertion_by_hand(model: Classifier) -> None:
+    """From a blurred picture of which the left half is black: it comes back on the first half."""
+    picture = np.zeros((SIDE, SIDE, 3), np.uint8)
+    picture[:, : SIDE // 2] = 255
+    encoded = model.encode(Image.fromarray(picture))
+    right = METRICS["insertion"].measure(subject(model, encoded, left=True))
+    wrong = METRICS["insertion"].measure(subject(model, encoded, left=False))
+    assert right.curve[-1] == wrong.curve[-1] == pytest.approx(1, abs=1e-5)
+    assert right.curve[0] == wrong.curve[0] < 1
+    assert right.curve[10] == pytest.approx(1, abs=0.01)
+    assert wrong.curve[10] == pytest.approx(wrong.curve[0], abs=0.01)
+    assert right.value > right.beside["random order"] > wrong.value
+
+
+def test_average_drop_by_hand(model: Classifier, encoded: Encoded) -> None:
+    """What the map lets through of the left half: all but its edge towards the right."""
+    found = METRICS["average-drop"].measure(subject(model, encoded, left=True))
+    # Bilinear, cells of five pixels: the last two of the ten columns get 0.8 and 0.6.
+    assert found.value == pytest.approx(1 - (8 + 0.8 + 0.6) / 10, abs=1e-4)
+    assert found.beside == {"increase": 0.0}
+    wrong = METRICS["average-drop"].measure(subject(model, encoded, left=False))
+    assert wrong.value > 0.8
+
+
+def test_occlusion_correlation_by_hand(model: Classifier, encoded: Encoded) -> None:
+    assert METRICS["occlusion-correlation"].measure(
+        subject(model, encoded, left=True)
+    ).value == pytest.approx(
+        -METRICS["occlusion-correlation"].measure(subject(model, encoded, left=False)).value
+    )
+    assert METRICS["occlusion-correlation"].measure(subject(model, encoded, left=True)).value > 0.7
+    nothing = subject(model, encoded, left=True)._replace(raw=np.zeros((4, 4), np.float32))
+    assert METRICS["occlusion-correlation"].measure(nothing).value == 0
+
+
+def test_measure_takes_an_explanation() -> None:
+    photo = Image.effect_noise((60, 40), 80).convert("RGB")
+    caption = gradcam_core.explain(photo, "captioning", target="a cat sleeps")
+    found = evidence.measure(caption, ["average-drop"])
+    assert found.keys() == {"average-drop"}
+    assert np.isfinite(found["average-drop"].value)
+    with pytest.raises(ValueError, match="no metric 'beauty'"):
+        evidence.measure(caption, ["beauty"])
+    with pytest.raises(ValueError, match="randomises classifiers"):
+        next(evidence.sanity_check(caption))
+
+
+def test_the_sanity_check_starts_at_the_head_and_leaves_the_model_alone(
+    lite0: Classifier, cat: Encoded
+) -> None:
+    photo = Image.effect_mandelbrot((64, 64), (-2, -1, 1, 1), 50).convert("RGB")
+    explanation = gradcam_core.explain(photo)
+    before = [parameter.clone() for parameter in lite0.backbone._stages.parameters()]
+    steps = list(evidence.sanity_check(explanation))
+    assert [step.layer for step in steps] == ["head", *reversed(lite0.backbone.layers)]
+    assert all(step.raw.shape == explanation.raw.shape for step in steps)
+    assert all(-1 <= step.correlation <= 1 for step in steps)
+    assert not np.array_equal(steps[0].raw, explanation.raw)
+    # With its last stages random it no longer knows where it looked.
+    assert abs(np.mean([step.correlation for step in steps[3:]])) < 0.5
+    after = lite0.backbone._stages.parameters()
+    assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
+    assert np.array_equal(gradcam_core.explain(photo).raw, explanation.raw)
