@@ -1,5 +1,6 @@
 """Grad-CAM for image classification, captioning and visual question answering."""
 
+from gradcam_core import evidence
 from gradcam_core.explain import explain
 from gradcam_core.explanation import Explanation, Word, package_version
 from gradcam_core.image import open_image
@@ -28,6 +29,7 @@ __all__ = [
     "Word",
     "coloured",
     "describe",
+    "evidence",
     "explain",
     "explain_file",
     "load",

@@ -4,11 +4,9 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from scipy.stats import spearmanr
 from torch import Tensor
-from torchvision.transforms.functional import gaussian_blur
 
-from gradcam_core.evidence.subject import Finding, Subject
+from gradcam_core.evidence.subject import Finding, Subject, rank_correlation
 from gradcam_core.methods.perturbation import ask, occlusion
 
 _STEPS = 20  # of the curves
@@ -31,6 +29,8 @@ def insertion(subject: Subject) -> Finding:
 
     Petsiuk et al., as above. Higher is better.
     """
+    from torchvision.transforms.functional import gaussian_blur  # slow to import
+
     blurred = gaussian_blur(subject.pixels, [_BLUR, _BLUR], [_BLUR / 6, _BLUR / 6])
     return _compared(subject, blurred, deleting=False)
 
@@ -58,9 +58,7 @@ def occlusion_correlation(subject: Subject) -> Finding:
     # Of a finer map, the mean of the cells that were covered together.
     map_ = torch.from_numpy(subject.raw)[None]
     coarse = torch.nn.functional.adaptive_avg_pool2d(map_, (rows, columns))[0].numpy()
-    if np.ptp(coarse) == 0 or np.ptp(drops) == 0:
-        return Finding(0.0)
-    return Finding(float(spearmanr(coarse.ravel(), drops.ravel()).statistic))
+    return Finding(rank_correlation(coarse, drops))
 
 
 def _compared(subject: Subject, other: Tensor, *, deleting: bool) -> Finding:
@@ -87,7 +85,7 @@ def _curve(subject: Subject, other: Tensor, order: np.ndarray, *, deleting: bool
     before, after = (subject.pixels, other) if deleting else (other, subject.pixels)
 
     def batches() -> Iterator[Tensor]:
-        for shares in (torch.arange(_STEPS + 1) / _STEPS).split(_BATCH):
+        for shares in torch.split(torch.arange(_STEPS + 1) / _STEPS, _BATCH):
             limits = (shares * len(order)).view(-1, 1, 1, 1).to(other.device)
             yield torch.where(ranks < limits, after, before)
 

@@ -1,7 +1,6 @@
 """Does the map lie on the thing? Asked of people's boxes, or by making a box of the map."""
 
 import numpy as np
-from scipy import ndimage
 
 Rectangle = tuple[int, int, int, int]  # left, top, right, bottom, in pixels; the last two excluded
 
@@ -20,6 +19,8 @@ def segment(heatmap: np.ndarray, threshold: float = THRESHOLD) -> np.ndarray:
     Returns:
         (H, W) bool; nothing is True where the map is zero throughout.
     """
+    from scipy import ndimage  # slow to import, and only needed here
+
     if not heatmap.any():
         return np.zeros(heatmap.shape, bool)
     parts, count = ndimage.label(heatmap >= threshold * heatmap.max(), np.ones((3, 3)))

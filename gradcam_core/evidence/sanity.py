@@ -6,10 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.stats import spearmanr
 from torch import nn
 
-from gradcam_core.evidence.subject import Subject
+from gradcam_core.evidence.subject import Subject, rank_correlation
 from gradcam_core.methods import method_named
 from gradcam_core.models.classifiers import Classifier
 
@@ -49,13 +48,7 @@ def cascade(subject: Subject, method: str) -> Iterator[Step]:
         _randomise(part, draw)
         encoded = forgetful.backbone.encode_pixels(subject.pixels, subject.encoded.layer)
         raw = method_named(method).maps(forgetful, encoded, subject.target).evidence.cpu().numpy()
-        yield Step(layer, raw, _correlation(raw, subject.raw))
-
-
-def _correlation(one: np.ndarray, other: np.ndarray) -> float:
-    if np.ptp(one) == 0 or np.ptp(other) == 0:
-        return 0.0
-    return float(spearmanr(one.ravel(), other.ravel()).statistic)
+        yield Step(layer, raw, rank_correlation(raw, subject.raw))
 
 
 def _randomise(part: nn.Module, draw: torch.Generator) -> None:

@@ -50,3 +50,15 @@ class Finding:
     value: float
     beside: dict[str, float] = field(default_factory=dict)
     curve: tuple[float, ...] = ()
+
+
+def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Return Spearman's rank correlation of two arrays of a shape, in [-1, 1].
+
+    What is the same everywhere ranks nothing: 0.
+    """
+    from scipy.stats import spearmanr  # slow to import, and only needed for evidence
+
+    if np.ptp(one) == 0 or np.ptp(other) == 0:
+        return 0.0
+    return float(spearmanr(one.ravel(), other.ravel()).statistic)

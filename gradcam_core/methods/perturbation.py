@@ -74,6 +74,11 @@ def cells(encoded: Encoded) -> tuple[int, int]:
     return min(height, _FINEST), min(width, _FINEST)
 
 
+def _input_size(encoded: Encoded) -> tuple[int, int]:
+    height, width = encoded.pixels.shape[2:]
+    return height, width
+
+
 def covering_masks(size: tuple[int, int], grid: tuple[int, int]) -> Tensor:
     """Return masks (rows * columns, H, W) that cover the square around each cell of a grid.
 
@@ -91,7 +96,7 @@ def covering_masks(size: tuple[int, int], grid: tuple[int, int]) -> Tensor:
 
 def _occlusion(model: Model, encoded: Encoded, target: Target) -> Tensor:
     grid = cells(encoded)
-    masks = covering_masks(tuple(encoded.pixels.shape[2:]), grid)
+    masks = covering_masks(_input_size(encoded), grid)
     there = _terms(model, target, ([encoded.pixels], 1))
     covered = _terms(model, target, masked(encoded.pixels, masks))
     return (there - covered).t().reshape(-1, *grid)
@@ -114,7 +119,7 @@ def score_cam(model: Model, encoded: Encoded, target: Target) -> Maps:
     as there are channels. The counterfactual has the softmax of the negated scores.
     """
     maps = encoded.activations.detach()[0]
-    size = tuple(encoded.pixels.shape[2:])
+    size = _input_size(encoded)
 
     def batches() -> Iterator[Tensor]:
         for channels in maps.split(_BATCH):
@@ -165,7 +170,7 @@ def random_masks(size: tuple[int, int], count: int, seed: int = 0) -> Tensor:
 
 def _rise(model: Model, encoded: Encoded, target: Target) -> Tensor:
     grid = cells(encoded)
-    masks = random_masks(tuple(encoded.pixels.shape[2:]), _MASKS)
+    masks = random_masks(_input_size(encoded), _MASKS)
     terms = _terms(model, target, masked(encoded.pixels, masks))
     seen = F.adaptive_avg_pool2d(masks, grid)
     expected = torch.einsum("nt,nij->tij", terms, seen) / seen.sum(0)
