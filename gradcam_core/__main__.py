@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
+from gradcam_core import evidence
 from gradcam_core.explain import explain
 from gradcam_core.explanation import Explanation, package_version
 from gradcam_core.methods import DEFAULT_METHOD, METHODS
@@ -105,6 +106,43 @@ def explain_photos(
             raise typer.Exit(1) from None
     if failed:
         raise typer.Exit(1)
+
+
+@app.command("evidence")
+def ask_for_evidence(
+    photo: Annotated[Path, typer.Argument(help="A photo")],
+    task: Annotated[str, typer.Option(help="classification, captioning or vqa")] = "classification",
+    target: Annotated[
+        str | None, typer.Option(help="Class, caption or answer; the model's own if left out")
+    ] = None,
+    question: Annotated[str | None, typer.Option(help="For vqa")] = None,
+    model: Annotated[str | None, typer.Option(help="As for `explain`")] = None,
+    layer: Annotated[str | None, typer.Option(help="Target layer; the last if left out")] = None,
+    method: Annotated[
+        str, typer.Option(help=f"Of the heat map: {', '.join(METHODS)}")
+    ] = DEFAULT_METHOD,
+    sanity: Annotated[
+        bool, typer.Option("--sanity", help="Also randomise the network from the top")
+    ] = False,
+) -> None:
+    """Can I trust this map? Change the picture where the map says, and ask again."""
+    try:
+        name = _fetch(model, task)
+        explanation = explain(photo, task, target, question, name, layer, method=method)
+        typer.echo(_said(explanation))
+        findings = evidence.measure(explanation)
+        for metric, finding in findings.items():
+            about = evidence.METRICS[metric]
+            beside = "".join(f"; {what} {value:.3f}" for what, value in finding.beside.items())
+            typer.echo(f"{about.title}: {finding.value:.3f} ({about.better} is better{beside})")
+        typer.echo(evidence.in_words(findings))
+        if sanity:
+            typer.echo("Randomised down to: rank correlation with the true map")
+            for step in evidence.sanity_check(explanation):
+                typer.echo(f"  {step.layer}: {step.correlation:.2f}")
+    except (ValueError, OSError) as error:
+        typer.echo(error, err=True)
+        raise typer.Exit(1) from None
 
 
 @app.command("models")

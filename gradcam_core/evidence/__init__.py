@@ -25,6 +25,7 @@ __all__ = [
     "Step",
     "Subject",
     "bounding_box",
+    "in_words",
     "measure",
     "overlap",
     "points_at",
@@ -103,6 +104,35 @@ def measure(
             raise ValueError(f"There is no metric '{name}'. Known: {', '.join(METRICS)}.")
     subject = _subject(explanation, model)
     return {name: METRICS[name].measure(subject) for name in names}
+
+
+def in_words(findings: dict[str, Finding]) -> str:
+    """Say in one sentence what findings from `measure` say of a map.
+
+    Raises:
+        ValueError: None of the metrics is among them that can say so.
+    """
+    said: dict[str, tuple[str, Callable[[Finding], bool]]] = {
+        "deletion": ("greying what it marks", lambda f: f.value < f.beside["random order"]),
+        "insertion": ("showing what it marks", lambda f: f.value > f.beside["random order"]),
+        "occlusion-correlation": ("covering part after part", lambda f: f.value > 0),
+    }
+    verdicts = {said[name][0]: said[name][1](findings[name]) for name in said if name in findings}
+    if not verdicts:
+        raise ValueError(f"None of {', '.join(said)} was measured.")
+    agree = [how for how, right in verdicts.items() if right]
+    if len(agree) == len(verdicts):
+        return f"The map marks what the network uses: {_listed(agree)} changes the answer most."
+    if not agree:
+        return "The map does not show what the network uses: chance does as well or better."
+    against = [how for how, right in verdicts.items() if not right]
+    return (
+        f"The evidence is mixed: {_listed(agree)} speaks for the map, {_listed(against)} does not."
+    )
+
+
+def _listed(words: list[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def sanity_check(explanation: Explanation, model: Model | None = None) -> Iterator[Step]:

@@ -1,13 +1,17 @@
 """Metrics of faithfulness against cases worked out by hand, and the sanity check."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+import typer.testing
 from PIL import Image
 from torch import Tensor, nn
 
 import gradcam_core
 from gradcam_core import evidence
+from gradcam_core.__main__ import app
 from gradcam_core.evidence import METRICS, Subject
 from gradcam_core.geometry import WHOLE
 from gradcam_core.models.backbone import Backbone, Encoded
@@ -132,3 +136,30 @@ def test_the_sanity_check_starts_at_the_head_and_leaves_the_model_alone(
     after = lite0.backbone._stages.parameters()
     assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
     assert np.array_equal(gradcam_core.explain(photo).raw, explanation.raw)
+
+
+def test_one_sentence_says_what_the_figures_say(model: Classifier, encoded: Encoded) -> None:
+    names = ("deletion", "occlusion-correlation")
+    right, wrong = (
+        {name: METRICS[name].measure(subject(model, encoded, left=left)) for name in names}
+        for left in (True, False)
+    )
+    assert "The map marks what the network uses" in evidence.in_words(right)
+    assert "does not show what the network uses" in evidence.in_words(wrong)
+    mixed = {"deletion": right["deletion"], "occlusion-correlation": wrong["occlusion-correlation"]}
+    assert evidence.in_words(mixed) == (
+        "The evidence is mixed: greying what it marks speaks for the map, "
+        "covering part after part does not."
+    )
+    with pytest.raises(ValueError, match="was measured"):
+        evidence.in_words({})
+
+
+def test_command_line(cat_file: Path) -> None:
+    run = typer.testing.CliRunner().invoke(app, ["evidence", str(cat_file), "--sanity"])
+    assert run.exit_code == 0, run.output
+    assert "Deletion, area under the curve: 0." in run.output
+    assert "  blocks.6: " in run.output
+    bad = typer.testing.CliRunner().invoke(app, ["evidence", "nowhere.jpg"])
+    assert bad.exit_code == 1
+    assert "There is no file nowhere.jpg" in bad.output
