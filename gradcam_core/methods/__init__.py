@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from gradcam_core.methods import cams, perturbation
+from gradcam_core.methods import cams, finer, perturbation
 from gradcam_core.methods.gradients import MapMethod, by_gradient
 
 DEFAULT_METHOD = "grad-cam"
@@ -62,6 +62,12 @@ METHODS: dict[str, Method] = {
         "Jiang et al., TIP 2021",
         "Weighs every cell by its own positive gradient; made for early layers too.",
         by_gradient(cams.layer_cam),
+    ),
+    "finer-cam": Method(
+        "FinerCAM",
+        "Zhang et al., CVPR 2025",
+        "Grad-CAM of the score less those of the three most similar labels: why this, not those.",
+        finer.finer_cam,
     ),
     "occlusion": Method(
         "Occlusion",
