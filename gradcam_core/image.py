@@ -1,36 +1,51 @@
 """Pictures: open, check, orient."""
 
+import atexit
+import json
+import os
+import subprocess
+import sys
+import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
-MAX_PIXELS = 25_000_000
+from gradcam_core import decoding
+from gradcam_core.decoding import KEPT_PIXELS, MAX_PIXELS, check_size, finished, takes_too_much
 
-# Only formats that Pillow decodes itself (EPS, for one, would start Ghostscript).
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
+__all__ = ["KEPT_PIXELS", "MAX_PIXELS", "ImageSource", "open_image"]
+
+_PATIENCE = 30.0  # seconds by the clock for a file, however little of the processor it takes
+_MAX_DECODERS = 2
 
 ImageSource = str | Path | Image.Image | np.ndarray
 
 
 def open_image(source: ImageSource) -> Image.Image:
-    """Return the picture as RGB, upright, of its own size.
+    """Return the picture as RGB, upright, at most `KEPT_PIXELS` large.
 
     EXIF orientation is applied, transparency laid on white, 16-bit scaled to 8, and of an
-    animation the first frame is taken. The source is not changed.
+    animation the first frame is taken. A picture of more than `KEPT_PIXELS` is halved. The source
+    is not changed.
+
+    Files are decoded in a process of their own, which is kept for the next one: none can take
+    more time or memory than `gradcam_core.decoding` says.
 
     Args:
         source: A path, a PIL image, or an array (H, W, 3) uint8.
 
     Raises:
         FileNotFoundError: No file at the path.
-        ValueError: Not a picture, damaged, empty, or larger than `MAX_PIXELS`.
+        ValueError: Not a picture, damaged, empty, larger than `MAX_PIXELS`, or a file that takes
+            too much time or memory.
         TypeError: `source` is none of the above.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, Image.Image):
-        return _decode(source, "The picture")
+        return finished(source, "The picture")
     if isinstance(source, str | Path):
         return _from_file(Path(source))
     raise TypeError(
@@ -45,89 +60,92 @@ def _from_array(array: np.ndarray) -> Image.Image:
             f"A picture given as an array must be (H, W, 3) uint8; "
             f"this one is {array.shape} {array.dtype}."
         )
-    _check_size(array.shape[1], array.shape[0], "The array")
-    return Image.fromarray(array)
+    check_size(array.shape[1], array.shape[0], "The array")
+    return finished(Image.fromarray(array), "The array")
 
 
 def _from_file(path: Path) -> Image.Image:
     try:
         found = path.is_file()
-    except OSError:  # a name too long for the file system
+    except (OSError, ValueError):  # a name too long for the file system, or with a zero in it
         found = False
     if not found:
         raise FileNotFoundError(f"There is no file {path}.")
-    name = path.name
-    Image.init()  # Pillow must know all of `_FORMATS`; a no-op from the second time on
+    with _decoders.turns:
+        decoder = _decoders.take()
+        timer = threading.Timer(_PATIENCE, decoder.kill)
+        timer.start()
+        try:
+            answer = _ask(decoder, path)
+        except BaseException:  # also when somebody interrupts: what it says next is not for us
+            decoder.kill()
+            decoder.wait()
+            raise
+        finally:
+            timer.cancel()
+        _decoders.idle.append(decoder)
+    if isinstance(answer, str):
+        raise ValueError(answer)
+    return answer
+
+
+def _ask(decoder: subprocess.Popen[bytes], path: Path) -> Image.Image | str:
+    """Return a file's picture, or why it has none.
+
+    Raises:
+        ValueError: The decoder was ended before it had answered.
+    """
+    assert decoder.stdin is not None
+    assert decoder.stdout is not None
     try:
-        image = Image.open(path, formats=_FORMATS)
-    except UnidentifiedImageError:
-        raise ValueError(_unreadable(path)) from None
-    except Image.DecompressionBombError:
-        raise ValueError(_too_large(name)) from None
-    except PermissionError:
-        raise ValueError(f"{name} may not be read: permission denied.") from None
-    except Exception as error:  # a damaged file raises whatever its decoder trips over
-        raise ValueError(_damaged(name)) from error
-    with image:
-        return _decode(image, name)
+        decoder.stdin.write(json.dumps(str(path.absolute())).encode() + b"\n")
+        decoder.stdin.flush()
+        answer: dict[str, Any] = json.loads(decoder.stdout.readline())
+        if "error" in answer:
+            return str(answer["error"])
+        width, height = answer["size"]
+        pixels = decoder.stdout.read(3 * width * height)
+        return Image.frombytes("RGB", (width, height), pixels)
+    except (BrokenPipeError, ValueError):  # by the system or by the timer
+        raise ValueError(takes_too_much(path.name)) from None
 
 
-def _decode(image: Image.Image, name: str) -> Image.Image:
-    """Return an upright RGB copy; `image.size` is known from the header before any decoding."""
-    _check_size(image.width, image.height, name)
-    try:
-        image.load()
-        return _to_rgb(_upright(image))
-    except Exception as error:  # as above
-        raise ValueError(_damaged(name)) from error
+class _Decoders:
+    """The processes that decode files, kept for the next file."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Start without any: a forked process leaves its parent's decoders to the parent."""
+        self.turns = threading.BoundedSemaphore(_MAX_DECODERS)
+        self.idle: list[subprocess.Popen[bytes]] = []
+
+    def take(self) -> subprocess.Popen[bytes]:
+        """Return a process that waits for a file; a new one if there is none."""
+        while self.idle:
+            decoder = self.idle.pop()
+            if decoder.poll() is None:
+                return decoder
+        return subprocess.Popen(
+            # By its path: as a module it would import the package, and torch with it.
+            [sys.executable, "-P", decoding.__file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+            pipesize=2**20,  # so that a photo comes in one piece
+        )
+
+    def end(self) -> None:
+        """End all that wait."""
+        while self.idle:
+            decoder = self.idle.pop()
+            decoder.kill()
+            decoder.wait()
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # a broken EXIF block raises whatever its parser trips over
-        return image
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16") or image.mode == "I":
-        # Pillow would clip 16-bit grey at 255.
-        grey = np.asarray(image).astype(np.int64).clip(0, 65535) // 257
-        image = Image.fromarray(grey.astype(np.uint8))
-    elif image.mode == "F":
-        grey = np.nan_to_num(np.asarray(image))
-        scale = 255 if grey.max(initial=0) <= 1 else 1
-        image = Image.fromarray((grey * scale).clip(0, 255).astype(np.uint8))
-    elif image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        image = Image.alpha_composite(white, rgba)
-    # `convert` of an RGB image copies it, so the caller's picture stays its own.
-    return image.convert("RGB")
-
-
-def _check_size(width: int, height: int, name: str) -> None:
-    if width == 0 or height == 0:
-        raise ValueError(f"{name} is empty: {width} x {height} pixels.")
-    if width * height > MAX_PIXELS:
-        raise ValueError(_too_large(name, width, height))
-
-
-def _too_large(name: str, width: int | None = None, height: int | None = None) -> str:
-    size = f" ({width} x {height})" if width else ""
-    return f"{name} is too large{size}: at most {MAX_PIXELS // 1_000_000} megapixels, please."
-
-
-def _damaged(name: str) -> str:
-    return f"{name} is damaged or cut short: it cannot be decoded."
-
-
-def _unreadable(path: Path) -> str:
-    with path.open("rb") as file:
-        head = file.read(1024)
-    kind = "not a picture that can be read"
-    if head[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc", b"ftypmsf1"):
-        kind = "a HEIC photo, which cannot be read here"
-    elif b"<svg" in head.lower():
-        kind = "an SVG drawing, not a photo"
-    return f"{path.name} is {kind}. Please save it as JPEG or PNG first."
+_decoders = _Decoders()
+atexit.register(_decoders.end)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_decoders.forget)
