@@ -70,7 +70,7 @@ def hires_cam(activations: Tensor, gradients: Tensor) -> Tensor:
 
     Draelos and Carin, 2020 (arXiv 2011.08891), Eq. 4.
     """
-    return _positive(gradients, activations)
+    return weighted_cells(activations, gradients)
 
 
 def layer_cam(activations: Tensor, gradients: Tensor) -> Tensor:
@@ -78,7 +78,7 @@ def layer_cam(activations: Tensor, gradients: Tensor) -> Tensor:
 
     Jiang et al., TIP 2021 (doi 10.1109/TIP.2021.3089943), Eq. 4 to 6. Made for early layers too.
     """
-    return _positive(gradients.relu(), activations)
+    return weighted_cells(activations, gradients.relu())
 
 
 def class_activation(model: Model, encoded: Encoded, target: Target) -> Maps:
@@ -109,20 +109,21 @@ def class_activation(model: Model, encoded: Encoded, target: Target) -> Maps:
 
 def weighted_map(activations: Tensor, weights: Tensor) -> Tensor:
     """Return ReLU(sum_k w_k A^k), (n, h, w), for weights (n, C)."""
-    return _positive(weights[:, :, None, None], activations)
+    maps = activations.detach()[0]
+    flat = maps.flatten(1)
+    return _positive(weights @ flat, weights.abs() @ flat.abs()).view(-1, *maps.shape[1:])
 
 
-def _positive(factors: Tensor, activations: Tensor) -> Tensor:
-    """Return ReLU(sum_k f_k A^k), the factors (n, C, h, w) or (n, C, 1, 1).
+def weighted_cells(activations: Tensor, factors: Tensor) -> Tensor:
+    """Return ReLU(sum_k f^k_ij A^k_ij), (n, h, w), for factors (n, C, h, w)."""
+    products = factors * activations.detach()
+    return _positive(products.sum(1), products.abs().sum(1))
 
-    A sum that is positive only by rounding counts as zero, so that nothing downstream can blow it
-    up into a picture.
+
+def _positive(sums: Tensor, magnitudes: Tensor) -> Tensor:
+    """Return ReLU of sums, given the sums of their terms' magnitudes.
+
+    What is positive only by rounding counts as zero, so that nothing downstream can blow it up
+    into a picture.
     """
-    activations = activations.detach()[0]
-    if factors.shape[2:] == (1, 1):
-        factors, equation = factors[:, :, 0, 0], "nk,kij->nij"
-    else:
-        equation = "nkij,kij->nij"
-    total = torch.einsum(equation, factors, activations)
-    magnitude = torch.einsum(equation, factors.abs(), activations.abs())
-    return total.where(total > torch.finfo(total.dtype).eps * magnitude, 0.0)
+    return sums.where(sums > torch.finfo(sums.dtype).eps * magnitudes, 0.0)

@@ -47,11 +47,12 @@ def by_gradient(cam: Cam) -> MapMethod:
         score = model.score_terms(encoded, target)
         of_terms = gradients(score.terms, encoded.activations)
         of_score = of_terms.sum(0, keepdim=True)
+        size = encoded.activations.shape[2:]
         return Maps(
             score,
             cam(encoded.activations, of_score)[0],
             cam(encoded.activations, -of_score)[0],
-            cam(encoded.activations, of_terms[: len(target.words)]),
+            cam(encoded.activations, of_terms) if target.words else of_score.new_zeros(0, *size),
         )
 
     return method
