@@ -118,10 +118,7 @@ class Labels:
         )
 
     def _read(self, text: str) -> str:
-        if len(text) > MAX_TYPED:
-            raise ValueError(
-                f"The {self.kind} is too long: {len(text):,} characters, at most {MAX_TYPED}."
-            )
+        check_length(text, self.kind, MAX_TYPED)
         return normalise(text)
 
     @cached_property
@@ -175,6 +172,16 @@ class Labels:
 
     def _where(self, fit: Callable[[str], bool]) -> Iterable[int]:
         return [i for i, names in enumerate(self._normalised) if any(map(fit, names))]
+
+
+def check_length(text: str, kind: str, most: int) -> None:
+    """Refuse a text before anything that takes longer than reading it is done with it.
+
+    Raises:
+        ValueError: It has more than `most` characters.
+    """
+    if len(text) > most:
+        raise ValueError(f"The {kind} is too long: {len(text):,} characters, at most {most:,}.")
 
 
 def normalise(text: str) -> str:

@@ -26,6 +26,7 @@ from torch.quasirandom import SobolEngine
 
 from gradcam_core.models.backbone import Backbone, Encoded
 from gradcam_core.models.base import Model, Prediction, Score, Target
+from gradcam_core.models.labels import check_length
 from gradcam_core.models.lite import lite_backbone
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -33,6 +34,7 @@ WEIGHTS = Path(__file__).parent / "weights"
 END = 0  # the index that ends a sentence
 UNKNOWN = 1  # stands for every rare word in training; never written
 MAX_WORDS = 20
+MAX_CHARACTERS = 1000
 PLAN = 96  # numbers that the LSTM is told of the picture
 # Chosen on Flickr8k's dev split:
 BEAM = 16
@@ -314,6 +316,7 @@ class ShowAndTell(Model):
     def target(
         self, text: str, question: str | None = None, encoded: Encoded | None = None
     ) -> Target:
+        check_length(text, "caption", MAX_CHARACTERS)
         words = split_words(text)
         if not words:
             raise ValueError("Please type a caption: a few English words about the picture.")

@@ -23,10 +23,11 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_sequence
 
 from gradcam_core.models.backbone import Backbone, Encoded
 from gradcam_core.models.base import LabelModel, Target
-from gradcam_core.models.labels import indices
+from gradcam_core.models.labels import check_length, indices
 from gradcam_core.models.lite import lite_backbone, lite_classifier_layer
 
 MAX_WORDS = 40
+MAX_CHARACTERS = 1000
 UNKNOWN = 0
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -36,8 +37,10 @@ def read_question(question: str | None) -> list[str]:
     """Split a question into the words that the model reads: lower case, no punctuation.
 
     Raises:
-        ValueError: There is no question, or it has more than `MAX_WORDS` words.
+        ValueError: There is no question, or it has more than `MAX_WORDS` words or
+            `MAX_CHARACTERS` characters.
     """
+    check_length(question or "", "question", MAX_CHARACTERS)
     text = (question or "").casefold().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
     words = re.findall(r"[^\W_]+", re.sub(r"'s\b", " is", text))
     if not words:

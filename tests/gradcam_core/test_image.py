@@ -1,6 +1,7 @@
 """Pictures of every kind are opened rightly or refused with a sentence."""
 
 import io
+import itertools
 import json
 import os
 import re
@@ -13,8 +14,12 @@ from pathlib import Path
 
 import bombs
 import costs
+import fuzz
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
 from gradcam_core import image as opening
@@ -272,6 +277,55 @@ def test_odd_file_names(tmp_path: Path, cat_file: Path, name: str) -> None:
     else:
         (tmp_path / name).write_bytes(cat_file.read_bytes())
         assert open_image(tmp_path / name).size == (451, 300)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_damaged_file_is_opened_or_refused_with_a_sentence(tmp_path: Path, seed: int) -> None:
+    for name, content in itertools.islice(fuzz.damaged(seed), 100):
+        path = tmp_path / name
+        path.write_bytes(content)
+        try:
+            assert open_image(path).mode == "RGB"
+        except ValueError as error:
+            assert str(error).startswith(f"{name} ")
+            assert str(error).endswith(".")
+
+
+# What files of each format begin with.
+_BEGINNINGS = [
+    *(b"", b"\xff\xd8\xff\xe1", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", b"RIFF\x20\0\0\0WEBPVP8 "),
+    *(b"GIF89a", b"BM", b"II*\0\x08\0\0\0", b"MM\0*", b"P6\n", b"\0\0\0\x1cftypavif"),
+]
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(st.sampled_from(_BEGINNINGS), st.binary(max_size=300))
+def test_any_bytes_are_opened_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, beginning: bytes, rest: bytes
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.bytes"
+    path.write_bytes(beginning + rest)
+    try:
+        assert open_image(path).mode == "RGB"
+    except ValueError as error:
+        assert str(error).startswith("any.bytes ")
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(
+    arrays(
+        st.sampled_from([np.uint8, np.uint16, np.float32, bool]),
+        array_shapes(min_dims=1, max_dims=4, min_side=0, max_side=5),
+    )
+)
+def test_any_array_is_the_picture_or_refused(array: np.ndarray) -> None:
+    try:
+        opened = open_image(array)
+    except ValueError as error:
+        right = array.ndim == 3 and array.shape[2] == 3 and array.dtype == np.uint8
+        assert not right or "empty" in str(error)
+    else:
+        assert np.array_equal(np.asarray(opened), array)
 
 
 def test_truncated_file_is_refused(tmp_path: Path, cat_file: Path) -> None:
