@@ -8,6 +8,7 @@ from gradcam_core.methods import Method, methods
 from gradcam_core.models.base import LabelModel, Model, Prediction, Score, Target
 from gradcam_core.models.held import load
 from gradcam_core.models.info import ModelInfo
+from gradcam_core.models.own import wrap
 from gradcam_core.models.registry import describe, models
 from gradcam_core.render import COLOUR_MAPS, DEFAULT_COLOUR_MAP, DEFAULT_OPACITY, coloured, overlay
 from gradcam_core.session import explain_file
@@ -37,4 +38,5 @@ __all__ = [
     "models",
     "open_image",
     "overlay",
+    "wrap",
 ]

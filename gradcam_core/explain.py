@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from torch import nn
 
 from gradcam_core.explanation import Explanation, Word
 from gradcam_core.image import ImageSource, open_image
@@ -21,7 +22,7 @@ def explain(
     target: str | int | Callable[[Any], Any] | None = None,
     question: str | None = None,
     model: str | Model | None = None,
-    layer: str | None = None,
+    layer: str | nn.Module | None = None,
     guided: bool = False,
     method: str = DEFAULT_METHOD,
 ) -> Explanation:
@@ -36,7 +37,8 @@ def explain(
         question: What is asked of the picture; for "vqa" only.
         model: A name from `models(task)`, what `wrap` returns, or for classification a local
             folder or an id on the Hugging Face Hub (see `load`); None for the embedded model.
-        layer: A target layer from the model's `layers`; None for the last.
+        layer: A target layer from the model's `layers`; None for the last. For a model from
+            `wrap` also the module itself.
         guided: Also compute guided backpropagation and Guided Grad-CAM; for ReLU networks only.
         method: A name from `methods()`.
 
@@ -94,11 +96,12 @@ def explain_encoded(
         raise ValueError(f"A question belongs to task 'vqa', not to '{model.task}'.")
     if predictions is None:
         predictions = model.predict(encoded, question)
-    wanted = predictions[0].text if target is None else target
+    if target is None:  # a network without classes says what it wants instead
+        target = predictions[0].text if predictions else ""
     goal = (
-        model.target_function(wanted)
-        if callable(wanted)
-        else model.target(str(wanted), question, encoded)
+        model.target_function(target)
+        if callable(target)
+        else model.target(str(target), question, encoded)
     )
     maps = method_named(method).maps(model, encoded, goal)
     terms = maps.score.terms.detach()

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 _MAX_RATIO = 50  # of the longer to the shorter side
+_MAX_ERROR = 0.05  # of a picture's side
 
 # (left, top, right, bottom) as shares of a picture's sides: the part that a network's input
 # shows. Less than 0 or more than 1 where the input has a margin around the picture.
@@ -87,8 +88,11 @@ def visible_box(preprocess: Callable[[Image.Image], Tensor], size: tuple[int, in
     seen: a picture goes through whose colours tell where each pixel comes from.
 
     Args:
-        preprocess: Picture (RGB) -> (1, 3, H_in, W_in) float32; linear in the colours.
+        preprocess: Picture (RGB) -> (1, C, H_in, W_in) float32; linear in the colours.
         size: (width, height) of the picture, in pixels.
+
+    Returns:
+        The part; `WHOLE` where the colours do not tell, as of a preprocessing that draws edges.
     """
     scale = min(1.0, 512 / max(size))  # what counts is the shape
     width, height = (max(2, round(side * scale)) for side in size)
@@ -100,20 +104,31 @@ def visible_box(preprocess: Callable[[Image.Image], Tensor], size: tuple[int, in
     )
     # Where black and white look the same there is no picture but a margin.
     span = torch.where((white - black).abs() > 1e-3, white - black, torch.nan)
-    left, right = _ends(((x - black) / span).nanmean(0))
-    top, bottom = _ends(((y - black) / span).nanmean(1))
-    return left, top, right, bottom
+    across_ends = _ends(((x - black) / span).nanmean(0))
+    down_ends = _ends(((y - black) / span).nanmean(1))
+    if across_ends is None or down_ends is None:
+        return WHOLE
+    return across_ends[0], down_ends[0], across_ends[1], down_ends[1]
 
 
-def _ends(shares: Tensor) -> tuple[float, float]:
-    """Fit a line through the places that an input's pixels come from; return those of its edges."""
+def _ends(shares: Tensor) -> tuple[float, float] | None:
+    """Fit a line through the places that an input's pixels come from; return those of its edges.
+
+    None if they do not lie on one that goes up.
+    """
     n = len(shares)
     known = ~shares.isnan()
     centres = (torch.arange(n, dtype=torch.float64) + 0.5) / n
     # The outermost pixels are blurred with what is beyond.
     keep = known & known.roll(1) & known.roll(-1)
+    if keep.sum() < 2:
+        return None
     design = torch.stack([centres[keep], torch.ones_like(centres[keep])], 1)
-    slope, start = torch.linalg.lstsq(design, shares[keep][:, None]).solution[:, 0].tolist()
+    line = torch.linalg.lstsq(design, shares[keep][:, None]).solution
+    slope, start = line[:, 0].tolist()
+    error = (design @ line - shares[keep][:, None]).abs().max().item()
+    if slope <= 0 or error > _MAX_ERROR:
+        return None
     # The colours tell to about a third of a per cent; an edge of the picture is meant exactly.
     first, last = (
         round(end) if abs(end - round(end)) < 4e-3 else end for end in (start, start + slope)

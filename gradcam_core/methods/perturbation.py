@@ -37,8 +37,8 @@ def ask(model: Model, target: Target, questions: Questions) -> list[Score]:
     scores: list[Score] = []
     with torch.no_grad(), tqdm(total=total, desc="asking again", leave=False, disable=None) as bar:
         for batch in batches:
-            features = model.backbone.features(batch)
-            scores += [model.score_features(row, target) for row in features.split(1)]
+            rows = model.backbone.features_of_each(batch)
+            scores += [model.score_features(row, target) for row in rows]
             bar.update(len(batch))
     return scores
 

@@ -12,18 +12,25 @@ def backpropagate(model: Model, encoded: Encoded, target: Target, rule: Rule) ->
     """Return the gradient of y^c at the network's input, with `rule` at every ReLU.
 
     Returns:
-        (H_in, W_in, 3) float32, signed.
+        (H_in, W_in, 3) float32, signed; three times the same where the input has one channel.
 
     Raises:
-        ValueError: The network has other non-linearities, for which there is no such rule.
+        ValueError: The network has other non-linearities, for which there is no such rule, or
+            its input is no picture in colour or grey.
     """
     if model.backbone.other_activation:
         raise ValueError(why_not_guided(model))
+    channels = encoded.pixels.shape[1]
+    if channels not in (1, 3):
+        raise ValueError(
+            f"No guided backpropagation for {model.name}: it can be shown for one channel or "
+            f"three, and the network's input has {channels}."
+        )
     pixels = encoded.pixels.detach().requires_grad_()
     with ReLURule(rule):
         score = model.score_features(model.backbone.features(pixels), target).terms.sum()
     (gradient,) = torch.autograd.grad(score, pixels)
-    return gradient[0].permute(1, 2, 0)
+    return gradient[0].expand(3, -1, -1).permute(1, 2, 0)
 
 
 def guided_grad_cam(guided_backprop: np.ndarray, heatmap: np.ndarray) -> np.ndarray:

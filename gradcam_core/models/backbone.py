@@ -10,6 +10,7 @@ can share it.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from PIL import Image
@@ -27,14 +28,15 @@ class Encoded:
         activations: (1, C, h, w) float32, the feature map A at `layer`: a leaf that requires
             grad, the tensor gradients are taken at.
         features: What the head reads, float32: the last feature map (1, C', h', w'), the same
-            numbers as `activations` when `layer` is the last; or all tokens of a transformer.
+            numbers as `activations` when `layer` is the last; or all tokens of a transformer; or
+            the output of a network of one's own, of whatever kind.
         pixels: (1, 3, H_in, W_in) float32, the network's normalised input.
         box: The part of the picture that `pixels` show.
     """
 
     layer: str
     activations: Tensor
-    features: Tensor
+    features: Any
     pixels: Tensor
     box: Box = WHOLE
 
@@ -52,8 +54,9 @@ class Backbone:
         preprocess: Preprocess,
         layers: tuple[str, ...] | None = None,
         other_activation: str = "",
+        where: torch.device | None = None,
     ) -> None:
-        """Freeze the stages, and put them on the GPU if there is one.
+        """Freeze the stages, and put them on the GPU if there is one, or where it is said.
 
         Args:
             name: Name of the network.
@@ -64,26 +67,45 @@ class Backbone:
                 is the default. None for all.
             other_activation: Its non-linearity, if that is not ReLU: guided backpropagation has no
                 meaning there.
+            where: The device to run on; None for the GPU if there is one.
         """
         self.name = name
         self.other_activation = other_activation
-        self._stages = nn.ModuleList(stages.values()).eval().requires_grad_(False).to(device())
+        self._device = device() if where is None else where
+        self._stages = nn.ModuleList(stages.values()).eval().requires_grad_(False).to(self._device)
         self._names = tuple(stages)
         self.layers = self._names if layers is None else layers
         self._preprocess = preprocess
 
-    def encode(self, image: Image.Image, layer: str | None = None) -> Encoded:
+    def encode(self, image: Image.Image, layer: str | nn.Module | None = None) -> Encoded:
         """Run the CNN once over a picture.
 
         Args:
             image: RGB picture of any size (see `gradcam_core.image.open_image`).
-            layer: One of `layers`; the last if None.
+            layer: One of `layers`; None for the default, the last. Of a network of one's own
+                also a module, see `wrap`.
 
         Raises:
             ValueError: There is no such layer.
         """
+        name = self.layer_named(layer)
         pixels, box = self.pixels(image)
-        return self.encode_pixels(pixels, layer, box)
+        return self.encode_pixels(pixels, name, box)
+
+    def layer_named(self, layer: str | nn.Module | None) -> str:
+        """Return the name of a layer, of the default for None.
+
+        Raises:
+            ValueError: There is no such layer.
+        """
+        if layer is None:
+            return self.layers[-1]
+        if layer not in self.layers:
+            shown = layer if isinstance(layer, str) else type(layer).__name__
+            raise ValueError(
+                f"{self.name} has no layer '{shown}'. Its layers: {', '.join(self.layers)}."
+            )
+        return str(layer)
 
     @property
     def stages(self) -> dict[str, nn.Module]:
@@ -101,11 +123,11 @@ class Backbone:
     def pixels(self, image: Image.Image) -> tuple[Tensor, Box]:
         """Return the network's input for a picture, and the part of the picture that it shows."""
         pixels, box = self._preprocess(image)
-        return pixels.to(device()), box
+        return pixels.to(self._device), box
 
     def encode_pixels(self, pixels: Tensor, layer: str | None = None, box: Box = WHOLE) -> Encoded:
         """Do the same from the network's normalised input, (1, 3, H_in, W_in) float32."""
-        layer = self.layers[-1] if layer is None else layer
+        layer = self.layer_named(layer)
         with torch.no_grad():
             activations = self.to_layer(pixels, layer)
             features = self.from_layer(activations, layer)
@@ -118,24 +140,31 @@ class Backbone:
             pixels = stage(pixels)
         return pixels
 
+    def features_of_each(self, pixels: Tensor) -> list[Any]:
+        """Return what the heads read for each of many inputs (n, 3, H_in, W_in)."""
+        return list(self.features(pixels).split(1))
+
     def to_layer(self, pixels: Tensor, layer: str) -> Tensor:
         """Return the feature map A (1, C, h, w) of `layer` for `pixels` (1, 3, H_in, W_in)."""
         for stage in self._stages[: self._position(layer) + 1]:
             pixels = stage(pixels)
         return pixels
 
-    def from_layer(self, activations: Tensor, layer: str) -> Tensor:
-        """Return the last feature map (1, C', h', w') for the map A of `layer`."""
+    def from_layer(self, activations: Tensor, layer: str, pixels: Tensor | None = None) -> Any:
+        """Return what the heads read for the map A of `layer`.
+
+        Args:
+            activations: A, (1, C, h, w) float32.
+            layer: Its name.
+            pixels: What A was made of, for networks in which it is not all that counts; here it
+                is.
+        """
         for stage in self._stages[self._position(layer) + 1 :]:
             activations = stage(activations)
         return activations
 
     def _position(self, layer: str) -> int:
-        if layer not in self.layers:
-            raise ValueError(
-                f"{self.name} has no layer '{layer}'. Its layers: {', '.join(self.layers)}."
-            )
-        return self._names.index(layer)
+        return self._names.index(self.layer_named(layer))
 
 
 def device() -> torch.device:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from gradcam_core.models.backbone import Backbone, Encoded
 from gradcam_core.models.labels import Labels
@@ -41,6 +41,7 @@ class Target:
         words: The words that `ids` stand for, for a caption; empty for a label.
         lengths: How many of `ids` each word takes, where a word may take several.
         question: The question the answer belongs to; None but for VQA.
+        function: Of the network's output, returns the score; None but for a function as target.
     """
 
     text: str
@@ -48,6 +49,7 @@ class Target:
     words: tuple[str, ...] = ()
     lengths: tuple[int, ...] = ()
     question: str | None = None
+    function: Callable[[Any], Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -78,11 +80,12 @@ class Model(ABC):
     def layers(self) -> dict[str, tuple[int, ...]]:
         """The possible target layers, from input to output, each with the shape of its map.
 
-        The shapes (C, h, w) are those for a square picture; the last layer is the default.
+        The shapes (C, h, w) are those for a square picture. The last layer is the default, but
+        for a network of one's own, see `wrap`.
         """
         return self.backbone.shapes
 
-    def encode(self, image: Image.Image, layer: str | None = None) -> Encoded:
+    def encode(self, image: Image.Image, layer: str | nn.Module | None = None) -> Encoded:
         """Run the CNN once; see `Backbone.encode`."""
         return self.backbone.encode(image, layer)
 
@@ -110,7 +113,7 @@ class Model(ABC):
         """
 
     @abstractmethod
-    def score_features(self, features: Tensor, target: Target) -> Score:
+    def score_features(self, features: Any, target: Target) -> Score:
         """Score `target` from what the head reads, see `Encoded.features`."""
 
     def score_terms(self, encoded: Encoded, target: Target) -> Score:
@@ -136,9 +139,9 @@ class Model(ABC):
         """Return y^c, a 0-d tensor differentiable in `encoded.activations`."""
         return self.score_terms(encoded, target).terms.sum()
 
-    def features(self, encoded: Encoded) -> Tensor:
-        """Return the last feature map (1, C, h, w), differentiable in `encoded.activations`."""
-        return self.backbone.from_layer(encoded.activations, encoded.layer)
+    def features(self, encoded: Encoded) -> Any:
+        """Return what the head reads (see `Encoded`), differentiable in `encoded.activations`."""
+        return self.backbone.from_layer(encoded.activations, encoded.layer, encoded.pixels)
 
 
 class LabelModel(Model):
@@ -163,11 +166,15 @@ class LabelModel(Model):
     def logits(self, features: Tensor, question: str | None) -> Tensor:
         """Return (len(labels),) logits, differentiable in the last feature map (1, C, h, w)."""
 
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Return the probabilities (len(self.labels),) of logits: one label is meant."""
+        return logits.softmax(0)
+
     def predict(
         self, encoded: Encoded, question: str | None = None, k: int = 5
     ) -> list[Prediction]:
         with torch.no_grad():
-            probabilities = self.logits(encoded.features, question).softmax(0)
+            probabilities = self.probabilities(self.logits(encoded.features, question))
         best = probabilities.topk(min(k, len(self.labels)))
         return [
             Prediction(self.labels[i], p)
@@ -228,10 +235,10 @@ class LabelModel(Model):
             logits: list[float] = self.logits(encoded.features, question).tolist()
         return logits.__getitem__
 
-    def score_features(self, features: Tensor, target: Target) -> Score:
+    def score_features(self, features: Any, target: Target) -> Score:
         logits = self.logits(features, target.question)
         (index,) = target.ids
         return Score(
             terms=logits[index : index + 1],
-            probability=logits.detach().softmax(0)[index].item(),
+            probability=self.probabilities(logits.detach())[index].item(),
         )

@@ -1,27 +1,36 @@
 """Any image classifier with a CNN, by its id on the Hugging Face Hub or by its folder."""
 
 import json
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 
-from gradcam_core.geometry import seen_through
-from gradcam_core.models.backbone import Backbone, device
-from gradcam_core.models.classifiers import Classifier
-from gradcam_core.models.cut import cut
+from gradcam_core.models.backbone import device
+from gradcam_core.models.cut import AsInput, CutNetwork
 from gradcam_core.models.download import first_line, hub_folder
-from gradcam_core.models.labels import distinct, imagenet_classes
-from gradcam_core.models.nonlinearity import NonLinearities
+from gradcam_core.models.labels import imagenet_classes
+from gradcam_core.models.own import OwnModel
 
-AsInput = Callable[[Image.Image], Tensor]  # RGB picture -> (1, 3, H, W) float32
+# What settings may be; those of real classifiers are far below.
+_MAX_SETTINGS_MB = 10
+_MAX_CLASSES = 100_000
 
 
-def load_by_id(name: str) -> Classifier:
-    """Return a `timm` or `transformers` image classifier, cut at its last feature map.
+class _Loaded(NamedTuple):
+    """A network, its preprocessing, its class names with their synonyms, how it is read."""
+
+    network: nn.Module
+    as_input: AsInput
+    classes: list[tuple[str, ...]]
+    multi_label: bool = False
+
+
+def load_by_id(name: str) -> OwnModel:
+    """Return a `timm` or `transformers` image classifier.
+
+    Its layers are all maps up to the last that everything after them depends on alone.
 
     Args:
         name: A local folder, or "owner/name" on the hub, as "timm/resnet18.a1_in1k" or
@@ -29,34 +38,32 @@ def load_by_id(name: str) -> Classifier:
 
     Raises:
         ConnectionError: It is not on this machine, and cannot be downloaded.
-        ValueError: It does not exist, or it is no image classifier with a CNN.
+        ValueError: It does not exist, or it is no image classifier with a feature map.
     """
     folder = Path(name) if Path(name).is_dir() else hub_folder(name)
     try:
-        network, as_input, classes = _load(folder)
-        network = network.eval().requires_grad_(False).to(device())
-        for module in network.modules():
-            if hasattr(module, "inplace"):
-                module.inplace = False  # a feature map must outlive the ReLU after it
-        noise = Image.effect_noise((320, 240), 64).convert("RGB")
-        with NonLinearities() as others:
-            layer, start, rest = cut(network, as_input(noise).to(device()))
+        network, as_input, classes, multi_label = _load(folder)
+        backbone = CutNetwork(name, network.to(device()), as_input, chain=True)
+        if backbone.default_layer is None:
+            raise ValueError(
+                "it has no last feature map that everything after it depends on alone: it looks "
+                "neither like a CNN nor like a vision transformer."
+            )
+        return OwnModel(name, backbone, classes, multi_label)
     except Exception as error:  # foreign files raise whatever the libraries trip over
         why = first_line(error)
         raise ValueError(f"{name} cannot be used as an image classifier: {why}") from error
-    other_activation = " and ".join(sorted(others.seen))
-    backbone = Backbone(
-        name, {layer: start}, seen_through(as_input), other_activation=other_activation
-    )
-    return Classifier(name, backbone, rest, distinct(classes))
 
 
-def _load(folder: Path) -> tuple[nn.Module, AsInput, Sequence[Sequence[str]]]:
-    """Return a network, its preprocessing, and its class names with their synonyms."""
+def _load(folder: Path) -> _Loaded:
     settings = folder / "config.json"
     if not settings.is_file():
         raise ValueError(f"there is no config.json in {folder}.")
+    if settings.stat().st_size > _MAX_SETTINGS_MB * 10**6:
+        raise ValueError(f"its config.json is larger than {_MAX_SETTINGS_MB} MB.")
     config = json.loads(settings.read_text("utf-8"))
+    if _classes_in(config) > _MAX_CLASSES:
+        raise ValueError(f"its config.json asks for more than {_MAX_CLASSES:,} classes.")
     if "architecture" in config:
         return _timm(folder, config)
     if "model_type" in config:
@@ -64,7 +71,21 @@ def _load(folder: Path) -> tuple[nn.Module, AsInput, Sequence[Sequence[str]]]:
     raise ValueError("its config.json is neither that of timm nor that of transformers.")
 
 
-def _timm(folder: Path, config: dict[str, Any]) -> tuple[nn.Module, AsInput, list[tuple[str, ...]]]:
+def _classes_in(settings: Any) -> int:
+    """Return the largest number of classes that settings ask for, before anything is built."""
+    if not isinstance(settings, dict):
+        return 0
+    asked = [_classes_in(inner) for inner in settings.values()]
+    for key in ("num_classes", "num_labels", "id2label", "label2id", "label_names"):
+        value = settings.get(key, 0)
+        if isinstance(value, int | float):
+            asked.append(int(value))
+        elif isinstance(value, dict | list):
+            asked.append(len(value))
+    return max(asked, default=0)
+
+
+def _timm(folder: Path, config: dict[str, Any]) -> _Loaded:
     import timm
 
     network = timm.create_model(f"local-dir:{folder}", pretrained=True)
@@ -72,6 +93,8 @@ def _timm(folder: Path, config: dict[str, Any]) -> tuple[nn.Module, AsInput, lis
         **timm.data.resolve_data_config({}, model=network), is_training=False
     )
     count = network.num_classes
+    if count < 1:
+        raise ValueError("it comes without a classifier.")
     names = config.get("label_names") or config.get("pretrained_cfg", {}).get("label_names")
     if names and len(names) == count:
         descriptions = config.get("label_descriptions") or {}
@@ -80,10 +103,10 @@ def _timm(folder: Path, config: dict[str, Any]) -> tuple[nn.Module, AsInput, lis
         classes = imagenet_classes()
     else:
         classes = [(f"class {i}",) for i in range(count)]
-    return network, lambda image: transform(image)[None], classes
+    return _Loaded(network, lambda image: transform(image)[None], classes)
 
 
-def _transformers(folder: Path) -> tuple[nn.Module, AsInput, list[tuple[str, ...]]]:
+def _transformers(folder: Path) -> _Loaded:
     from transformers import AutoImageProcessor, AutoModelForImageClassification
 
     network, loaded = AutoModelForImageClassification.from_pretrained(
@@ -91,7 +114,14 @@ def _transformers(folder: Path) -> tuple[nn.Module, AsInput, list[tuple[str, ...
     )
     if loaded["missing_keys"]:
         raise ValueError("it comes without the weights of a classifier.")
+    problem = network.config.problem_type
+    if problem == "regression":
+        raise ValueError("it tells quantities, not classes: its settings call it a regression.")
     processor = AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
     labels = network.config.id2label
-    classes = [tuple(labels[i].split(", ")) for i in range(len(labels))]
-    return network, lambda image: processor(image, return_tensors="pt")["pixel_values"], classes
+    return _Loaded(
+        network,
+        lambda image: processor(image, return_tensors="pt")["pixel_values"],
+        [tuple(labels[i].split(", ")) for i in range(len(labels))],
+        problem == "multi_label_classification",
+    )

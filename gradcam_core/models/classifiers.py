@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -16,7 +17,12 @@ class Classifier(LabelModel):
     kind = "class"
 
     def __init__(
-        self, name: str, backbone: Backbone, head: nn.Module, classes: Sequence[Sequence[str]]
+        self,
+        name: str,
+        backbone: Backbone,
+        head: nn.Module,
+        classes: Sequence[Sequence[str]],
+        multi_label: bool = False,
     ) -> None:
         """Join a backbone and its head.
 
@@ -25,15 +31,22 @@ class Classifier(LabelModel):
             backbone: The CNN.
             head: Last feature map (1, C, h, w) -> logits (1, len(classes)).
             classes: For each class, its shown name and then its synonyms.
+            multi_label: Whether a picture may be of several classes, or of none: each has a
+                probability of its own then, the sigmoid of its logit.
         """
         super().__init__(name, backbone, classes)
         self._head = head.eval().requires_grad_(False).to(device())
+        self._multi_label = multi_label
 
     def parts(self) -> dict[str, nn.Module]:
         """What the network is made of, from output to input: the head, then the CNN's stages."""
         return {"head": self._head, **dict(reversed(self.backbone.stages.items()))}
 
-    def logits(self, features: Tensor, question: str | None) -> Tensor:
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Return the probabilities (len(self.labels),) of logits."""
+        return logits.sigmoid() if self._multi_label else super().probabilities(logits)
+
+    def logits(self, features: Any, question: str | None) -> Tensor:
         return self._head(features)[0]
 
     def find(self, text: str) -> tuple[int, ...]:

@@ -29,7 +29,8 @@ class NonLinearities(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         name = getattr(func, "__name__", "").strip("_")
-        if name in _NAMES:
+        # A softmax of (1, n) gives an output its form, and is no attention.
+        if name in _NAMES and (name != "softmax" or args[0].ndim > 2):
             self.seen.add(_NAMES[name])
         return func(*args, **kwargs or {})
 
@@ -49,5 +50,6 @@ _NAMES = {
     "prelu": "PReLU",
     "softplus": "Softplus",
     "softmax": "attention",
+    "multi_head_attention_forward": "attention",
     "scaled_dot_product_attention": "attention",
 }
