@@ -10,6 +10,7 @@ second.
 import json
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import (
@@ -68,10 +69,11 @@ def decode_file(path: Path) -> Image.Image:
 
 
 def finished(image: Image.Image, name: str) -> Image.Image:
-    """Return a picture as an upright RGB copy of at most `KEPT_PIXELS`.
+    """Return a picture as RGB, upright, of at most `KEPT_PIXELS`.
 
     Args:
-        image: Of any mode, loaded or not: its size is known before any decoding.
+        image: Of any mode, loaded or not: its size is known before any decoding. It may be
+            changed, and be what is returned.
         name: What messages call it.
 
     Raises:
@@ -118,19 +120,31 @@ def _halved(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         image = _to_rgb(image)  # its scale is that of the whole
     halved = Image.new("RGB", ((image.width + 1) // 2, (image.height + 1) // 2))
-    rows = 2 * max(1, _STRIP // image.width // 2)
-    for top in range(0, image.height, rows):
-        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
-        halved.paste(_to_rgb(strip).reduce(2), (0, top // 2))
+    top = 0
+    for strip in _strips(image, _STRIP // image.width // 2 * 2):
+        part = _to_rgb(strip).reduce(2)
+        halved.paste(part, (0, top))
+        top += part.height
     return halved
+
+
+def _strips(image: Image.Image, rows: int) -> Iterator[Image.Image]:
+    """Cut a picture into strips of so many rows, at least 2; it may be one."""
+    rows = max(2, rows)
+    if rows >= image.height:
+        yield image
+        return
+    for top in range(0, image.height, rows):
+        yield image.crop((0, top, image.width, min(top + rows, image.height)))
 
 
 def _upright(picture: Image.Image, image: Image.Image) -> Image.Image:
     """Turn `picture` as the EXIF of `image`, which it was made from, says."""
     try:
-        exif = picture.getexif()
-        exif[0x0112] = image.getexif().get(0x0112, 1)
-        ImageOps.exif_transpose(picture, in_place=True)
+        orientation = image.getexif().get(0x0112, 1)
+        if orientation != 1:
+            picture.getexif()[0x0112] = orientation
+            ImageOps.exif_transpose(picture, in_place=True)
     except Exception:  # a broken EXIF block raises whatever its parser trips over
         return picture
     return picture
@@ -153,8 +167,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")
         image = Image.alpha_composite(white, rgba)
-    # `convert` of an RGB image copies it, so the caller's picture stays its own.
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _too_large(name: str, width: int | None = None, height: int | None = None) -> str:
@@ -210,11 +223,9 @@ def main() -> None:
             answers.write(json.dumps({"error": str(error)}).encode() + b"\n")
         else:
             answers.write(json.dumps({"size": picture.size}).encode() + b"\n")
-            rows = max(1, _STRIP // picture.width)
-            for top in range(0, picture.height, rows):
-                bottom = min(top + rows, picture.height)
-                answers.write(picture.crop((0, top, picture.width, bottom)).tobytes())
-            del picture
+            for strip in _strips(picture, _STRIP // picture.width):
+                answers.write(strip.tobytes())
+            del picture, strip
         answers.flush()
 
 

@@ -45,7 +45,8 @@ def open_image(source: ImageSource) -> Image.Image:
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, Image.Image):
-        return finished(source, "The picture")
+        check_size(source.width, source.height, "The picture")
+        return finished(source.copy(), "The picture")
     if isinstance(source, str | Path):
         return _from_file(Path(source))
     raise TypeError(
@@ -74,6 +75,7 @@ def _from_file(path: Path) -> Image.Image:
     with _decoders.turns:
         decoder = _decoders.take()
         timer = threading.Timer(_PATIENCE, decoder.kill)
+        timer.daemon = True  # the program may end before it does
         timer.start()
         try:
             answer = _ask(decoder, path)
