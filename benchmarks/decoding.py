@@ -28,7 +28,7 @@ def main() -> None:
             for suffix in ("jpg", "png"):
                 path = Path(folder) / f"photo.{suffix}"
                 photo.save(path)
-                repeats = 30 if photo.width < 1000 else 3
+                repeats = 100 if photo.width < 1000 else 5
                 here, there = (_measure(way, path, repeats) for way in (decode_file, open_image))
                 print(
                     f"{size[0]} x {size[1]} {suffix}, {path.stat().st_size / 1e6:.1f} MB: "

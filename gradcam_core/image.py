@@ -1,6 +1,7 @@
 """Pictures: open, check, orient."""
 
 import atexit
+import contextlib
 import json
 import os
 import subprocess
@@ -125,10 +126,11 @@ class _Decoders:
 
     def take(self) -> subprocess.Popen[bytes]:
         """Return a process that waits for a file; a new one if there is none."""
-        while self.idle:
-            decoder = self.idle.pop()
-            if decoder.poll() is None:
-                return decoder
+        with contextlib.suppress(IndexError):  # none is left
+            while True:
+                decoder = self.idle.pop()
+                if decoder.poll() is None:
+                    return decoder
         return subprocess.Popen(
             # By its path: as a module it would import the package, and torch with it.
             [sys.executable, "-P", decoding.__file__],
