@@ -1,4 +1,4 @@
-"""The page: three tabs over one core."""
+"""The demo: the page for people, and endpoints for programs, over one core."""
 
 import os
 from pathlib import Path
@@ -9,30 +9,26 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
 
 import gradio as gr
+from starlette.middleware import Middleware
 
-from demo.tabs import captioning, classification, vqa
+from demo import api, doors, page
 
-_HERE = Path(__file__).parent
+_READING = Path(__file__).with_name("reading.md")
 
 
 def build_demo() -> gr.Blocks:
-    """Return the page, not yet launched; see `launch_options`."""
+    """Return the demo, not yet launched; see `launch_options`."""
     # Uploads and results are deleted a day after they were made.
     with gr.Blocks(
         title="Grad-CAM: why does the network say that?",
         delete_cache=(3600, 86400),
         analytics_enabled=False,
-    ) as page:
-        gr.Markdown(_INTRODUCTION, elem_classes="introduction")
-        with gr.Tab("Classification") as tab:
-            classification.build(page, tab)
-        with gr.Tab("Captioning") as tab:
-            captioning.build(tab)
-        with gr.Tab("VQA") as tab:
-            vqa.build(tab)
+    ) as demo:
+        page.build()
         with gr.Accordion("How to read the pictures, and where they come from", open=False):
-            gr.Markdown((_HERE / "reading.md").read_text("utf-8"))
-    return page.queue(max_size=64, api_open=False, default_concurrency_limit=4)
+            gr.Markdown(_READING.read_text("utf-8"))
+        api.build()
+    return demo.queue(max_size=64, api_open=False, default_concurrency_limit=4)
 
 
 def launch_options() -> dict[str, object]:
@@ -44,16 +40,16 @@ def launch_options() -> dict[str, object]:
             font=["system-ui", "sans-serif"],
             font_mono=["ui-monospace", "monospace"],
         ),
-        "css_paths": _HERE / "page.css",
+        "css_paths": page.styles(),
         "show_error": True,
-        "max_file_size": "30mb",
+        "max_file_size": doors.MAX_UPLOAD,
         "strict_cors": True,
         "enable_monitoring": False,
         "run_history": False,
         "ssr_mode": False,
         "footer_links": ["api", "settings"],
+        "app_kwargs": {
+            "middleware": [Middleware(doors.Doors)],
+            "exception_handlers": doors.HANDLERS,
+        },
     }
-
-
-_INTRODUCTION = """## Why does the network say that?
-**Grad-CAM** shows where in a picture a neural network finds the evidence for what it says."""

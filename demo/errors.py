@@ -1,20 +1,19 @@
-"""Whatever goes wrong becomes one sentence in the page."""
+"""Whatever goes wrong in a call over the API becomes one sentence."""
 
 import functools
-import html
 import logging
 from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
 
-_log = logging.getLogger(__name__)
+from demo.ask import FAILED
 
-_FAILED = "Something went wrong in the demo itself. It has been logged; please try another picture."
+_log = logging.getLogger(__name__)
 
 
 def in_sentences(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """Show what a handler raises as a toast, without a traceback, and go on."""
+    """Let what a handler raises reach the caller as one sentence, without a traceback."""
 
     @functools.wraps(handler)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -23,10 +22,9 @@ def in_sentences(handler: Callable[..., Any]) -> Callable[..., Any]:
         except gr.Error:
             raise
         except (ValueError, FileNotFoundError, ConnectionError) as error:
-            # Gradio shows the message as HTML, and it may repeat what the user typed.
-            raise gr.Error(html.escape(str(error), quote=False), print_exception=False) from None
+            raise gr.Error(str(error), print_exception=False) from None
         except Exception:
             _log.exception("A request failed")
-            raise gr.Error(_FAILED, print_exception=False) from None
+            raise gr.Error(FAILED, print_exception=False) from None
 
     return wrapped

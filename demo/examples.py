@@ -22,6 +22,21 @@ _PHOTOS = {
 # Two classes in one picture: does the map of each stay on its own side?
 _COLLAGES = (("cat", "motorcycle"), ("lion", "coffee"))
 
+# Questions to try: the network's answers to them are right.
+QUESTIONS = {
+    "": ("What is this?", "What animal is this?", "Is there a person?", "What color is it?"),
+    "cat and motorcycle": ("What animal is this?", "What vehicle is there?", "Is there a cat?"),
+    "lion and coffee": ("What animal is this?", "Is there a cup?", "What is this?"),
+    "cheetah": ("What animal is this?", "Is there a dog?", "What is this?"),
+    "lion": ("What animal is this?", "Is there a person?", "What is this?"),
+    "tower": ("What is this?", "Is there a building?", "Is there a dog?"),
+    "cat": ("What animal is this?", "What color is the cat?", "Is there a dog?"),
+    "coffee": ("What is this?", "Is there a cup?", "Is there a person?"),
+    "astronaut": ("What is the woman wearing?", "Is there a woman?", "Is there a dog?"),
+    "motorcycle": ("What is this?", "What vehicle is this?", "Is there a person?"),
+    "flower": ("What is this?", "What color is the flower?", "Is there an animal?"),
+}
+
 _LONGEST_SIDE = 640  # pixels
 _THUMBNAIL = 112
 
@@ -57,15 +72,12 @@ def example_thumbnails() -> dict[str, Path]:
     return thumbnails
 
 
-def first_example() -> str:
-    """Return the path of the picture that a new visitor sees explained."""
-    return str(next(iter(example_pictures().values())))
-
-
 def _photo(name: str) -> Image.Image:
     package, file = _PHOTOS[name]
     # Found without importing the package, which would take seconds.
-    (location,) = find_spec(package).submodule_search_locations
+    spec = find_spec(package)
+    assert spec is not None and spec.submodule_search_locations is not None  # it is required
+    (location,) = spec.submodule_search_locations
     with Image.open(Path(location) / file) as image:
         photo = image.convert("RGB")
     photo.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))

@@ -1,4 +1,4 @@
-"""A request from the page -> an Explanation."""
+"""A request from outside -> an Explanation."""
 
 import re
 import time
@@ -6,27 +6,43 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Lock
+
+from cachetools import LRUCache, cached
 
 import gradcam_core
+from demo.uploads import GONE
 
 _LARGEST_DOWNLOAD = 4000  # MB; the page is for everybody, the disk is not
+
+_SUGGESTED = 8  # labels at most
+
+
+class NotHereError(ValueError):
+    """The model is not on this machine, and was not to be downloaded.
+
+    Attributes:
+        info: What it is.
+    """
+
+    def __init__(self, info: gradcam_core.ModelInfo) -> None:
+        super().__init__(f"{info.title} is not on this machine yet.")
+        self.info = info
 
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """What a page shows.
+    """What is shown.
 
     Attributes:
         explanation: Its `picture` is the uploaded one made smaller for display.
         path: The uploaded file.
         seconds: From request to explanation, without drawing.
-        word: Index of the one word of a caption whose map is shown; None for all of it.
     """
 
     explanation: gradcam_core.Explanation
     path: Path
     seconds: float
-    word: int | None = None
 
     def full_size(self) -> gradcam_core.Explanation:
         """Return the explanation with the uploaded picture at its own size.
@@ -35,9 +51,7 @@ class Shown:
             ValueError: The upload is not there any more.
         """
         if not self.path.is_file():
-            raise ValueError(
-                "The picture has been removed in the meantime: please upload it again."
-            )
+            raise ValueError(GONE)
         return replace(self.explanation, picture=gradcam_core.open_image(self.path))
 
 
@@ -58,7 +72,9 @@ def model_info(name: str | None, task: str) -> tuple[gradcam_core.ModelInfo, boo
     known = {info.name: info for info in gradcam_core.models(task)}
     if name not in known:
         if task != "classification" or not re.fullmatch(r"\w[\w.-]{0,95}/\w[\w.-]{0,95}", name):
-            raise ValueError(f"There is no model '{name}' for {task}. Known: {', '.join(known)}.")
+            raise ValueError(
+                f"There is no model '{name[:60]}' for {task}. Known: {', '.join(known)}."
+            )
         if Path(name).exists():
             # Whoever can open the page could read any folder of the machine that it runs on.
             raise ValueError("Folders are opened from Python and the command line only.")
@@ -72,7 +88,7 @@ def model_info(name: str | None, task: str) -> tuple[gradcam_core.ModelInfo, boo
 
 
 def explain(
-    path: str | None,
+    path: Path,
     task: str,
     *,
     target: str | None = None,
@@ -80,40 +96,83 @@ def explain(
     model: str | None = None,
     layer: str | None = None,
     method: str | None = None,
+    guided: bool = False,
+    download: bool = True,
 ) -> Shown:
-    """Explain an uploaded picture; the CNN runs only if it has not seen it yet.
+    """Explain a picture; the CNN runs only if it has not seen it yet.
 
     Args:
-        path: Of the uploaded file, checked by `UploadedPicture`.
+        path: Of the file, checked by `uploads`.
         task: "classification", "captioning" or "vqa".
         target: As typed; None or blank explains the model's own prediction.
         question: As typed; for "vqa" only.
-        model: As picked or typed; None or blank for the default. Downloaded if need be.
-        layer: The target layer; None for the last.
-        method: A name from `gradcam_core.methods()`; None for Grad-CAM.
+        model: As picked or typed; None or blank for the default.
+        layer: The target layer; None or blank for the last.
+        method: A name from `gradcam_core.methods()`; None or blank for Grad-CAM.
+        guided: Also compute guided backpropagation, where it has a meaning.
+        download: Whether to download the model if need be.
 
     Raises:
-        ValueError: There is no picture, or what `gradcam_core.explain` raises.
+        NotHereError: The model must be downloaded, and was not to be.
+        ValueError: What `gradcam_core.explain` raises.
+        FileNotFoundError: The file is gone.
         ConnectionError: The model cannot be downloaded.
     """
-    if path is None:
-        raise ValueError("Please choose a picture first: upload, paste, or click an example.")
-    target = "" if target is None else str(target).strip()  # over the API it may be a number
-    info, _ = model_info(model, task)
+    info, here = model_info(model, task)
+    if not here and not download:
+        raise NotHereError(info)
     gradcam_core.load(info.name, task)  # before a GPU is asked for, and before the clock starts
     start = time.perf_counter()
     explanation = _explain(
-        Path(path),
+        path,
         task,
-        target or None,
+        (target or "").strip() or None,
         question,
         info.name,
         layer or None,
-        info.guided,
+        guided and info.guided,
         method or "grad-cam",
     )
-    seconds = time.perf_counter() - start
-    return Shown(explanation, Path(path), seconds)
+    return Shown(explanation, path, time.perf_counter() - start)
+
+
+def suggestions(
+    path: Path, task: str, text: str, *, question: str | None = None, model: str | None = None
+) -> list[gradcam_core.Prediction]:
+    """Return the labels that a typed text may mean, the likeliest in the picture first.
+
+    Args:
+        path: As for `explain`.
+        task: "classification" or "vqa".
+        text: As typed so far; blank for the likeliest of all labels.
+        question: As typed; for "vqa" only.
+        model: As picked or typed; None or blank for the default.
+    """
+    info, here = model_info(model, task)
+    loaded = gradcam_core.load(info.name, task) if here else None
+    if not isinstance(loaded, gradcam_core.LabelModel):
+        return []
+    ranked = _ranked(path, loaded, question)
+    if text.strip():
+        try:
+            found = {loaded.labels[index] for index in loaded.find(text)}
+        except ValueError:  # nothing fits yet
+            return []
+        ranked = [label for label in ranked if label.text in found]
+    return ranked[:_SUGGESTED]
+
+
+@cached(
+    LRUCache(32),
+    key=lambda path, model, question: (path, model.name, question),
+    lock=Lock(),
+)
+def _ranked(
+    path: Path, model: gradcam_core.LabelModel, question: str | None
+) -> list[gradcam_core.Prediction]:
+    """Return all labels, the likeliest in a picture first."""
+    encoded = model.encode(gradcam_core.open_image(path))
+    return model.predict(encoded, question, k=len(model.labels))
 
 
 def _on_gpu(

@@ -1,28 +1,60 @@
-"""The picture input: opens no file but those that a user uploaded."""
+"""What visitors upload: nothing else of this machine is opened."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import gradio as gr
+from gradio.data_classes import ImageData
 from gradio.utils import get_upload_folder
+from pydantic import ModelWrapValidatorHandler, ValidationError, model_validator
+
+
+def uploaded(path: str | Path) -> Path:
+    """Return the resolved path of an upload.
+
+    Raises:
+        ValueError: It is not in the upload folder, or not there any more.
+    """
+    folder = Path(get_upload_folder()).resolve()
+    try:
+        resolved = Path(path).resolve()
+        if resolved.is_relative_to(folder) and resolved.is_file():
+            return resolved
+        gone = resolved.is_relative_to(folder) and not resolved.exists()
+    except (OSError, ValueError):  # too long a name, a zero byte
+        gone = False
+    raise ValueError(GONE if gone else _REFUSED)
+
+
+class _ImageData(ImageData):
+    """What a client sends for a picture; anything else gets a sentence."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def in_a_sentence(cls, sent: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return handler(sent)
+        except ValidationError:
+            raise gr.Error(_REFUSED, print_exception=False) from None
 
 
 class UploadedPicture(gr.Image):
     """A `gr.Image` that hands on the path of the uploaded file, unopened.
 
     `gr.Image` itself opens whatever path or address an API call names; this one refuses all
-    that does not lie in Gradio's upload folder, and leaves decoding to `gradcam_core.image`.
+    that does not lie in Gradio's upload folder, and leaves decoding to `gradcam_core`.
     """
 
     is_template = True  # the browser shows the ordinary image component
+    data_model = _ImageData
 
     def preprocess(self, payload: Any) -> str | None:
         if payload is None:
             return None
-        path = Path(payload.path or "").resolve()
-        if not path.is_relative_to(Path(get_upload_folder()).resolve()) or not path.is_file():
-            raise gr.Error(_REFUSED, print_exception=False)
-        return str(path)
+        try:
+            return str(uploaded(payload.path or ""))
+        except ValueError as error:
+            raise gr.Error(str(error), print_exception=False) from None
 
     async def async_move_resource_to_block_cache(
         self, url_or_file_path: str | Path | None
@@ -32,4 +64,8 @@ class UploadedPicture(gr.Image):
         return await super().async_move_resource_to_block_cache(url_or_file_path)
 
 
-_REFUSED = "Please upload the picture: paths and web addresses are not opened."
+_REFUSED = (
+    "Please upload the picture: paths and web addresses are not opened. In Python, give "
+    "handle_file('photo.jpg') of gradio_client."
+)
+GONE = "The picture has been removed in the meantime: please upload it again."

@@ -1,23 +1,25 @@
 """Take the README's screenshot, and those to look at before a release.
 
-    python docs/screenshots.py FOLDER
+    python docs/screenshots.py FOLDER [PHOTO ...]
 
-Opens the demo in Chromium at 1280 and 390 pixels, light and dark, and clicks through it.
+Opens the demo in Chromium at 1280 and 390 pixels, light and dark, and gives each photo (the
+examples if none is named) to each tab.
 """
 
 import shutil
 import sys
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from demo.build import build_demo, launch_options  # noqa: E402
+from demo.examples import example_pictures  # noqa: E402
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, photos: list[Path]) -> None:
     """Write the screenshots into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     demo = build_demo()
@@ -31,44 +33,32 @@ def main(folder: Path) -> None:
             for theme in ("light", "dark"):
                 page = browser.new_page(viewport={"width": width, "height": height})
                 page.goto(f"{address}?__theme={theme}")
-                page.locator("#classify-summary").get_by_text("Why moped?").wait_for()
-                for scene in (classification, side_by_side, captioning, vqa):
-                    scene(page)
-                    page.wait_for_timeout(2500)  # the pictures fade in
-                    name = f"{scene.__name__}-{width}-{theme}.png"
-                    page.screenshot(path=folder / name, full_page=True)
+                explained(page)
+                for photo in photos:
+                    page.locator("input[type=file]").set_input_files(photo)
+                    for tab in ("Classification", "Captioning", "VQA"):
+                        page.get_by_role("tab", name=tab).click()
+                        explained(page)
+                        name = f"{photo.stem}-{tab.lower()}-{width}-{theme}.png"
+                        page.screenshot(path=folder / name, full_page=True)
                 page.close()
+        # The README's: one photo, two things in it, and why the network says each.
+        page = browser.new_page(viewport={"width": 1280, "height": 820})
+        page.goto(f"{address}?example=cat+and+motorcycle")
+        explained(page)
+        page.get_by_role("button", name="Show tabby beside").click()
+        expect(page.locator("figcaption:visible")).to_have_count(2)
+        page.screenshot(path=folder / "screenshot.png")
         browser.close()
     demo.close()
 
 
-def classification(page: Page) -> None:
-    """Ask why "tabby" of the collage that a visitor sees first."""
-    page.locator("#classify-labels").get_by_text("tabby").click()
-    page.locator("#classify-summary").get_by_text("Why tabby?").wait_for()
-
-
-def side_by_side(page: Page) -> None:
-    """Ask Lite2 the same."""
-    page.locator("#classify-beside input").click()
-    page.get_by_role("option", name="lite2").click()
-    page.locator("#classify-second-text").get_by_text("lite2").first.wait_for()
-
-
-def captioning(page: Page) -> None:
-    """Look at one word of the network's own caption."""
-    page.get_by_role("tab", name="Captioning").click()
-    page.locator("#caption-summary").get_by_text("Why").wait_for()
-    page.locator("#caption-words").get_by_text("cat", exact=True).click()
-    page.locator("#caption-summary").get_by_text("Why cat in").wait_for()
-
-
-def vqa(page: Page) -> None:
-    """Ask about the motorcycle."""
-    page.get_by_role("tab", name="VQA").click()
-    page.locator(".suggestions button").get_by_text("What vehicle is there?").click()
-    page.locator("#vqa-summary").get_by_text("What vehicle is there?").wait_for()
+def explained(page: Page) -> None:
+    """Wait until there is a result."""
+    page.wait_for_timeout(300)
+    expect(page.locator(".said")).not_to_have_class("said busy", timeout=60_000)
+    page.wait_for_timeout(300)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), [*map(Path, sys.argv[2:])] or [*example_pictures().values()][:3])

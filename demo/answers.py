@@ -1,0 +1,93 @@
+"""An explanation as the page gets it: numbers, which the browser draws."""
+
+import base64
+import io
+import zlib
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+import gradcam_core
+from demo.service import Shown
+
+
+def answer(shown: Shown) -> dict[str, Any]:
+    """Return what the page needs to show an explanation, as JSON can hold it."""
+    explanation = shown.explanation
+    return {
+        "task": explanation.task,
+        "model": explanation.model,
+        "layer": explanation.layer,
+        "layers": _layers(explanation),
+        "method": explanation.method,
+        "question": explanation.question,
+        "not_understood": explanation.unknown_words,
+        "target": explanation.target,
+        "score": explanation.score,
+        "probability": explanation.probability,
+        "predictions": [
+            {"text": best.text, "probability": best.probability} for best in explanation.predictions
+        ],
+        "words": [
+            {"text": word.text, "log_prob": word.log_prob, "map": _map(word.raw)}
+            for word in explanation.words
+        ],
+        "map": _map(explanation.raw),
+        "counterfactual": _map(explanation.raw_counterfactual),
+        "gradient": None if explanation.gradient is None else _signed(explanation.gradient),
+        "box": list(explanation.box),
+        "remarks": list(explanation.remarks),
+        "milliseconds": round(shown.seconds * 1000),
+    }
+
+
+def preview(picture: Image.Image) -> dict[str, Any]:
+    """Return a decoded picture for the browser: it shows what the network was given."""
+    jpeg = io.BytesIO()
+    picture.save(jpeg, "JPEG", quality=90)
+    return {
+        "url": f"data:image/jpeg;base64,{_text(jpeg.getvalue())}",
+        "width": picture.width,
+        "height": picture.height,
+    }
+
+
+def colour_tables() -> dict[str, str]:
+    """Return the colours of each colour map: 256 x 3 bytes, base64."""
+    ramp = np.arange(256, dtype=np.float32)[None] / 255
+    return {
+        name: _text(np.asarray(gradcam_core.coloured(ramp, name)).tobytes())
+        for name in gradcam_core.COLOUR_MAPS
+    }
+
+
+def _layers(explanation: gradcam_core.Explanation) -> dict[str, str]:
+    """Return the target layers there are, each with the size of its map."""
+    model = gradcam_core.load(explanation.model, explanation.task)
+    return {name: f"{w} × {h}" for name, (_, h, w) in model.layers.items()}
+
+
+def _map(raw: np.ndarray) -> dict[str, Any]:
+    """Pack a map >= 0 (h, w): 16 bits a value tell more than a screen shows."""
+    highest = float(raw.max())
+    steps = np.rint(raw * (65535 / highest) if highest else raw).astype("<u2")
+    h, w = raw.shape
+    return {"h": h, "w": w, "max": highest, "data": _text(steps.tobytes())}
+
+
+def _signed(gradient: np.ndarray) -> dict[str, Any]:
+    """Pack a signed gradient (h, w, 3), a byte a value before compression.
+
+    Square roots are packed, in 40 steps: most values are far smaller than the largest. On the
+    screen it is within a few grey levels of `Explanation.guided_backprop`.
+    """
+    highest = float(np.abs(gradient).max())
+    roots = np.sign(gradient) * np.sqrt(np.abs(gradient) / (highest or 1.0))
+    h, w, _ = gradient.shape
+    packed = zlib.compress(np.rint(roots * 40).astype(np.int8).tobytes())
+    return {"h": h, "w": w, "max": highest, "data": _text(packed)}
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")

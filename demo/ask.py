@@ -1,0 +1,172 @@
+"""What the page asks of the server: plain values, checked before anything is done with them.
+
+"Private" events of Gradio are not listed, but open to anybody, with any data. So each request has
+a schema, nothing of a request that does not fit is sent back, and an answer holds only what was
+computed here.
+"""
+
+import logging
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import gradio as gr
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+import gradcam_core
+from demo import service
+from demo.answers import answer, preview
+from demo.examples import example_pictures
+from demo.present import written
+from demo.uploads import uploaded
+
+_log = logging.getLogger(__name__)
+
+# As a default value it tells Gradio to show a bar, here also of every download.
+PROGRESS = gr.Progress(track_tqdm=True)
+
+FAILED = "Something went wrong in the demo itself. It has been logged; please try another picture."
+
+_Text = Annotated[str, Field(max_length=1000)]
+_Name = Annotated[str, Field(max_length=200)]
+
+
+class _Request(BaseModel):
+    """What every request tells: which picture is meant, and what is asked of it."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    id: Annotated[int, Field(ge=0, le=2**53)]  # by which the page knows the answer
+    task: Literal["classification", "captioning", "vqa"]
+    example: _Name | None = None
+    upload: _Text | None = None
+    model: _Name | None = None
+    question: _Text | None = None
+
+    def path(self) -> Path:
+        """Return the picture's file.
+
+        Raises:
+            ValueError: There is no such picture.
+        """
+        if self.example is not None:
+            if self.example not in example_pictures():
+                raise ValueError("There is no such example.")
+            return example_pictures()[self.example]
+        if self.upload is None:
+            raise ValueError("Please choose a picture first: upload, paste, or click an example.")
+        return uploaded(self.upload)
+
+
+class _Explain(_Request):
+    target: _Text | None = None
+    layer: _Name | None = None
+    method: _Name | None = None
+    guided: bool = False
+    new_picture: bool = False  # whether the page has not got it yet
+    download: bool = False  # of the model, if need be
+
+
+class _Suggest(_Request):
+    text: _Name
+
+
+class _Keep(_Explain):
+    format: Literal["zip", "pdf", "svg", "png"]
+    colour_map: _Name
+    opacity: Annotated[float, Field(ge=0, le=1, strict=False)]
+
+
+def explain(event: gr.EventData, progress: gr.Progress = PROGRESS) -> dict[str, Any]:
+    """Explain a picture: the numbers that the page draws, or one sentence that says why not."""
+    return _answered(event, _Explain, _explained)
+
+
+def suggest(event: gr.EventData) -> dict[str, Any]:
+    """Offer labels for what is typed."""
+    return _answered(event, _Suggest, _suggested)
+
+
+def keep(
+    event: gr.EventData, progress: gr.Progress = PROGRESS
+) -> tuple[dict[str, Any], str | None]:
+    """Write an explanation into a file to download."""
+    reply = _answered(event, _Keep, _kept)
+    return reply, reply.pop("file", None)
+
+
+def _explained(request: _Explain) -> dict[str, Any]:
+    path = request.path()
+    try:
+        shown = service.explain(
+            path,
+            request.task,
+            target=request.target,
+            question=request.question,
+            model=request.model,
+            layer=request.layer,
+            method=request.method,
+            guided=request.guided,
+            download=request.download,
+        )
+    except (ValueError, ConnectionError) as error:
+        if not request.new_picture:
+            raise
+        # What was asked for failed, but the picture may be good all the same.
+        picture = gradcam_core.open_image(path)
+        picture.thumbnail((768, 768))
+        return {"picture": preview(picture), **_failure(error)}
+    reply: dict[str, Any] = {"answer": answer(shown)}
+    if request.new_picture:
+        reply["picture"] = preview(shown.explanation.picture)
+    return reply
+
+
+def _suggested(request: _Suggest) -> dict[str, Any]:
+    found = service.suggestions(
+        request.path(), request.task, request.text, question=request.question, model=request.model
+    )
+    return {"labels": [{"text": label.text, "probability": label.probability} for label in found]}
+
+
+def _kept(request: _Keep) -> dict[str, Any]:
+    shown = service.explain(
+        request.path(),
+        request.task,
+        target=request.target,
+        question=request.question,
+        model=request.model,
+        layer=request.layer,
+        method=request.method,
+        guided=True,
+        download=False,
+    )
+    return {"file": str(written(shown, request.format, request.colour_map, request.opacity))}
+
+
+def _answered(event: gr.EventData, schema: type[_Request], handler: Any) -> dict[str, Any]:
+    try:
+        request = schema.model_validate(event._data)
+    except ValidationError:
+        return {"error": "The page and the server do not understand each other: reload it."}
+    try:
+        return {"id": request.id, **handler(request)}
+    except (ValueError, FileNotFoundError, ConnectionError) as error:
+        return {"id": request.id, **_failure(error)}
+    except Exception:
+        _log.exception("A request failed")
+        return {"id": request.id, "error": FAILED}
+
+
+def _failure(error: Exception) -> dict[str, Any]:
+    """Return the sentence, and for a model that is not here what its download would be."""
+    if isinstance(error, service.NotHereError):
+        info = error.info
+        return {
+            "error": str(error),
+            "download": {
+                "title": info.title,
+                "megabytes": info.download_mb,
+                "licence": info.licence,
+            },
+        }
+    return {"error": str(error)}

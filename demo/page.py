@@ -1,0 +1,124 @@
+"""The page: one component of our own, drawn and driven by the files in `browser/`.
+
+It asks the server through `LANES`, each with one request at a time, and gets numbers.
+"""
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+import gradcam_core
+from demo import ask
+from demo.answers import colour_tables
+from demo.doors import MAX_UPLOAD
+from demo.examples import QUESTIONS, example_thumbnails
+
+_BROWSER = Path(__file__).parent / "browser"
+
+# Several, so that a download does not hold up what is shown meanwhile.
+LANES = {
+    "first": ask.explain,
+    "second": ask.explain,
+    "download": ask.explain,
+    "suggest": ask.suggest,
+    "keep": ask.keep,
+}
+
+
+def build() -> None:
+    """Build the page, and wire it."""
+    page = gr.HTML(
+        html_template=_file("page.html"),
+        js_on_load="\n".join([_file("draw.js"), _file("page.js"), *map(_named, LANES)]),
+        apply_default_css=False,
+        padding=False,
+        elem_id="gradcam",
+        facts=_facts(),
+    )
+    file = gr.DownloadButton(visible="hidden", elem_id="gradcam-file")
+    for lane, handler in LANES.items():
+        hears = gr.HTML(
+            html_template="",
+            js_on_load=_RELAY.replace("LANE", lane),
+            apply_default_css=False,
+            padding=False,
+            elem_id=f"gradcam-{lane}",
+            elem_classes="gradcam-lane",
+        )
+        answered = getattr(page, lane)(
+            handler,
+            None,
+            [hears, file] if lane == "keep" else hears,
+            trigger_mode="multiple",
+            show_progress="hidden" if lane == "suggest" else "full",
+            show_progress_on=hears,
+            concurrency_limit=1 if lane == "keep" else "default",  # a large photo takes a gigabyte
+            api_visibility="private",
+        )
+        answered.failure(None, js=_FAILED.replace("LANE", lane))
+        if lane == "keep":  # the browser clicks the button itself as soon as the file is written
+            answered.success(None, js=_CLICKED)
+
+
+def styles() -> Path:
+    """Return the page's style sheet."""
+    return _BROWSER / "page.css"
+
+
+def _facts() -> dict[str, Any]:
+    """Return what the page knows before it asks anything."""
+    return {
+        "tasks": {task: _models(task) for task in ("classification", "captioning", "vqa")},
+        "methods": [
+            {"name": name, "title": method.title, "paper": method.paper, "about": method.about}
+            for name, method in gradcam_core.methods().items()
+        ],
+        "colours": colour_tables(),
+        "colour": gradcam_core.DEFAULT_COLOUR_MAP,
+        "opacity": gradcam_core.DEFAULT_OPACITY,
+        "examples": [
+            {"name": name, "thumbnail": _data_url(path)}
+            for name, path in example_thumbnails().items()
+        ],
+        "questions": QUESTIONS,
+        "max_upload": MAX_UPLOAD,
+    }
+
+
+def _models(task: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": info.name,
+            "title": info.title,
+            "year": info.year,
+            "megabytes": info.download_mb,
+            "licence": info.licence,
+            "guided": info.guided,
+        }
+        for info in gradcam_core.models(task)
+    ]
+
+
+def _data_url(path: Path) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
+
+
+def _file(name: str) -> str:
+    return (_BROWSER / name).read_text("utf-8")
+
+
+def _named(lane: str) -> str:
+    """Name an event as `gr.HTML` wants to find it in the script."""
+    return f"// event: '{lane}'"
+
+
+# Gradio shows the queue and downloads at the component that an answer goes to.
+_RELAY = """
+watch('value', () => document.dispatchEvent(
+    new CustomEvent('gradcam-answer', { detail: { lane: 'LANE', answer: props.value } })));
+"""
+_CLICKED = "() => { document.querySelector('#gradcam-file').click(); return []; }"
+_FAILED = """() => { document.dispatchEvent(
+    new CustomEvent('gradcam-answer', { detail: { lane: 'LANE', answer: null } })); return []; }"""

@@ -1,0 +1,59 @@
+"""`python app.py`, and what a start needs."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is another thing on Windows")
+def test_app_listens_where_it_is_told_and_stops_on_ctrl_c(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    environment = os.environ | {
+        "GRADIO_SERVER_NAME": "127.0.0.1",
+        "GRADIO_SERVER_PORT": str(port),
+        "GRADIO_TEMP_DIR": str(tmp_path),
+    }
+    app = subprocess.Popen(
+        [sys.executable, "app.py"],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        for _ in range(600):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).close()
+                break
+            except OSError:
+                assert app.poll() is None, app.stdout.read()
+                time.sleep(0.1)
+        app.send_signal(signal.SIGINT)
+        output, _ = app.communicate(timeout=30)
+    finally:
+        app.kill()
+    assert "Traceback" not in output, output
+    assert app.returncode == 0, output
+
+
+def test_the_page_opens_without_the_libraries_of_models() -> None:
+    script = (
+        "import sys, demo.build; demo.build.build_demo();"
+        "print({'timm', 'torchvision', 'transformers'} & set(sys.modules))"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "set()"

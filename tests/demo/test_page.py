@@ -1,0 +1,545 @@
+"""The page in a real browser."""
+
+import base64
+import io
+import json
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
+
+import gradcam_core
+from demo.examples import example_pictures
+from gradcam_core.geometry import enlarge
+
+WAIT = 15_000  # milliseconds
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium,
+            args=[
+                "--no-sandbox",
+                "--disable-dev-shm-usage",
+                "--use-fake-device-for-media-stream",
+                "--use-fake-ui-for-media-stream",
+            ],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:
+    """Open the page; at the end, nothing may have gone wrong or been asked for elsewhere."""
+    contexts: list[BrowserContext] = []
+    requested: list[str] = []
+    errors: list[str] = []
+
+    def opened(width: int = 1280, query: str = "", said: str = "Why moped?") -> Page:
+        contexts.append(browser.new_context(viewport={"width": width, "height": 900}))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(WAIT)
+        expect.set_options(timeout=WAIT)
+        page.on("request", lambda request: requested.append(request.url))
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(address + query)
+        expect(page.locator("#gradcam h2")).to_have_text(said)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert errors == []
+    assert [url for url in requested if not url.startswith((address, "data:", "blob:"))] == []
+
+
+@pytest.fixture
+def page(visit: Callable[..., Page]) -> Page:
+    return visit()
+
+
+def upload(page: Page, file: Path) -> None:
+    page.locator("input[type=file]").set_input_files(file)
+
+
+def heading(page: Page, said: str) -> None:
+    expect(page.locator("#gradcam h2")).to_have_text(said)
+
+
+def pixels(page: Page, selector: str = "figure:not([hidden]) canvas") -> np.ndarray:
+    """What a canvas shows, (H, W, 3)."""
+    url = page.locator(selector).first.evaluate("canvas => canvas.toDataURL('image/png')")
+    png = base64.b64decode(url.partition(",")[2])
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
+
+
+def difference(page: Page, picture: Image.Image) -> float:
+    """How many grey levels the large view is off a picture, on average."""
+    seen = pixels(page)
+    assert seen.shape[:2] == (picture.height, picture.width)
+    return float(np.abs(seen - np.asarray(picture.convert("RGB"))).mean())
+
+
+def asked(page: Page) -> list[str]:
+    """Collect what the page asks the server from now on."""
+    urls: list[str] = []
+    page.on("request", lambda request: request.method == "POST" and urls.append(request.url))
+    return urls
+
+
+def explain(page: Page, text: str) -> None:
+    page.locator("#gc-target").fill(text)
+    page.locator("#gc-target").press("Enter")
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_visitor_sees_an_explanation_at_once(visit: Callable[..., Page], width: int) -> None:
+    page = visit(width)
+    frame = page.locator(".frame").first.bounding_box()
+    assert frame["y"] + frame["height"] < 900  # without scrolling
+    assert len({pixels(page, f"[data-view={v}] canvas").sum() for v in VIEWS}) == len(VIEWS)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width  # nothing sticks out
+    assert page.locator("h1").count() == 1
+
+
+VIEWS = ("grad-cam", "counterfactual", "spotlight")
+SHAPES = {"3:1": (720, 240), "16:9": (640, 360), "4:3": (640, 480), "1:1": (400, 400)}
+SHAPES |= {"3:4": (480, 640), "1:3": (240, 720)}
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_photo_and_map_are_the_same_pixels_at_every_shape(
+    visit: Callable[..., Page], width: int, tmp_path: Path
+) -> None:
+    page = visit(width)
+    for name, (w, h) in SHAPES.items():
+        ramp = np.linspace(0, 255, w)[None, :, None] * np.ones((h, 1, 3))
+        ramp[..., 1] = np.linspace(0, 255, h)[:, None]
+        file = tmp_path / f"{name.replace(':', '-')}.png"
+        Image.fromarray(ramp.astype(np.uint8)).save(file)
+        was = page.locator(".details").text_content()
+        upload(page, file)
+        expect(page.locator(".details")).not_to_have_text(was)
+        for full in (False, True):
+            if full:
+                page.get_by_role("button", name="Fullscreen").click()
+                page.wait_for_function("document.fullscreenElement")
+            box = page.locator(".frame").first.bounding_box()
+            canvas = page.locator(".frame canvas").first.bounding_box()
+            assert canvas == pytest.approx(box), name
+            assert canvas["width"] / canvas["height"] == pytest.approx(w / h, rel=0.02), name
+            assert 0 <= canvas["x"] <= canvas["x"] + canvas["width"] <= width
+            assert canvas["height"] <= 900
+            if full:
+                page.evaluate("document.exitFullscreen()")
+                page.wait_for_function("!document.fullscreenElement")
+        # On the left of the handle the whole photo, as it is; on the right the map over it.
+        handle = page.locator(".handle").first
+        handle.press("End")
+        assert difference(page, Image.open(file)) < 2, name
+        handle.press("Home")
+        assert difference(page, Image.open(file)) > 10, name
+
+
+def test_the_browser_draws_what_the_core_draws(page: Page, cat_file: Path) -> None:
+    upload(page, cat_file)
+    heading(page, "Why Egyptian cat?")
+    explain(page, "tabby")
+    heading(page, "Why tabby?")
+    expected = gradcam_core.explain(cat_file, target="tabby", guided=True)
+    drawn = expected.panels("viridis", 0.8)
+    page.locator("select.colour").select_option("viridis")
+    page.locator(".opacity input").fill("0.8")
+    assert difference(page, drawn["grad_cam"]) < 3
+    page.locator("[data-view=guided]").click()
+    expect(page.locator("[data-view=guided]")).not_to_have_class("later")
+    assert difference(page, drawn["guided_backprop"]) < 3
+    page.locator("[data-view=guided-grad-cam]").click()
+    assert difference(page, drawn["guided_grad_cam"]) < 3
+    page.locator("[data-view=spotlight]").click()
+    lit = np.asarray(expected.picture) * expected.heatmap[..., None]
+    assert np.abs(pixels(page) - lit).mean() < 3
+
+    explain(page, "school bus")
+    heading(page, "Hardly any evidence for school bus")
+    expected = gradcam_core.explain(cat_file, target="school bus")
+    page.locator("[data-view=counterfactual]").click()
+    assert difference(page, expected.panels("viridis", 0.8)["counterfactual"]) < 3
+
+
+def test_a_part_of_the_photo_is_mapped_where_it_is(visit: Callable[..., Page]) -> None:
+    """The browser's `enlarge` against the core's, with a box inside, outside and across."""
+    page = visit()
+    rng = np.random.default_rng(0)
+    values = rng.random((5, 3), dtype=np.float32)
+    script = (Path(__file__).parents[2] / "demo/browser/draw.js").read_text("utf-8")
+    for box in ((0, 0, 1, 1), (0.1, 0, 0.9, 1), (-0.25, 0, 1.25, 1), (0.5, 0.25, 1.5, 0.75)):
+        argument = {"h": 5, "w": 3, "values": values.ravel().tolist()}
+        seen = page.evaluate(
+            f"([map, box]) => {{ {script}; return [...enlarge(map, 40, 30, box)]; }}",
+            [argument, list(box)],
+        )
+        expected = enlarge(values, (30, 40), box)
+        assert np.array(seen).reshape(30, 40) == pytest.approx(expected, abs=1e-5), box
+
+
+def test_what_only_looks_different_asks_the_server_nothing(page: Page) -> None:
+    page.get_by_role("tab", name="Captioning").click()
+    expect(page.locator(".words button")).not_to_have_count(0)
+    urls = asked(page)
+    seen = [pixels(page)]
+
+    def changed() -> None:
+        seen.append(pixels(page))
+        assert not np.array_equal(seen[-1], seen[-2])
+
+    page.locator(".opacity input").fill("0.9")
+    changed()
+    page.locator("select.colour").select_option("inferno")
+    changed()
+    page.locator(".words button").nth(2).click()
+    changed()
+    page.get_by_text("same scale for all").click()
+    changed()
+    page.locator("[data-view=spotlight]").click()
+    changed()
+    handle = page.get_by_role("slider", name="Photo on the left, explanation on the right")
+    handle.focus()
+    for _ in range(10):
+        page.keyboard.press("ArrowRight")
+    expect(handle).to_have_attribute("aria-valuenow", "50")
+    changed()
+    assert urls == []
+
+
+def test_one_photo_for_all_three_tabs(page: Page, cat_file: Path) -> None:
+    assert page.locator("input[type=file]").count() == 1
+    upload(page, cat_file)
+    heading(page, "Why Egyptian cat?")
+    urls = asked(page)
+    page.get_by_role("tab", name="Captioning").click()
+    expect(page.locator("#gradcam h2")).to_contain_text("cat")
+    expected = gradcam_core.explain(cat_file, "captioning")
+    heading(page, f"Why “{expected.target}”?")
+    page.get_by_role("tab", name="VQA").click()
+    heading(page, "“What is this?” Why cat?")
+    expect(page.get_by_role("tabpanel", name="VQA")).to_be_visible()
+    assert not [url for url in urls if "upload" in url]
+    page.get_by_role("tab", name="VQA").press("ArrowRight")  # a tab that was left is as it was
+    heading(page, "Why Egyptian cat?")
+
+
+def test_a_click_on_a_word_changes_all_that_is_under_its_heading(page: Page) -> None:
+    page.get_by_role("tab", name="Captioning").click()
+    expect(page.locator(".words button")).not_to_have_count(0)
+    explain(page, "A cat looks at the motorcycle!")
+    heading(page, "Why “a cat looks at the motorcycle”?")
+    assert page.locator(".words button").count() == 7  # the whole, and six words
+    expected = gradcam_core.explain(
+        example_pictures()["cat and motorcycle"], "captioning", "a cat looks at the motorcycle"
+    )
+    for index, word in ((1, "cat"), (5, "motorcycle")):
+        before = [pixels(page, f"[data-view={view}] canvas") for view in ("grad-cam", "spotlight")]
+        page.locator(".words").get_by_role("button", name=word).click()
+        heading(page, f"Why “{word}” in “a cat looks at the motorcycle”?")
+        map_of_word = gradcam_core.overlay(expected.picture, expected.word_heatmap(index))
+        assert difference(page, map_of_word) < 3
+        after = [pixels(page, f"[data-view={view}] canvas") for view in ("grad-cam", "spotlight")]
+        assert not any(map(np.array_equal, before, after))
+        # Of one word there is nothing else to be seen.
+        expect(page.locator("[data-view=counterfactual]")).to_be_disabled()
+    page.locator(".words").get_by_role("button", name="all").click()
+    heading(page, "Why “a cat looks at the motorcycle”?")
+    page.locator(".list .pick").nth(1).click()
+    expect(page.locator("#gradcam h2")).not_to_contain_text("motorcycle”?")
+
+
+def test_errors_stand_until_the_next_try_and_lose_nothing(
+    page: Page, tmp_path: Path, cat_file: Path
+) -> None:
+    before = pixels(page)
+    explain(page, "boxr")
+    error = page.locator("#gradcam .error")
+    expect(error).to_contain_text("There is no class 'boxr'. The nearest: boxer")
+    heading(page, "Why moped?")
+    assert np.array_equal(pixels(page), before)
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no photo")
+    upload(page, broken)
+    expect(error).to_contain_text("broken.png is not a picture")
+    expect(page.locator(".stale")).to_be_visible()  # the result is of the photo before
+    assert np.array_equal(pixels(page), before)
+    page.wait_for_timeout(1000)
+    expect(error).to_be_visible()
+    upload(page, cat_file)
+    heading(page, "Why Egyptian cat?")
+    expect(error).to_be_hidden()
+    expect(page.locator(".stale")).to_be_hidden()
+
+
+def test_another_photo_takes_one_step(page: Page, cat_file: Path) -> None:
+    chooser = page.get_by_label("Choose a photo")
+    chooser.focus()
+    with page.expect_file_chooser() as choosing:  # by keyboard
+        page.keyboard.press("Enter")
+    choosing.value.set_files(cat_file)
+    heading(page, "Why Egyptian cat?")
+    data = base64.b64encode(example_pictures()["coffee"].read_bytes()).decode()
+    give = """([data, type]) => {
+        const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+        const transfer = new DataTransfer();
+        transfer.items.add(new File([bytes], 'coffee.jpg', { type: 'image/jpeg' }));
+        const Kind = type === 'drop' ? DragEvent : ClipboardEvent;
+        const more = type === 'drop' ? { dataTransfer: transfer } : { clipboardData: transfer };
+        document.body.dispatchEvent(new Kind(type, { bubbles: true, cancelable: true, ...more }));
+    }"""
+    page.evaluate(give, [data, "drop"])
+    heading(page, "Why espresso?")
+    page.locator(".examples button").first.click()
+    heading(page, "Why moped?")
+    page.evaluate(give, [data, "paste"])
+    heading(page, "Why espresso?")
+    page.get_by_role("button", name="Camera").click()
+    page.get_by_role("button", name="Take the photo").click()
+    expect(page.locator("#gradcam h2")).not_to_have_text("Why espresso?")
+    expect(page.locator(".said")).not_to_have_class("said busy")
+    expect(page.locator("#gradcam .error")).to_be_hidden()
+
+
+def test_while_a_photo_is_explained_the_old_result_is_gone_and_that_is_said(
+    page: Page, cat_file: Path
+) -> None:
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/queue/join*", hold)
+    page.locator(".examples button").nth(3).click()
+    heading(page, "Explaining …")
+    expect(page.locator(".stage")).to_have_class("stage busy")
+    upload(page, cat_file)
+    expect(page.locator(".list")).to_be_hidden()
+    # The new photo is there before its explanation is.
+    page.wait_for_function("document.querySelector('.frame canvas').width === 451")
+    assert "Choose a photo" not in page.locator(".said").text_content()
+    for route in held:
+        route.continue_()
+    page.unroute("**/queue/join*")
+    heading(page, "Why Egyptian cat?")
+    expect(page.locator(".stage")).to_have_class("stage")
+
+
+def test_a_server_that_is_gone_is_said(page: Page) -> None:
+    page.context.set_offline(True)
+    page.locator(".pick").nth(1).click()
+    expect(page.locator("#gradcam .error")).to_contain_text("The server does not answer")
+
+
+def test_everything_is_downloaded_as_it_is_shown(page: Page) -> None:
+    page.locator("select.colour").select_option("viridis")
+    page.locator(".opacity input").fill("0.9")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Everything (ZIP)").click()
+    assert download.value.suggested_filename == "grad-cam-moped.zip"
+    with zipfile.ZipFile(Path(download.value.path())) as archive:
+        assert {"raw.npy", "guided_grad_cam.png"} <= set(archive.namelist())
+        assert json.loads(archive.read("explanation.json"))["target"] == "moped"
+        saved = np.asarray(Image.open(io.BytesIO(archive.read("grad_cam.png")))).astype(int)
+    assert saved.shape == (320, 640, 3)
+    assert np.abs(saved - pixels(page)).mean() < 3
+    for name, begins in (("Figure: PDF", b"%PDF"), ("SVG", b"<?xml"), ("PNG", b"\x89PNG")):
+        with page.expect_download() as download:
+            page.get_by_role("button", name=name).click()
+        assert Path(download.value.path()).read_bytes().startswith(begins)
+
+
+def test_the_counterfactual_is_said_to_be_empty_where_it_is(page: Page, cat_file: Path) -> None:
+    upload(page, cat_file)
+    heading(page, "Why Egyptian cat?")
+    assert not gradcam_core.explain(cat_file).raw_counterfactual.any()
+    page.locator("[data-view=counterfactual]").click()
+    expect(page.locator(".about-view")).to_contain_text("Nothing in this photo speaks against")
+    assert difference(page, Image.open(cat_file)) < 3  # the photo, not a blue picture
+    explain(page, "school bus")
+    expect(page.locator(".about-view")).to_contain_text("the evidence against it")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_serious(visit: Callable[..., Page], theme: str) -> None:
+    page = visit(query=f"?__theme={theme}")
+    for tab in ("Classification", "Captioning", "VQA"):
+        page.get_by_role("tab", name=tab).click()
+        expect(page.locator("#gradcam h2")).to_contain_text("Why")
+        if not page.locator(".options").get_attribute("open"):
+            page.locator(".options summary").click()
+        explain(page, "qwxz")
+        expect(page.locator("#gradcam .error")).to_be_visible()
+        found = Axe().run(page).response["violations"]
+        wrong = [
+            (each["id"], [node["target"] for node in each["nodes"]])
+            for each in found
+            if each["impact"] in ("critical", "serious")
+        ]
+        assert wrong == [], tab
+
+
+def test_what_is_typed_is_what_is_meant(page: Page) -> None:
+    field = page.locator("#gc-target")
+    field.click()
+    field.press_sequentially("cat")
+    expect(page.locator("#gc-options li").first).to_contain_text("tabby")  # likeliest in the photo
+    field.press("Enter")
+    heading(page, "Why tabby?")
+    field.click()  # what is typed now replaces what stands there
+    field.press_sequentially("boxer")
+    expect(field).to_have_value("boxer")
+    expect(page.locator("#gc-options li")).to_have_count(1)
+    field.press("Escape")
+    expect(page.locator("#gc-options")).to_be_hidden()
+    field.click()
+    field.fill("scooter")
+    expect(page.locator("#gc-options li").first).to_contain_text("motor scooter")
+    field.press("ArrowDown")
+    field.press("Enter")
+    heading(page, "Why motor scooter?")
+
+
+def test_formats_that_browsers_cannot_show_are_shown(
+    page: Page, cat_file: Path, tmp_path: Path
+) -> None:
+    for suffix in ("tif", "ppm"):
+        file = tmp_path / f"cat.{suffix}"
+        Image.open(cat_file).convert("RGB").resize((300, 200)).save(file)
+        upload(page, file)
+        heading(page, "Why Egyptian cat?")
+        page.locator(".handle").first.press("End")
+        assert difference(page, Image.open(file)) < 3
+        page.locator(".examples button").first.click()
+        heading(page, "Why moped?")
+
+
+def test_two_targets_beside_each_other(page: Page) -> None:
+    page.get_by_role("button", name="Show tabby beside").click()
+    captions = page.locator("figcaption:visible")
+    expect(captions).to_have_count(2)
+    assert [text.partition(":")[0] for text in captions.all_inner_texts()] == ["moped", "tabby"]
+    expected = gradcam_core.explain(example_pictures()["cat and motorcycle"], target="tabby")
+    drawn = gradcam_core.overlay(expected.picture, expected.heatmap)
+    seen = pixels(page, "figure:nth-of-type(2) canvas")
+    assert np.abs(seen - np.asarray(drawn)).mean() < 3
+    # On the scale they share, the weaker one is paler.
+    page.get_by_text("same scale for all").click()
+    highest = max(expected.raw.max(), gradcam_core.explain(expected.picture).raw.max())
+    drawn = gradcam_core.overlay(expected.picture, expected.heatmap * expected.raw.max() / highest)
+    seen = pixels(page, "figure:nth-of-type(2) canvas")
+    assert np.abs(seen - np.asarray(drawn)).mean() < 3
+    page.get_by_role("button", name="Show tabby beside").click()
+    expect(captions).to_have_count(0)
+
+
+def test_two_models_beside_each_other(page: Page) -> None:
+    page.locator(".pick", has_text="tabby").click()
+    heading(page, "Why tabby?")
+    page.locator(".options summary").click()
+    page.get_by_label("Ask another model the same").select_option("lite2")
+    captions = page.locator("figcaption:visible")
+    expect(captions).to_have_count(2)
+    expect(captions.nth(1)).to_contain_text("by EfficientNet-Lite2; it says Egyptian cat")
+    page.locator(".pick", has_text="tiger cat").click()  # both follow
+    expect(captions.nth(1)).to_contain_text("tiger cat")
+    page.get_by_label("Model", exact=True).select_option("lite2")
+    expect(page.locator(".details")).to_contain_text("9 × 9 cells")
+    page.get_by_label("Target layer").select_option("blocks.3")
+    expect(page.locator(".details")).to_contain_text("layer blocks.3")
+    page.get_by_label("Method").select_option("layercam")
+    expect(page.locator(".options summary")).to_contain_text("LayerCAM")
+
+
+def test_a_download_is_announced_and_its_failure_said(
+    page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    page.locator(".options summary").click()
+    page.get_by_label("Model", exact=True).select_option("vgg16")
+    expect(page.locator(".offer")).to_contain_text("528 MB, licence BSD-3-Clause")
+    heading(page, "Why moped?")  # nothing happened yet
+    page.get_by_role("button", name="Download and explain").click()
+    expect(page.locator("#gradcam .error")).to_contain_text("cannot be reached")
+    page.get_by_label("Model", exact=True).select_option("lite2")
+    expect(page.locator(".details")).to_contain_text("9 × 9 cells")
+
+
+def test_what_is_typed_is_shown_and_does_nothing(page: Page) -> None:
+    """The fixture fails the test if the page asks for these addresses."""
+    page.get_by_role("tab", name="VQA").click()
+    heading(page, "“What is this?” Why cat?")
+    for typed in ("![is it](http://x.invalid/y)", "<img src='http://x.invalid/z'>"):
+        page.get_by_label("Question", exact=True).fill(typed)
+        page.get_by_label("Question", exact=True).press("Enter")
+        expect(page.locator("#gradcam h2")).to_contain_text(typed)
+    expect(page.locator(".under")).to_contain_text("Not understood")
+
+
+def test_questions_and_another_answer(page: Page) -> None:
+    page.get_by_role("tab", name="VQA").click()
+    heading(page, "“What is this?” Why cat?")
+    page.locator(".tries").get_by_text("What animal is this?").click()
+    heading(page, "“What animal is this?” Why cat?")
+    explain(page, "dog")
+    expect(page.locator("#gradcam h2")).to_contain_text("dog")
+    # To another question the answer to the last one need not fit.
+    page.get_by_label("Question", exact=True).fill("Is there a cat?")
+    page.get_by_label("Question", exact=True).press("Enter")
+    heading(page, "“Is there a cat?” Why yes?")
+
+
+def test_an_address_restores_what_was_shown(visit: Callable[..., Page]) -> None:
+    page = visit()
+    page.locator(".examples button", has=page.get_by_alt_text("coffee", exact=True)).click()
+    heading(page, "Why espresso?")
+    page.locator(".pick").nth(1).click()
+    expect(page.locator("#gradcam h2")).not_to_have_text("Why espresso?")
+    expect(page.locator(".pick").nth(1)).to_have_attribute("aria-pressed", "true")
+    said = page.locator("#gradcam h2").text_content()
+    query = page.evaluate("location.search")
+    visit(query=query, said=said)
+    # And what was seen in this visit can be gone back to.
+    page.locator(".history button", has_text="moped").click()
+    heading(page, "Why moped?")
+
+
+def test_the_page_may_load_nothing_from_elsewhere(browser: Browser, address: str) -> None:
+    page = browser.new_page()
+    page.goto(address)
+    reached: list[str] = []
+    page.route("**/*.invalid/**", lambda route: (reached.append(route.request.url), route.abort()))
+    blocked: list[Any] = page.evaluate("""async () => {
+        const blocked = [];
+        document.addEventListener('securitypolicyviolation', (e) => blocked.push(e.blockedURI));
+        await fetch('https://a.invalid/').catch(() => {});
+        const image = new Image();
+        image.src = 'https://b.invalid/x.png';
+        const script = document.createElement('script');
+        script.src = 'https://c.invalid/x.js';
+        const style = document.createElement('link');
+        Object.assign(style, { rel: 'stylesheet', href: 'https://d.invalid/x.css' });
+        const frame = document.createElement('iframe');
+        frame.src = 'https://e.invalid/';
+        document.body.append(image, script, style, frame);
+        await new Promise((resolve) => setTimeout(resolve, 500));
+        return blocked;
+    }""")
+    page.close()
+    assert {url[8] for url in blocked} == set("abcde")
+    assert reached == []
