@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 import gradcam_core
 from gradcam_core.explain import explain_encoded
+from gradcam_core.methods.relu_rules import ReLURule
 
 ROUNDS = 200
 
@@ -35,13 +36,18 @@ def main() -> None:
         with torch.no_grad():
             network(pixels)
 
-    def explain(guided: bool = False) -> None:
-        explain_encoded(model, backbone.encode_pixels(pixels), picture, with_guided=guided)
+    def explain() -> None:
+        explain_encoded(model, backbone.encode_pixels(pixels), picture)
+
+    def explain_guided() -> None:
+        with ReLURule("guided"):
+            traced = backbone.encode_pixels(pixels.clone().requires_grad_())
+        explain_encoded(model, traced, picture, with_guided=True)
 
     ways: dict[str, Callable[[], None]] = {
         "bare forward pass": forward,
         "explanation": explain,
-        "explanation, guided": lambda: explain(guided=True),
+        "explanation, guided": explain_guided,
         "explanation of another class": lambda: explain_encoded(
             model, encoded, picture, target="tabby"
         ),

@@ -57,7 +57,7 @@ def explain(
         raise ValueError(f"{model.name} is a model for {model.task}, not for {task}.")
     return explain_encoded(
         model,
-        model.encode(picture, layer),
+        pixels.encode_guided(model, picture, layer) if guided else model.encode(picture, layer),
         picture,
         target=target,
         question=question,

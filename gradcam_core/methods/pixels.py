@@ -2,14 +2,33 @@
 
 import numpy as np
 import torch
+from PIL import Image
+from torch import nn
 
 from gradcam_core.methods.relu_rules import ReLURule, Rule
 from gradcam_core.models.backbone import Encoded
 from gradcam_core.models.base import Model, Target
 
 
+def encode_guided(model: Model, image: Image.Image, layer: str | nn.Module | None) -> Encoded:
+    """Run the CNN once over a picture, for both Grad-CAM and guided backpropagation.
+
+    The rule leaves the network's values as they are, so one pass serves both.
+
+    Raises:
+        ValueError: See `backpropagate`; or there is no such layer.
+    """
+    _check(model)
+    name = model.backbone.layer_named(layer)
+    pixels, box = model.backbone.pixels(image)
+    with ReLURule("guided"):
+        return model.backbone.encode_pixels(pixels.requires_grad_(), name, box)
+
+
 def backpropagate(model: Model, encoded: Encoded, target: Target, rule: Rule) -> torch.Tensor:
     """Return the gradient of y^c at the network's input, with `rule` at every ReLU.
+
+    A picture from `encode_guided` has been through the CNN by the rule "guided" already.
 
     Returns:
         (H_in, W_in, 3) float32, signed; three times the same where the input has one channel.
@@ -18,17 +37,18 @@ def backpropagate(model: Model, encoded: Encoded, target: Target, rule: Rule) ->
         ValueError: The network has other non-linearities, for which there is no such rule, or
             its input is no picture in colour or grey.
     """
-    if model.backbone.other_activation:
-        raise ValueError(why_not_guided(model))
+    _check(model)
     channels = encoded.pixels.shape[1]
     if channels not in (1, 3):
         raise ValueError(
             f"No guided backpropagation for {model.name}: it can be shown for one channel or "
             f"three, and the network's input has {channels}."
         )
-    pixels = encoded.pixels.detach().requires_grad_()
+    traced = rule == "guided" and encoded.pixels.requires_grad
+    pixels = encoded.pixels if traced else encoded.pixels.detach().requires_grad_()
     with ReLURule(rule):
-        score = model.score_features(model.backbone.features(pixels), target).terms.sum()
+        features = encoded.features if traced else model.backbone.features(pixels)
+        score = model.score_features(features, target).terms.sum()
     (gradient,) = torch.autograd.grad(score, pixels)
     return gradient[0].expand(3, -1, -1).permute(1, 2, 0)
 
@@ -41,6 +61,11 @@ def guided_grad_cam(guided_backprop: np.ndarray, heatmap: np.ndarray) -> np.ndar
         heatmap: (h, w) float32 in [0, 1], of the same size.
     """
     return guided_backprop * heatmap[:, :, None]
+
+
+def _check(model: Model) -> None:
+    if model.backbone.other_activation:
+        raise ValueError(why_not_guided(model))
 
 
 def why_not_guided(model: Model) -> str:

@@ -21,7 +21,10 @@ from gradcam_core.geometry import WHOLE, Box
 
 @dataclass(frozen=True)
 class Encoded:
-    """A picture after the CNN. Carries no graph, so it can be cached and shared by threads.
+    """A picture after the CNN.
+
+    Carries no graph, so it can be cached and shared by threads; but for that of
+    `methods.pixels.encode_guided`.
 
     Attributes:
         layer: Name of the target layer.
@@ -126,13 +129,20 @@ class Backbone:
         return pixels.to(self._device), box
 
     def encode_pixels(self, pixels: Tensor, layer: str | None = None, box: Box = WHOLE) -> Encoded:
-        """Do the same from the network's normalised input, (1, 3, H_in, W_in) float32."""
+        """Do the same from the network's normalised input, (1, 3, H_in, W_in) float32.
+
+        If `pixels` require a gradient, `features` keep the graph that leads back to them.
+        """
         layer = self.layer_named(layer)
-        with torch.no_grad():
-            activations = self.to_layer(pixels, layer)
-            features = self.from_layer(activations, layer)
+        with torch.set_grad_enabled(pixels.requires_grad):
+            activations, features = self.run(pixels, layer)
         # A detached alias, so that `features` itself stays free of requires_grad.
         return Encoded(layer, activations.detach().requires_grad_(), features, pixels, box)
+
+    def run(self, pixels: Tensor, layer: str) -> tuple[Tensor, Any]:
+        """Return the feature map A (1, C, h, w) of `layer`, and what the heads read."""
+        activations = self.to_layer(pixels, layer)
+        return activations, self.from_layer(activations, layer)
 
     def features(self, pixels: Tensor) -> Tensor:
         """Return what the heads read for `pixels` (1, 3, H_in, W_in), differentiable in them."""

@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from gradcam_core.geometry import WHOLE, Box, seen_through
-from gradcam_core.models.backbone import Backbone, Encoded
+from gradcam_core.geometry import seen_through
+from gradcam_core.models.backbone import Backbone
 from gradcam_core.models.download import first_line
 from gradcam_core.models.nonlinearity import NonLinearities
 from gradcam_core.models.probe import (
@@ -176,13 +176,6 @@ class CutNetwork(Backbone):
             "columns)."
         )
 
-    def encode_pixels(self, pixels: Tensor, layer: str | None = None, box: Box = WHOLE) -> Encoded:
-        """Run the network once; see `Backbone.encode_pixels`."""
-        name = self.layer_named(layer)
-        with torch.no_grad():
-            feature_map, output = self._take(pixels, name)
-        return Encoded(name, feature_map.requires_grad_(), output, pixels, box)
-
     def features(self, pixels: Tensor) -> Any:
         """Return the network's output, differentiable in `pixels`."""
         return self._network(pixels)
@@ -193,7 +186,7 @@ class CutNetwork(Backbone):
 
     def to_layer(self, pixels: Tensor, layer: str) -> Tensor:
         """Return the feature map A (1, C, h, w) of `layer` for `pixels` (1, C, H_in, W_in)."""
-        return self._take(pixels, layer)[0]
+        return self.run(pixels, layer)[0]
 
     def from_layer(self, activations: Tensor, layer: str, pixels: Tensor | None = None) -> Any:
         """Return the network's output, `layer` giving the map A, and all else from `pixels`."""
@@ -202,10 +195,10 @@ class CutNetwork(Backbone):
             pixels = self._noise.new_zeros(*self._noise.shape[:2], side, side)
         return self._put(activations, layer, pixels)
 
-    def _take(self, pixels: Tensor, layer: str) -> tuple[Tensor, Any]:
-        """Return the map of a layer, and the output."""
+    def run(self, pixels: Tensor, layer: str) -> tuple[Tensor, Any]:
+        """Return the map of a layer and the network's output, in one run."""
         plan = self._plan_for(layer)
-        output = self._run(pixels, plan)
+        output = self._run_by(pixels, plan)
         if len(plan.taken) != 1:
             raise ValueError(
                 f"For this picture the layer '{layer}' of {self.name} runs {len(plan.taken)} times."
@@ -214,13 +207,13 @@ class CutNetwork(Backbone):
 
     def _put(self, activations: Tensor, layer: str, pixels: Tensor) -> Any:
         """Return the output of a run in which the layer gives another map."""
-        return self._run(pixels, self._plan_for(layer, activations))
+        return self._run_by(pixels, self._plan_for(layer, activations))
 
     def _plan_for(self, layer: str, replacement: Tensor | None = None) -> _Plan:
         module = self._network.get_submodule(layer)
         return _Plan(module, self.seen.maps[layer].layout, replacement)
 
-    def _run(self, pixels: Tensor, plan: _Plan) -> Any:
+    def _run_by(self, pixels: Tensor, plan: _Plan) -> Any:
         token = _plan.set(plan)
         try:
             return self._network(pixels)
@@ -243,7 +236,7 @@ class CutNetwork(Backbone):
         known = self.seen.maps[layer]
         if not known.alone or known.layout.grid is not None:
             return 0
-        feature_map, output = self._take(self._noise, layer)
+        feature_map, output = self.run(self._noise, layer)
         for side in (side for side in _SIDES if side < min(self._noise.shape[2:])):
             blank = self._noise.new_zeros(*self._noise.shape[:2], side, side)
             try:

@@ -129,6 +129,16 @@ def test_what_cannot_be_is_said(cat_file: Path, arguments: dict[str, str], said:
         gradcam_core.explain(cat_file, **arguments)
 
 
+def test_one_pass_for_both_gives_what_two_give(cat_file: Path, lite0: Classifier) -> None:
+    together = gradcam_core.explain(cat_file, target="tabby", guided=True)
+    plain = gradcam_core.explain(cat_file, target="tabby")
+    assert np.array_equal(together.raw, plain.raw)
+    assert together.score == plain.score
+    picture = open_image(cat_file)
+    apart = explain_encoded(lite0, lite0.encode(picture), picture, target="tabby", with_guided=True)
+    assert np.allclose(together.gradient, apart.gradient, rtol=0, atol=1e-6)
+
+
 def test_threads_get_bit_for_bit_what_each_gets_alone(cat_file: Path) -> None:
     names = ["tabby", "tiger cat", "Egyptian cat", "lynx", "coffee mug", "moped"]
 
