@@ -14,7 +14,14 @@ import numpy as np
 from PIL import Image
 
 from gradcam_core import decoding
-from gradcam_core.decoding import KEPT_PIXELS, MAX_PIXELS, check_size, finished, takes_too_much
+from gradcam_core.decoding import (
+    KEPT_PIXELS,
+    MAX_PIXELS,
+    check_size,
+    finished,
+    strips,
+    takes_too_much,
+)
 
 __all__ = ["KEPT_PIXELS", "MAX_PIXELS", "ImageSource", "open_image"]
 
@@ -106,9 +113,12 @@ def _ask(decoder: subprocess.Popen[bytes], path: Path) -> Image.Image | str:
         answer: dict[str, Any] = json.loads(decoder.stdout.readline())
         if "error" in answer:
             return str(answer["error"])
-        width, height = answer["size"]
-        pixels = decoder.stdout.read(3 * width * height)
-        return Image.frombytes("RGB", (width, height), pixels)
+        picture = Image.new("RGB", answer["size"], None)
+        for left, top, right, bottom in strips(picture.size):
+            pixels = decoder.stdout.read(3 * (right - left) * (bottom - top))
+            strip = Image.frombytes("RGB", (right - left, bottom - top), pixels)
+            picture.paste(strip, (left, top))
+        return picture
     except (BrokenPipeError, ValueError):  # by the system or by the timer
         raise ValueError(takes_too_much(path.name)) from None
 
