@@ -189,10 +189,16 @@ class CutNetwork(Backbone):
         return self.run(pixels, layer)[0]
 
     def from_layer(self, activations: Tensor, layer: str, pixels: Tensor | None = None) -> Any:
-        """Return the network's output, `layer` giving the map A, and all else from `pixels`."""
+        """Return the network's output, `layer` giving the map A, and all else from `pixels`.
+
+        Raises:
+            ValueError: There are no pixels, and not all depends on the map alone.
+        """
         side = self._carrying_side(layer)
-        if side or pixels is None:
+        if side:
             pixels = self._noise.new_zeros(*self._noise.shape[:2], side, side)
+        elif pixels is None:
+            raise ValueError(f"{self.name} cannot go on from '{layer}' without the picture.")
         return self._put(activations, layer, pixels)
 
     def run(self, pixels: Tensor, layer: str) -> tuple[Tensor, Any]:

@@ -66,3 +66,32 @@ def test_a_map_lies_on_its_part_of_the_picture() -> None:
 def test_a_map_of_zeros_stays_zeros_and_others_reach_one() -> None:
     assert not normalised(np.zeros((3, 3), np.float32)).any()
     assert normalised(np.array([[1e-20, 0]], np.float32)).tolist() == [[1, 0]]
+
+
+def test_a_grey_input_is_measured_too() -> None:
+    steps = [v2.Grayscale(), v2.Resize(64), v2.CenterCrop(64), v2.ToImage()]
+    preprocess = v2.Compose([*steps, v2.ToDtype(torch.float32, scale=True)])
+    _, box = seen_through(lambda image: preprocess(image)[None])(Image.new("RGB", (400, 200)))
+    assert box == pytest.approx((0.25, 0, 0.75, 1), abs=0.01)
+
+
+@pytest.mark.parametrize("name", ["edges", "equalised", "mirrored", "random", "not a number"])
+def test_where_colours_do_not_tell_the_whole_picture_is_meant(name: str) -> None:
+    draw = torch.Generator().manual_seed(0)
+    to_tensor = v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32, scale=True)])
+
+    def preprocess(image: Image.Image) -> torch.Tensor:
+        values = to_tensor(image.resize((32, 32)))[None]
+        match name:
+            case "edges":
+                return values.diff(dim=3).abs()
+            case "equalised":
+                return to_tensor(v2.functional.equalize(image.resize((32, 32))))[None].round()
+            case "mirrored":
+                return values.flip(3)
+            case "random":
+                return torch.randn(values.shape, generator=draw)
+            case _:
+                return values / 0 * 0
+
+    assert seen_through(preprocess)(Image.new("RGB", (60, 40)))[1] == (0, 0, 1, 1)

@@ -1,0 +1,54 @@
+"""A chain of stages, cut anywhere, is the whole chain."""
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from gradcam_core.geometry import WHOLE, Box
+from gradcam_core.models.backbone import Backbone
+
+
+def _grey(image: Image.Image) -> tuple[Tensor, Box]:
+    return torch.full((1, 3, 32, 32), image.getpixel((0, 0))[0] / 255), WHOLE
+
+
+@pytest.fixture
+def chain() -> Backbone:
+    torch.manual_seed(0)
+    stages = {
+        "one": nn.Conv2d(3, 4, 3, 2),
+        "between": nn.Dropout(0.9),
+        "two": nn.Conv2d(4, 5, 3, 2),
+        "three": nn.ReLU(),
+    }
+    return Backbone("chain", stages, _grey, ("one", "two", "three"))
+
+
+def test_from_a_layer_on_it_is_the_whole(chain: Backbone) -> None:
+    pixels = torch.randn(1, 3, 32, 32)
+    whole = chain.features(pixels)
+    for layer in chain.layers:
+        encoded = chain.encode_pixels(pixels, layer)
+        assert torch.equal(encoded.features, whole)
+        assert torch.equal(chain.from_layer(encoded.activations, layer), whole)
+        assert encoded.activations.shape[1:] == chain.shapes[layer]
+        assert encoded.activations.is_leaf
+        assert encoded.activations.requires_grad
+        assert not encoded.features.requires_grad
+    batch = torch.cat([pixels, -pixels])
+    first, second = chain.features_of_each(batch)
+    assert torch.allclose(first, whole, atol=1e-6)
+    assert torch.allclose(second, chain.features(-pixels), atol=1e-6)
+
+
+def test_it_is_frozen_and_its_last_layer_is_the_default(chain: Backbone) -> None:
+    assert not any(p.requires_grad for stage in chain.stages.values() for p in stage.parameters())
+    assert not any(stage.training for stage in chain.stages.values())
+    assert chain.encode(Image.new("RGB", (8, 8), "white")).layer == "three"
+
+
+@pytest.mark.parametrize("layer", ["between", "four", nn.ReLU()])
+def test_other_layers_are_refused(chain: Backbone, layer: str | nn.Module) -> None:
+    with pytest.raises(ValueError, match=r"chain has no layer '(between|four|ReLU)'.*one, two"):
+        chain.encode(Image.new("RGB", (8, 8)), layer)
