@@ -246,7 +246,7 @@ def _numbers(explanation: Explanation) -> dict[str, object]:
 
 
 def _said(explanation: Explanation) -> str:
-    numbers = f"score {explanation.score:.2f}, probability {explanation.probability:.3f}"
+    numbers = f"score {explanation.score:.2f}, probability {explanation.probability:.2g}"
     if explanation.task == "captioning":
         numbers = f"log p {explanation.score:.2f}"
     nothing = ", nothing speaks for it" if explanation.no_evidence else ""
