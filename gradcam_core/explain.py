@@ -51,6 +51,8 @@ def explain(
     default = models(task)[0].name
     method_named(method)
     picture = open_image(image)
+    if isinstance(model, nn.Module):
+        raise ValueError("Wrap a network of your own first: explain(image, model=wrap(network)).")
     if not isinstance(model, Model):
         model = load(default if model is None else model, task)
     elif model.task != task:

@@ -60,6 +60,12 @@ def wrap(
         ValueError: The network cannot be copied or run, or has no such layer, or not as many
             classes; the message says which.
     """
+    if not isinstance(network, nn.Module) or isinstance(network, torch.jit.ScriptModule):
+        raise ValueError(
+            f"A torch.nn.Module can be explained, no {type(network).__name__}: its layers must be "
+            "seen."
+        )
+    network = getattr(network, "_orig_mod", network)  # what torch.compile made faster
     name = type(network).__name__ if name is None else name
     own = _copied(network, name) if copy else network
     as_input = _default_input(own, name) if preprocess is None else _checked(preprocess)

@@ -62,7 +62,7 @@ class FeatureMap:
         reached: Whether the output has a gradient at the map.
         of_tokens: Whether it is one of a transformer's tokens: attention had a part in it.
         passed_on: Whether the very same map is given by a module better to name, as one around it.
-        later: How many of the modules that run after it have weights of their own.
+        later: How many of the modules between it and the output have weights of their own.
         followed: Whether a module that runs after it gives a map, or tokens.
     """
 
@@ -140,9 +140,9 @@ class _Notes:
         self._runs = Counter[str]()
         self._given: dict[str, str] = {}
         self._maps: list[_Noted] = []
-        # For every run of a module: its name if it has weights of its own, and whether it gives a
-        # map or tokens.
-        self._weighted: list[str | None] = []
+        # For every run of a module: if it has weights of its own, its name and where what it gave
+        # lies in autograd's graph; and whether it gives a map or tokens.
+        self._weighted: list[tuple[str, Node | None] | None] = []
         self._spatial: list[bool] = []
 
     def take(self, name: str, module: nn.Module, output: Any) -> Any:
@@ -155,7 +155,8 @@ class _Notes:
             else f"a {type(output).__name__}"
         )
         has_weights = any(True for _ in module.parameters(recurse=False))
-        self._weighted.append(name if has_weights else None)
+        node = given.grad_fn if isinstance(given, Tensor) else None
+        self._weighted.append((name, node) if has_weights else None)
         self._spatial.append(isinstance(given, Tensor) and given.ndim in (3, 4))
         if not name or not isinstance(given, Tensor) or not given.requires_grad:
             return None
@@ -184,6 +185,7 @@ class _Notes:
     def judged(self, output: Any) -> Probe:
         """Return what was noted, together with what the output has to do with it."""
         main = main_output(output)
+        order: list[Node] = []
         alone: set[Node] = set()
         attended: set[Node] = set()
         gradients: list[Tensor | None] = [None] * len(self._maps)
@@ -199,6 +201,7 @@ class _Notes:
                     allow_unused=True,
                 )
             )
+        on_the_way = set(order)
         # (A softmax can also be that of a CNN that chooses between its branches.)
         transformer = any(noted.map.layout != Layout() for noted in self._maps)
         reached = [
@@ -215,7 +218,7 @@ class _Notes:
                 of_tokens=noted.map.layout.grid is not None
                 or (transformer and noted.node in attended),
                 passed_on=self._best_named(noted) is not noted,
-                later=self._weights_after(noted),
+                later=self._weights_after(noted, on_the_way),
                 followed=any(self._spatial[noted.position :]),
             )
             for noted, with_gradient in zip(self._maps, reached, strict=True)
@@ -228,14 +231,18 @@ class _Notes:
             maps,
             self._runs,
             self._given,
-            sum(name is not None for name in self._weighted),
+            sum(run is not None for run in self._weighted),
         )
 
-    def _weights_after(self, noted: "_Noted") -> int:
-        # What is around it ends later, but its weights may have been used before.
+    def _weights_after(self, noted: "_Noted", on_the_way: set[Node]) -> int:
+        """Count the runs of modules with weights that lie between a map and the output.
+
+        What is around the map ends later, but its weights may have been used before; and those of
+        a second head do not count.
+        """
         return sum(
-            name is not None and not noted.map.name.startswith(f"{name}.")
-            for name in self._weighted[noted.position :]
+            run is not None and run[1] in on_the_way and not noted.map.name.startswith(f"{run[0]}.")
+            for run in self._weighted[noted.position :]
         )
 
     def _best_named(self, noted: "_Noted") -> "_Noted":
@@ -305,11 +312,10 @@ def probe(network: nn.Module, pixels: Tensor, tokens: tuple[int, int] | None = N
     ]
     try:
         with torch.enable_grad():
-            output = network(pixels.detach().requires_grad_())
+            return notes.judged(network(pixels.detach().requires_grad_()))
     finally:
         for hook in hooks:
             hook.remove()
-    return notes.judged(output)
 
 
 def tensors_in(output: Any) -> Iterator[Tensor]:

@@ -211,6 +211,14 @@ def test_a_copy_leaves_the_network_as_it_is(picture: Image.Image) -> None:
     assert not itself.training
 
 
+def test_a_compiled_network_is_the_network(resnet: nn.Module, picture: Image.Image) -> None:
+    with torch.no_grad():
+        model = wrap(torch.compile(resnet), to_64)
+    explanation = explain(picture, model=model, target=1, layer=resnet.layer3)
+    assert explanation.layer == "layer3"
+    assert explanation.score == pytest.approx(resnet(to_64(picture)[None])[0, 1].item(), abs=1e-5)
+
+
 def test_threads_share_a_model(resnet: nn.Module, picture: Image.Image) -> None:
     model = wrap(resnet, to_64)
     layers = ["layer4", "layer1", "layer3.1.conv2", "conv1"]
@@ -305,16 +313,19 @@ def test_probabilities_as_outputs_stay_what_they_are(
 
 
 class Segmenter(nn.Module):
-    """Asks for the size of its input at the end, as torchvision's do."""
+    """Asks for the size of its input at the end and has a second head, as torchvision's do."""
 
     def __init__(self) -> None:
         super().__init__()
         self.down = nn.Conv2d(3, 8, 3, stride=4)
         self.up = nn.Conv2d(8, 5, 1)
+        self.second = nn.Conv2d(8, 5, 1)
 
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:
-        coarse = self.up(self.down(pixels).relu())
-        return {"out": F.interpolate(coarse, size=pixels.shape[2:], mode="bilinear")}
+        x = self.down(pixels).relu()
+        coarse = self.up(x)
+        out = F.interpolate(coarse, size=pixels.shape[2:], mode="bilinear")
+        return {"aux": self.second(x), "out": out}
 
 
 def test_a_pixel_of_a_segmentation(picture: Image.Image) -> None:
@@ -414,6 +425,11 @@ def test_what_cannot_be_wrapped_is_refused(picture: Image.Image) -> None:
     wrap(network, to_64, copy=False)
     with pytest.raises(ValueError, match="for classification, not for vqa"):
         explain(picture, task="vqa", model=wrap(Functional(), to_64))
+    with pytest.raises(ValueError, match="Wrap a network of your own first"):
+        explain(picture, model=network)
+    for no_module in (to_64, torch.jit.trace(nn.ReLU(), torch.zeros(1))):
+        with pytest.raises(ValueError, match=r"A torch\.nn\.Module can be explained, no"):
+            wrap(no_module)
     no_maps = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64 * 64, 2))
     with pytest.raises(ValueError, match="none gives a feature map"):
         explain(picture, model=wrap(no_maps, to_64))
