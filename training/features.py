@@ -75,7 +75,7 @@ def _compute(pictures: Path, view: View, path: Path, backbone: Backbone, batch: 
     names, vectors, tensors = [], [], []
     total = _count(pictures)
     with tqdm(total=total, desc=path.stem, unit="picture") as bar:
-        for name, picture in _open(pictures):
+        for name, picture in every_picture(pictures):
             names.append(name)
             tensors.append(_tensor(picture, view, backbone))
             if len(tensors) == batch or len(names) == total:
@@ -96,7 +96,7 @@ def _count(pictures: Path) -> int:
         return sum(member.isfile() for member in archive)
 
 
-def _open(pictures: Path) -> Iterator[tuple[str, Image.Image]]:
+def every_picture(pictures: Path) -> Iterator[tuple[str, Image.Image]]:
     """Each picture with its name below the folder, or below `images/` in an archive."""
     if pictures.is_dir():
         for path in sorted(path for path in pictures.rglob("*") if path.is_file()):

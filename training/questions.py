@@ -50,7 +50,9 @@ ALIKE = [set(colours.split()) for colours in _FILE["sets"]["alike"]]
 EXCLUSIVE, VEHICLES, CLOTHES = (
     tuple(_FILE["sets"][name].split()) for name in ("exclusive", "vehicles", "clothes")
 )
-MASS = frozenset(_FILE["sets"]["mass"].split())
+MASS, OUTDOORS, INDOORS = (
+    frozenset(_FILE["sets"][name].split()) for name in ("mass", "outdoors", "indoors")
+)
 NUMBERS = {
     word: str(n)
     for n, word in enumerate(["one", "two", "three", "four", "five", "six", "seven", "eight"], 1)
@@ -162,6 +164,11 @@ def _subject(caption: _Caption) -> str | None:
     """The person or animal named first: who acts in an English caption."""
     actors = {noun: place for noun, place in caption.nouns.items() if noun in _ACTORS}
     return min(actors, key=actors.get, default=None)
+
+
+def agreed_nouns(captions: Sequence[str]) -> set[str]:
+    """The things, people and places that two writers of a picture's captions name."""
+    return {*_agreed(_mentions([_read(caption) for caption in captions]))}
 
 
 def _numbers(read: Sequence[_Caption], rng: random.Random) -> list[_Item]:

@@ -36,6 +36,7 @@ class Teacher:
         self,
         questions: Sequence[str],
         rooms: Tensor,
+        of_question: Sequence[int],
         shares: Tensor,
         texts: Sequence[str],
         blind: bool,
@@ -44,20 +45,23 @@ class Teacher:
 
         Args:
             questions: As people asked them.
-            rooms: (questions, 1280), the pooled features of the room of each.
+            rooms: (rooms, 1280), the pooled features of each room.
+            of_question: The room of each question.
             shares: (questions, answers), what people answered.
             texts: English with the words of the questions, to learn which are used alike.
             blind: All rooms are the same to it.
         """
-        self.blind = blind
         unit = F.normalize(rooms, dim=1)
-        self.middle = unit.mean(0)
-        self.rooms = F.normalize(unit - self.middle, dim=1)
+        unit = F.normalize(unit - unit.mean(0), dim=1)
+        # (rooms, questions), how alike a room is to that of a question.
+        self.near = unit @ unit[list(of_question)].mT
+        if blind:
+            self.near.zero_()
         # (questions, questions), 1 + 1 on the diagonal.
         self.alike = _same_phrases(questions) + _same_senses(questions, texts)
         self.known = shares.any(0).nonzero()[:, 0]
         self.answers = shares.shape[1]
-        kernel = self._kernel(torch.arange(len(questions)), rooms)
+        kernel = self._kernel(torch.arange(len(questions)), torch.tensor(of_question))
         kernel.diagonal().add_(RIDGE)
         factor = torch.linalg.cholesky(kernel)
         self.weights = torch.cholesky_solve(shares[:, self.known], factor)
@@ -67,7 +71,7 @@ class Teacher:
 
         Args:
             questions: (n,) int64, places in the list that it was fitted to.
-            rooms: (n, 1280), pooled features.
+            rooms: (n,) int64, places in the rooms that it was fitted to.
 
         Returns:
             (n, answers), the share of each answer.
@@ -78,12 +82,8 @@ class Teacher:
         return shares
 
     def _kernel(self, questions: Tensor, rooms: Tensor) -> Tensor:
-        alike = self.alike[questions]
-        if self.blind:
-            return alike.clone()
-        unit = F.normalize(rooms, dim=1) - self.middle
-        near = F.normalize(unit, dim=1) @ self.rooms.T
-        return alike * (1 + near) + ROOM_ALONE * near
+        near = self.near[rooms]
+        return self.alike[questions] * (1 + near) + ROOM_ALONE * near
 
 
 def _stems(text: str) -> list[str]:

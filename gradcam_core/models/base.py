@@ -70,6 +70,7 @@ class Model(ABC):
     """A CNN backbone with a task head. Holds no state between calls: threads may share it."""
 
     task: str
+    unsure_below = 0.0  # what is said with a smaller probability is a guess; 0: not measured
     convolutional = True  # whether the feature maps are those of a convolutional network
 
     def __init__(self, name: str, backbone: Backbone) -> None:

@@ -8,12 +8,14 @@ the product is linear in the normalised picture, so its gradient does not fade.
 To it is added what the CNN's own classifier knows, its 1000 classes summed into everyday words
 ("dog" is 121 of them). How much that counts is read from the question: for the words as answers
 ("what is this?"), and for "yes" and "no" where the question has such a word ("is there a dog?").
+What kind of answer is meant (yes or no, a number, a colour, another) the question decides alone.
 """
 
 import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors.torch import load_file
@@ -58,13 +60,141 @@ def everyday_words() -> dict[str, list[int]]:
     return {word: indices(ranges) for word, ranges in table.items()}
 
 
+class Vocabulary(NamedTuple):
+    """What a head reads and says, and how sure it may be.
+
+    Attributes:
+        words: The words of questions by index; the one at `UNKNOWN` stands for all others.
+        answers: Kind -> its answers, all by index.
+        temperature: What logits are divided by to become probabilities; measured.
+        unsure_below: An answer with a smaller probability is more often wrong than right.
+    """
+
+    words: Sequence[str]
+    answers: Mapping[str, Sequence[str]]
+    temperature: float = 1.0
+    unsure_below: float = 0.0
+
+
+class AnswerLayer(nn.Module):
+    """Scores every answer, given what was read of the question and seen in the picture.
+
+    Five things add up: the product of the two; the question alone; how sure the question is of
+    the kind of its answer (nobody answers "is it raining?" with a colour); what the backbone's own
+    classifier knows of everyday words; and whether the question itself says the answer ("a cat or
+    a dog?"). The last two count as much as the question asks for.
+    """
+
+    _classes: Tensor  # (classes,), the everyday word of each
+    _named: Tensor  # (answers that are everyday words, 2), the answer and the word
+    _kinds: Tensor  # (answers,), the kind of each
+    _spoken: Tensor  # (answers,), the word of questions that it is, or `UNKNOWN`
+    _asked: Tensor  # (words, everyday words), 1 where a word of questions is an everyday word
+
+    def __init__(
+        self,
+        words: Sequence[str],
+        answers: Mapping[str, Sequence[str]],
+        everyday: Mapping[str, Sequence[int]],
+        classifier: nn.Linear,
+        width: int,
+    ) -> None:
+        """Build the layer with random weights; see `VqaHead`."""
+        super().__init__()
+        named = [answer for group in answers.values() for answer in group]
+        self.answer = nn.Linear(width, len(named))
+        self.prior = nn.Linear(width, len(named), bias=False)
+        self.kind = nn.Linear(width, len(answers))
+        self.naming = nn.Linear(width, 1)
+        self.asking = nn.Linear(width, 1)
+        self.repeating = nn.Linear(width, 1)
+        # Not among the parameters: it is the backbone's, shared and frozen.
+        self._classifier = (classifier,)
+        self._yes_no = [named.index("yes"), named.index("no")]
+        place = {word: i for i, word in enumerate(everyday)}
+        place_of_class = {c: place[word] for word, classes in everyday.items() for c in classes}
+        asked = torch.zeros(len(words), len(place))
+        for i, word in enumerate(words):
+            for name in (word, *also_typed(word)):
+                if name in place:
+                    asked[i, place[name]] = 1
+        index = {word: i for i, word in enumerate(words)}
+        for name, table in (
+            ("_classes", [place_of_class[c] for c in range(classifier.out_features)]),
+            ("_named", [(i, place[answer]) for i, answer in enumerate(named) if answer in place]),
+            ("_kinds", [i for i, group in enumerate(answers.values()) for _ in group]),
+            ("_spoken", [index.get(answer, UNKNOWN) for answer in named]),
+        ):
+            self.register_buffer(name, torch.tensor(table), persistent=False)
+        self.register_buffer("_asked", asked, persistent=False)
+
+    def forward(
+        self,
+        read: Tensor,
+        fused: Tensor,
+        pooled: Tensor,
+        questions: Sequence[Tensor],
+        which: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Score the answers.
+
+        Args:
+            read: (n, width), what was read of the questions.
+            fused: (n, width), what was seen in the light of it; zeros without a picture.
+            pooled, questions, which: As `VqaHead.forward` takes them.
+
+        Returns:
+            (n, answers) logits, and (n, kinds), the log-probability of each kind of answer, which
+            is a part of them.
+        """
+        logits = self.answer(fused) + self.prior(F.dropout(read, 0.5, self.training))
+        known, odds = self.everyday(pooled, questions, which)
+        answers, words = self._named.mT
+        logits = logits.index_add(1, answers, self.naming(read) * known[:, words])
+        sides = self.asking(read) * odds[:, None] * torch.tensor([1.0, -1.0])
+        logits = logits.index_add(1, torch.tensor(self._yes_no), sides)
+        logits = logits + self.repeating(read) * self.repeated(questions)[which]
+        kinds = self.kind(read).log_softmax(1)
+        return logits + kinds[:, self._kinds], kinds
+
+    def everyday(
+        self, pooled: Tensor, questions: Sequence[Tensor], which: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """What the backbone's classifier knows of everyday words.
+
+        Args:
+            pooled, questions, which: As `VqaHead.forward` takes them.
+
+        Returns:
+            The log-probability of each word, (n, words), and the log odds of the question's own
+            everyday words, (n,), within +-14; 0 where it has none, and without a picture.
+        """
+        classes = self._classifier[0](pooled).softmax(1)
+        words = classes.new_zeros(len(pooled), self._asked.shape[1])
+        words = words.index_add(1, self._classes, classes)
+        asked = torch.stack([self._asked[question].amax(0) for question in questions])[which]
+        among = (words * asked).sum(1)
+        odds = (among + 1e-6).log() - (1 - among + 1e-6).log()
+        sighted = pooled.detach().any(1)
+        # The smallest number keeps the logarithm finite where float32 rounds to zero.
+        return (words + 1e-30).log() * sighted[:, None], odds * asked.amax(1) * sighted
+
+    def repeated(self, questions: Sequence[Tensor]) -> Tensor:
+        """Which answers are a word of each question: (questions, answers), 0 or 1."""
+        said = torch.zeros(len(questions), len(self._asked))
+        for row, question in zip(said, questions, strict=True):
+            row[question] = 1
+        said[:, UNKNOWN] = 0
+        return said[:, self._spoken]
+
+
 class VqaHead(nn.Module):
     """Scores every answer from the pooled feature map and the question."""
 
     def __init__(
         self,
         words: Sequence[str],
-        answers: Sequence[str],
+        answers: Mapping[str, Sequence[str]],
         everyday: Mapping[str, Sequence[int]],
         classifier: nn.Linear,
         width: int = 512,
@@ -75,7 +205,7 @@ class VqaHead(nn.Module):
 
         Args:
             words: The words of questions in order, the one for unknown words included.
-            answers: The answers in order; "yes" and "no" among them.
+            answers: Kind -> its answers, all in order; "yes" and "no" among them.
             everyday: Word -> ImageNet classes, as from `everyday_words`.
             classifier: The backbone's own layer 1280 -> 1000; kept frozen, not saved.
             width: Of the product of question and picture.
@@ -86,51 +216,28 @@ class VqaHead(nn.Module):
         self.embedding = nn.Embedding(len(words), embedding)
         self.lstm = nn.LSTM(embedding, hidden, num_layers=2, batch_first=True)
         self.question = nn.Linear(4 * hidden, width)
-        self.picture = nn.Linear(classifier.in_features, width)
-        self.answer = nn.Linear(width, len(answers))
-        self.prior = nn.Linear(width, len(answers), bias=False)
-        self.naming = nn.Linear(width, 1)
-        self.asking = nn.Linear(width, 1)
-        # Not among the parameters: it is the backbone's, shared and frozen.
-        self._classifier = (classifier,)
-        self._yes_no = [answers.index("yes"), answers.index("no")]
-        place = {word: i for i, word in enumerate(everyday)}
-        place_of_class = {c: place[word] for word, classes in everyday.items() for c in classes}
-        named = [(i, place[answer]) for i, answer in enumerate(answers) if answer in place]
-        asked = torch.zeros(len(words), len(place))
-        for i, word in enumerate(words):
-            for name in (word, *_also_typed(word)):
-                if name in place:
-                    asked[i, place[name]] = 1
-        classes = torch.tensor([place_of_class[c] for c in range(classifier.out_features)])
-        for name, table in (
-            ("_classes", classes),
-            ("_named", torch.tensor(named)),
-            ("_asked", asked),
-        ):
-            self.register_buffer(name, table, persistent=False)
+        self.picture = nn.Linear(classifier.in_features, width, bias=False)
+        self.answers = AnswerLayer(words, answers, everyday, classifier, width)
 
-    def forward(self, pooled: Tensor, questions: Sequence[Tensor], which: Tensor) -> Tensor:
+    def forward(
+        self, pooled: Tensor, questions: Sequence[Tensor], which: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Score the answers.
 
         Args:
-            pooled: (n, 1280), means over the map after ReLU6.
+            pooled: (n, 1280), means over the map after ReLU6; zeros for no picture.
             questions: Word indices of each question, (length,) int64, length >= 1.
             which: (n,) int64, the question of each row.
 
         Returns:
-            (n, answers) logits, differentiable in `pooled`.
+            (n, answers) logits, differentiable in `pooled`, and (n, kinds), the log-probability
+            that the answer is of each kind, which only the question decides.
         """
         read = self.read(questions)[which]
         normed = F.normalize(pooled, dim=1) * pooled.shape[1] ** 0.5
         seen = self.picture(F.dropout(normed, 0.4, self.training))
         fused = F.dropout(read * seen, 0.5, self.training)
-        logits = self.answer(fused) + self.prior(F.dropout(read, 0.5, self.training))
-        known, odds = self.everyday(pooled, questions, which)
-        answers, words = self._named.T
-        logits = logits.index_add(1, answers, self.naming(read) * known[:, words])
-        sides = self.asking(read) * odds[:, None] * torch.tensor([1.0, -1.0])
-        return logits.index_add(1, torch.tensor(self._yes_no), sides)
+        return self.answers(read, fused, pooled, questions, which)
 
     def read(self, questions: Sequence[Tensor]) -> Tensor:
         """Encode questions as (n, width), values in -1..1: the last states of both layers."""
@@ -141,27 +248,6 @@ class VqaHead(nn.Module):
         states = torch.cat([*output, *cell], dim=1)
         return self.question(states).tanh()
 
-    def everyday(
-        self, pooled: Tensor, questions: Sequence[Tensor], which: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """What the backbone's classifier knows of everyday words.
-
-        Args:
-            pooled, questions, which: As `forward` takes them.
-
-        Returns:
-            The log-probability of each word, (n, words), and the log odds of the question's own
-            everyday words, (n,), within +-14; 0 where it has none.
-        """
-        classes = self._classifier[0](pooled).softmax(1)
-        words = classes.new_zeros(len(pooled), self._asked.shape[1])
-        words = words.index_add(1, self._classes, classes)
-        asked = torch.stack([self._asked[question].amax(0) for question in questions])[which]
-        among = (words * asked).sum(1)
-        odds = (among + 1e-6).log() - (1 - among + 1e-6).log()
-        # The smallest number keeps the logarithm finite where float32 rounds to zero.
-        return (words + 1e-30).log(), odds * asked.amax(1)
-
 
 class VqaLstm(LabelModel):
     """CNN + LSTM question answering; its score y^c is the logit of an answer."""
@@ -170,12 +256,7 @@ class VqaLstm(LabelModel):
     kind = "answer"
 
     def __init__(
-        self,
-        name: str,
-        backbone: Backbone,
-        head: VqaHead,
-        words: Sequence[str],
-        answers: Sequence[str],
+        self, name: str, backbone: Backbone, head: VqaHead, vocabulary: Vocabulary
     ) -> None:
         """Join a backbone and its head.
 
@@ -183,17 +264,25 @@ class VqaLstm(LabelModel):
             name: Name in the registry.
             backbone: The CNN; its last map has 1280 channels.
             head: With trained weights.
-            words: The words of questions by index; the one at `UNKNOWN` stands for all others.
-            answers: The answers by index.
+            vocabulary: Of the head.
         """
-        super().__init__(name, backbone, [(answer, *_also_typed(answer)) for answer in answers])
+        answers = [answer for group in vocabulary.answers.values() for answer in group]
+        super().__init__(name, backbone, [(answer, *also_typed(answer)) for answer in answers])
         self._head = head.eval().requires_grad_(False)
-        self._indices = {word: i for i, word in enumerate(words)}
+        self._indices = {word: i for i, word in enumerate(vocabulary.words)}
+        self.temperature = vocabulary.temperature
+        self.unsure_below = vocabulary.unsure_below
 
     def logits(self, features: Tensor, question: str | None) -> Tensor:
         indices = [self._indices.get(word, UNKNOWN) for word in read_question(question)]
         pooled = features.mean(dim=(2, 3)).cpu()  # the head stays on the CPU
-        return self._head(pooled, [torch.tensor(indices)], torch.zeros(1, dtype=torch.long))[0]
+        which = torch.zeros(1, dtype=torch.long)
+        logits, _ = self._head(pooled, [torch.tensor(indices)], which)
+        return logits[0]
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Return the probabilities (len(self.labels),) of logits: measured, see `Vocabulary`."""
+        return (logits / self.temperature).softmax(0)
 
     def target(
         self, text: str, question: str | None = None, encoded: Encoded | None = None
@@ -238,7 +327,7 @@ _SAME = (
 )
 
 
-def _also_typed(answer: str) -> list[str]:
+def also_typed(answer: str) -> list[str]:
     """Other words for an answer, its plural, and of a plural its singular."""
     names = [other for group in _SAME if answer in group for other in group if other != answer]
     if answer.isalpha() or " " in answer:
@@ -257,8 +346,8 @@ def load_lite_vqa(number: int, path: Path | None = None) -> VqaLstm:
     """
     name = f"lite{number}-vqa"
     path = path or WEIGHTS / f"{name}.safetensors"
-    vocabulary = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-    words, answers = vocabulary["words"], vocabulary["answers"]
-    head = VqaHead(words, answers, everyday_words(), lite_classifier_layer(number))
+    vocabulary = Vocabulary(**json.loads(path.with_suffix(".json").read_text(encoding="utf-8")))
+    everyday, classifier = everyday_words(), lite_classifier_layer(number)
+    head = VqaHead(vocabulary.words, vocabulary.answers, everyday, classifier)
     head.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()})
-    return VqaLstm(name, lite_backbone(number), head, words, answers)
+    return VqaLstm(name, lite_backbone(number), head, vocabulary)

@@ -39,6 +39,15 @@ def test_score_is_the_answers_logit(model: VqaLstm, cat: Encoded) -> None:
     assert evaluation.probability == pytest.approx(best.probability, rel=1e-4)
 
 
+def test_probabilities_are_those_of_the_cooled_logits(model: VqaLstm, cat: Encoded) -> None:
+    assert model.temperature != 1
+    assert 0 < model.unsure_below < 1
+    cooled = (model.logits(cat.features, QUESTION) / model.temperature).softmax(0)
+    for found in model.predict(cat, QUESTION):
+        target = model.target(found.text, QUESTION)
+        assert found.probability == pytest.approx(cooled[target.ids[0]].item(), rel=1e-4)
+
+
 @pytest.mark.parametrize("layer", ["conv_head", "blocks.6"])
 def test_gradients_of_five_answers_at_once_equal_single_ones(model: VqaLstm, layer: str) -> None:
     encoded = model.encode(picture("astronaut"), layer)
@@ -130,6 +139,7 @@ def test_threads_agree(model: VqaLstm, cat: Encoded) -> None:
     ("name", "question", "answers"),
     [
         ("chelsea", QUESTION, {"cat"}),
+        ("chelsea", "What type of animal is that?", {"cat"}),
         ("chelsea", "is there a dog", {"no"}),
         ("chelsea", "Do you see a cat?", {"yes"}),
         ("chelsea", "How many cats are there?", {"1"}),
@@ -141,6 +151,31 @@ def test_threads_agree(model: VqaLstm, cat: Encoded) -> None:
 def test_answers_are_sensible(model: VqaLstm, name: str, question: str, answers: set[str]) -> None:
     best = model.predict(model.encode(picture(name)), question)[0].text
     assert best in answers
+
+
+YES_NO = {"yes", "no"}
+COLOURS = {"black", "white", "brown", "red", "blue", "green", "yellow", "orange", "gray", "tan"}
+NUMBERS = {str(number) for number in range(20)}
+
+
+@pytest.mark.parametrize(
+    ("question", "answers"),
+    [
+        ("Is the mother elephant kicking her baby?", YES_NO),
+        ("Are there more dogs than cats on the couch?", YES_NO),
+        ("Could this have been taken at night?", YES_NO),
+        ("How many people are wearing a hat?", NUMBERS),
+        ("What number of birds can be seen?", NUMBERS),
+        ("What color are the curtains?", COLOURS),
+        ("The wall is what colour?", COLOURS),
+        ("Is this a cat or a dog?", {"cat", "dog"}),
+    ],
+)
+@pytest.mark.parametrize("name", ["chelsea", "astronaut", "rocket"])
+def test_a_question_gets_an_answer_of_its_kind(
+    model: VqaLstm, name: str, question: str, answers: set[str]
+) -> None:
+    assert model.predict(model.encode(picture(name)), question, k=1)[0].text in answers
 
 
 def test_maps_of_two_right_answers_differ(model: VqaLstm) -> None:

@@ -1,0 +1,114 @@
+"""What the answerers learn from: no dev picture is among it, "yes" is as frequent as "no"."""
+
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from training import datasets, lessons
+from training.vqa import Vocabulary, kind_of, shares, vocabulary
+
+DATA = Path(__file__).parents[3] / "shared" / "data"
+needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the data sets are not here")
+
+
+def test_boxes_become_balanced_questions() -> None:
+    boxes = {
+        "1": [datasets.Box("dog", 0, 0, 1, 1)] * 2,
+        "2": [datasets.Box("cup", 0, 0, 1, 1)],
+        "3": [datasets.Box("cup", 0, 0, 1, 1), datasets.Box("dog", 0, 0, 1, 1)],
+    }
+    asked = lessons.box_questions(boxes, random.Random(0))
+    of_dogs = [item for item in asked if item.kind == "yes/no" and "dog" in item.text]
+    assert Counter(item.answers for item in of_dogs if item.picture == "2") == {("no",): 1}
+    assert {item.answers for item in of_dogs if item.picture != "2"} == {("yes",)}
+    counted = {
+        (item.picture, item.answers[0])
+        for item in asked
+        if item.kind == "number" and "dog" in item.text
+    }
+    assert counted == {("1", "2"), ("3", "1")}
+    animals = [item for item in asked if item.kind == "object"]
+    assert {item.picture for item in animals} == {"1", "3"}
+    assert {item.answers for item in animals} == {("dog",)}
+
+
+@needs_data
+def test_no_dev_picture_is_learned_from() -> None:
+    rng = random.Random(0)
+    for name, make in {
+        "captions": lambda split: lessons.caption_questions(DATA, split, rng),
+        "coco": lambda split: lessons.coco_questions(DATA, split, rng),
+        "pets": lambda split: lessons.pet_questions(split, rng),
+        "scenes": lambda split: lessons.scene_questions(split, rng),
+        "rooms": lambda split: lessons.room_questions(DATA, split, rng),
+    }.items():
+        train, dev = ({item.picture for item in make(split)} for split in ("train", "dev"))
+        assert train, name
+        assert dev, name
+        assert not train & dev, name
+    people = {item.picture for item in lessons.asked_by_people(DATA)}
+    assert not people & {item.picture for item in lessons.coco_questions(DATA, "train", rng)}
+
+
+@needs_data
+def test_places_and_rooms_are_told_apart() -> None:
+    rng = random.Random(0)
+    asked = lessons.scene_questions("train", rng) + lessons.room_questions(DATA, "train", rng)
+    said = {
+        (item.picture.startswith("image"), item.answers)
+        for item in asked
+        if item.text in ("is this indoors or outdoors", "was this picture taken outside")
+    }
+    assert said == {
+        (True, ("indoors",)),
+        (True, ("no",)),
+        (False, ("outdoors",)),
+        (False, ("yes",)),
+    }
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        ("yes", "yes/no"),
+        ("12", "number"),
+        ("red and white", "colour"),
+        ("light blue", "colour"),
+        ("light", "other"),
+        ("10:30", "other"),
+        ("grey cat", "other"),
+    ],
+)
+def test_kinds_of_answers(answer: str, kind: str) -> None:
+    assert kind_of(answer) == kind
+
+
+@pytest.fixture
+def words() -> Vocabulary:
+    asked = [lessons.Question("1", "", f"what is it {word}", ("dog", "bicycle")) for word in "ab"]
+    people = [
+        datasets.Asked("", "Where?", (answer,), 9) for answer in ["bike", "dogs", "kites"] * 2
+    ]
+    people += [datasets.Asked("", "Where?", ("kite",), 9)] * 2
+    people += [
+        datasets.Asked("", "Where?", ("yes",), 9),
+        datasets.Asked("", "Where?", ("rare",), 9),
+    ]
+    return vocabulary(asked, people, ["cup"], random.Random(0))
+
+
+def test_other_words_and_plurals_count_as_the_answer(words: Vocabulary) -> None:
+    assert words.groups["other"] == ["bicycle", "cup", "dog", "kite"]
+    assert [words.canonical(said) for said in ("bike", "dogs", "kites")] == [
+        "bicycle",
+        "dog",
+        "kite",
+    ]
+
+
+def test_shares_of_several_right_answers(words: Vocabulary) -> None:
+    found = shares([("dogs", "cup"), ("rare",)], words)
+    assert found.sum(1).tolist() == [1, 0]
+    assert found[0, words.answers["dog"]] == found[0, words.answers["cup"]] == 0.5
