@@ -4,6 +4,11 @@ Squares of the picture are covered one after the other, and each time the word's
 log-probability is taken again. What Grad-CAM marks should be what makes it drop: the rank
 correlation of the two is reported, against maps of the same head with its weights shuffled.
 
+And whether it lies on the thing (section 8.1): words of captions that people wrote of COCO's
+photos are mapped to the 80 kinds of things that have boxes. The pointing game (Zhang et al. 2016)
+counts maps with their maximum in a box of that kind; inside/outside is the mean heat in the boxes
+by that outside of them.
+
     python -m benchmarks.grounding ../shared/data
 """
 
@@ -22,14 +27,16 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 import gradcam_core
-from benchmarks.captioning import pictures
+from benchmarks.captioning import things
+from gradcam_core.geometry import enlarge
 from gradcam_core.methods.cams import grad_cam
 from gradcam_core.methods.gradients import gradients
 from gradcam_core.models.backbone import Backbone, Encoded
 from gradcam_core.models.base import Model, Target
-from training.captioning import flickr8k
+from training import datasets
 
 SEED = 0
+SIDE = 224  # of the maps that boxes are compared with
 PATCH = 64  # side of the square that is covered, in pixels of the network's 224 x 224 input
 # Things that can be pointed at, and that are in many captions.
 _NOUNS = (
@@ -44,15 +51,56 @@ Case = tuple[Encoded, Target, list[int]]
 
 
 def main(
-    data: Annotated[Path, typer.Argument(help="Folder with flickr8k/")],
-    photos: Annotated[int, typer.Option(help="Number of photos of the dev split")] = 100,
+    data: Annotated[Path, typer.Argument(help="Folder with flickr8k/ and coco/")],
+    photos: Annotated[int, typer.Option(help="Number of photos of Flickr8k's dev split")] = 100,
+    model: Annotated[str, typer.Option(help="A captioner's name")] = "lite0-caption",
 ) -> None:
-    """Print the rank correlation for the nouns of lite0-caption's own captions."""
-    model = gradcam_core.load("lite0-caption")
-    names = [picture.name for picture in flickr8k(data, "dev")]
+    """Print the rank correlation for nouns of the model's own captions, and the pointing game."""
+    captioner = gradcam_core.load(model)
+    names = list(datasets.flickr8k(data, "dev"))
     names = random.Random(SEED).sample(names, photos)
-    cases = list(nouns(model, pictures(data / "flickr8k", names)))
-    report("nouns of captions", model, cases)
+    cases = list(nouns(captioner, datasets.pictures(data, "flickr8k", names)))
+    report("nouns of captions", captioner, cases)
+    pointing(captioner, data)
+
+
+def pointing(model: Model, data: Path) -> None:
+    """Print how the maps of people's words lie to the boxes of what they mean."""
+    written, boxes = datasets.coco_captions(data, "dev"), datasets.coco_boxes(data)
+    names = [name for name in written if name in boxes]
+    hits, ratios, chance = [], [], []
+    for name, photo in tqdm(datasets.pictures(data, "coco", names), "pointing", total=len(names)):
+        encoded = model.encode(photo)
+        for text in written[name]:
+            try:
+                target = model.target(text)
+            except ValueError:  # a word that it does not know, or a long caption
+                continue
+            maps = term_maps(model, encoded, target)
+            for word, heat in zip(target.words, maps, strict=True):
+                inside = _inside([box for box in boxes[name] if box.label in things(word)])
+                if heat.any() and 0 < inside.mean() < 1:
+                    large = enlarge(heat, (SIDE, SIDE))
+                    hits.append(inside[np.unravel_index(large.argmax(), large.shape)])
+                    ratios.append(large[inside].mean() / max(large[~inside].mean(), 1e-9))
+                    chance.append(inside.mean())
+    print(
+        f"pointing game, {len(hits)} words of people's captions of {len(names)} photos: "
+        f"{np.mean(hits):.3f} (the boxes' share of the picture {np.mean(chance):.3f}); "
+        f"inside/outside {np.median(ratios):.2f} (median)"
+    )
+
+
+def _inside(boxes: Sequence[datasets.Box]) -> np.ndarray:
+    """Which pixels some boxes cover, (SIDE, SIDE) bool."""
+    covered = np.zeros((SIDE, SIDE), bool)
+    for box in boxes:
+        rows, columns = (
+            slice(round(start * SIDE), round((start + size) * SIDE))
+            for start, size in ((box.y, box.h), (box.x, box.w))
+        )
+        covered[rows, columns] = True
+    return covered
 
 
 def nouns(model: Model, photos: Iterable[tuple[str, Image.Image]]) -> Iterator[Case]:

@@ -4,16 +4,21 @@
     python -m training.captioning ../shared/data --work ../scratch --backbone 2
 
 First the attributes, which are phrases that people use; then the LSTM, on people's captions;
-then a little self-critical training on CIDEr-D. Stopped, it goes on from the last epoch.
+and of imagined pictures. Stopped, it goes on from the last epoch. The LSTM
+reads attributes, not pictures: so Lite2 takes it over, and learns to see the same phrases.
+
+Most of the captions have no picture with them, and most of the things that the backbone knows no
+caption: the features of the ones are imagined (imagined.py), and sentences for the others made
+(sentences.py).
 """
 
-import csv
 import json
 import math
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, groupby, takewhile
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Annotated
 
@@ -26,32 +31,39 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm, trange
 
+from gradcam_core.models.lite import lite_classifier_layer
 from gradcam_core.models.show_and_tell import (
     END,
     UNKNOWN,
     CaptionHead,
+    join_names,
     normalise,
-    sample,
     split_words,
     weights_file,
 )
+from gradcam_core.models.vqa_lstm import everyday_words
+from training import datasets, sentences
 from training.features import features
+from training.imagined import Imagination, class_directions
 
 SEED = 0
-VIEWS = ("whole", "whole-flip")
-LEAST_WORD = 6  # uses of a word that is learned
-LEAST_PHRASE = 80  # pictures that a phrase must be used of to become an attribute
+VIEWS = ("whole",)
+LEAST_WORD = 8  # uses of a word that is learned
+LEAST_PHRASE = 130  # pictures that a phrase must be used of to become an attribute
 LENGTH = 18  # of a training caption, with END; what is longer is cut
 PAD = -1
-WIDTH = 448
+WIDTH = 352
 FOLDS = 5
-ATTRIBUTE_EPOCHS = 8
-LIKELIHOOD_EPOCHS = 5
-CRITICAL_EPOCHS = 1
-BATCH = 192  # captions
-SAMPLES = 5  # sentences drawn of a picture
-LIKELIHOOD_SHARE = 0.1  # of the loss in self-critical training
+ATTRIBUTE_EPOCHS = 6
+LIKELIHOOD_EPOCHS = 3
+LIKELIHOOD_STEPS = 225  # of an epoch, a batch each
+BATCH = 128  # captions
 AVERAGE = 0.99
+IMITATION_RIDGE = 0.1  # beside the mean square of a feature
+IMAGINED = 2  # pictures of each class that are imagined
+STEPS = {"scenes": 4, "pets": 2}  # one in so many of these is enough
+# How often an epoch has the captions of a set, so that none swallows the others.
+REPEATS = {"coco": 10, "imagenet": 2}
 
 
 @dataclass(frozen=True)
@@ -59,8 +71,8 @@ class Picture:
     """A picture with its captions, split into words.
 
     Attributes:
-        source: "flickr8k", "pets" or "daquar".
-        name: File name in the archive of that set.
+        source: A data set; "sentences" or "classes" for a picture that is imagined.
+        name: File name in the archive of that set; empty for an imagined one.
         captions: At least one.
     """
 
@@ -71,118 +83,25 @@ class Picture:
 
 # --- data ---------------------------------------------------------------------------------------
 
-
-def flickr8k(data: Path, split: str) -> list[Picture]:
-    """The photos of a split ("train" or "dev"), with five captions each."""
-    captions = defaultdict(list)
-    with (data / "flickr8k" / "captions.csv").open(newline="") as file:
-        for row in csv.DictReader(file):
-            if row["split"] == split:
-                captions[row["image"]].append(split_words(row["caption"]))
-    return [Picture("flickr8k", name, sentences) for name, sentences in captions.items()]
+# Everyday words as the captioner says them ("go kart").
+EVERYDAY = {" ".join(split_words(word)): ids for word, ids in everyday_words().items()}
+WORD_OF = {label: word for word, labels in EVERYDAY.items() for label in labels}
 
 
-_PETS = 700  # of each kind
-_PET_SENTENCES = [
-    "a {} is looking at the camera",
-    "a {} looks at the camera",
-    "a close up of a {}",
-    "a {} poses for a picture",
-    "the {} is looking at something",
-]
-
-
-def pets(split: str) -> list[Picture]:
-    """Cats and dogs with sentences that say which; every fifth is held back as "dev"."""
+def described(source: str, captions: Mapping[str, Iterable[str]]) -> list[Picture]:
+    """Pictures with what people wrote of them."""
     return [
-        Picture("pets", f"{kind}/{i:04}.jpg", [split_words(s.format(kind)) for s in _PET_SENTENCES])
-        for kind in ("cat", "dog")
-        for i in range(_PETS)
-        if (i % 5 == 0) == (split == "dev")
+        Picture(source, name, [join_names(split_words(text), EVERYDAY) for text in written])
+        for name, written in captions.items()
     ]
 
 
-# Things that tell what room a picture shows, in the words of the answers.
-_ROOMS = {
-    "bathroom": {"toilet", "bathtub", "shower", "tissue roll", "bathroom basin"},
-    "kitchen": {"stove", "microwave", "refridgerator", "oven", "dishwasher", "toaster"},
-    "bedroom": {"bed", "night stand", "comforter", "bunk bed", "bed sheets"},
-    "office": {"computer", "monitor", "printer", "keyboard", "whiteboard"},
-    "living room": {"sofa", "fireplace", "television"},
-}
-_COLOURS = {
-    "white",
-    "black",
-    "red",
-    "blue",
-    "green",
-    "brown",
-    "pink",
-    "yellow",
-    "gray",
-    "purple",
-    "cream",
-    "orange",
-}
-SPELLING = {"refridgerator": "refrigerator", "sofa": "couch", "night stand": "nightstand"}
-_ROOM_SENTENCES = [
-    "{room} with {a} and {b}",
-    "{a} and {b} in {room}",
-    "there is {a} in {room}",
-    "{room} with {b} and {a}",
-    "{room} with {a}",
-]
-
-
-def daquar(data: Path, split: str) -> dict[str, Counter[str]]:
-    """Picture -> the things that people named in their answers about it, with how often."""
-    things = defaultdict(Counter)
-    with (data / "daquar" / "questions.csv").open(newline="") as file:
-        for row in csv.DictReader(file):
-            if row["split"] == split:
-                answers = [answer.strip().replace("_", " ") for answer in row["answer"].split(",")]
-                things[row["image"]].update(
-                    answer
-                    for answer in answers
-                    if not answer.isdecimal() and answer not in _COLOURS
-                )
-    return {name: found for name, found in things.items() if found}
-
-
-def room(things: Counter[str]) -> str:
-    """The kind of room that some things stand in."""
-    hits = {kind: sum(things[thing] for thing in signs) for kind, signs in _ROOMS.items()}
-    best = max(hits, key=hits.get)
-    return best if hits[best] else "room"
-
-
-def rooms(data: Path) -> list[Picture]:
-    """The training rooms of DAQUAR, with sentences that name what people named there."""
-    named = daquar(data, "train")
-    common = Counter(thing for things in named.values() for thing in things)
-    pictures = []
-    for name, things in named.items():
-        kind = _with_article(room(things))
-        # What is named in many rooms can be learned; one room's oddities cannot.
-        names = [
-            _with_article(SPELLING.get(thing, thing))
-            for thing in sorted(things, key=lambda thing: -common[thing])
-            if common[thing] >= 15
-        ]
-        if names:
-            pairs = [(names[i % len(names)], names[(i + 1) % len(names)]) for i in range(5)]
-            sentences = [
-                (s if a != b else "{room} with {a}").format(room=kind, a=a, b=b)
-                for s, (a, b) in zip(_ROOM_SENTENCES, pairs, strict=True)
-            ]
-            pictures.append(Picture("daquar", name, [split_words(s) for s in sentences]))
-    return pictures
-
-
-def _with_article(noun: str) -> str:
-    if noun.endswith("s") and noun != "glass":
-        return noun
-    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
+def composed(source: str, captions: Mapping[str, list[list[str]]]) -> list[Picture]:
+    """Pictures with sentences made of what is known of them."""
+    return [
+        Picture(source, name, [join_names(words, EVERYDAY) for words in written])
+        for name, written in captions.items()
+    ]
 
 
 # --- attributes ---------------------------------------------------------------------------------
@@ -232,9 +151,8 @@ def fit_attributes(vectors: Tensor, table: Tensor, epochs: int, seed: int) -> nn
     for _ in range(epochs):
         view = torch.randint(views, (n,))
         for rows in torch.randperm(n).split(256):
-            with torch.autocast("cpu", torch.bfloat16):
-                logits = layer(F.dropout(vectors[rows, view[rows]], 0.5))
-            loss = F.binary_cross_entropy_with_logits(logits.float(), table[rows], reduction="sum")
+            logits = layer(F.dropout(vectors[rows, view[rows]], 0.5))
+            loss = F.binary_cross_entropy_with_logits(logits, table[rows], reduction="sum")
             optimizer.zero_grad()
             (loss / len(rows)).backward()
             optimizer.step()
@@ -243,54 +161,6 @@ def fit_attributes(vectors: Tensor, table: Tensor, epochs: int, seed: int) -> nn
 
 
 # --- training -----------------------------------------------------------------------------------
-
-
-class Consensus:
-    """CIDEr-D (Vedantam et al. 2015) against the five captions of a picture, as a reward.
-
-    pycocoevalcap takes document frequencies from the captions it is given, so it cannot score
-    a batch; this one counts them once over the training set.
-    """
-
-    def __init__(self, captions: Sequence[Sequence[Sequence]]) -> None:
-        """Read the captions of each picture, each a sequence of words or of their indices."""
-        counted = [[self._count(caption) for caption in group] for group in captions]
-        self._log_n = math.log(len(captions))
-        self._frequency = Counter(g for counts in counted for g in set().union(*counts))
-        self._references = [[self._weigh(counts) for counts in cs] for cs in counted]
-
-    def __call__(self, words: Sequence, picture: int) -> float:
-        """The reward for saying `words` of the picture of this index: 0..10."""
-        return self._mean_similarity(self._weigh(self._count(words)), self._references[picture])
-
-    @staticmethod
-    def _count(words: Sequence) -> Counter[tuple]:
-        return Counter(
-            tuple(words[i : i + n]) for n in (1, 2, 3, 4) for i in range(len(words) - n + 1)
-        )
-
-    def _weigh(self, counts: Counter) -> tuple[list[dict], list[float], int]:
-        """The tf-idf vector of each n-gram length, their norms, and the number of words."""
-        vectors = [{}, {}, {}, {}]
-        for gram, n in counts.items():
-            idf = self._log_n - math.log(max(1, self._frequency[gram]))
-            vectors[len(gram) - 1][gram] = n * idf
-        norms = [math.sqrt(sum(v * v for v in vector.values())) for vector in vectors]
-        return vectors, norms, sum(n for gram, n in counts.items() if len(gram) == 1)
-
-    @staticmethod
-    def _mean_similarity(said: tuple, references: Sequence[tuple]) -> float:
-        vectors, norms, length = said
-        total = 0.0
-        for ref_vectors, ref_norms, ref_length in references:
-            closeness = math.exp(-((length - ref_length) ** 2) / 72)
-            for vector, norm, ref, ref_norm in zip(
-                vectors, norms, ref_vectors, ref_norms, strict=True
-            ):
-                if norm and ref_norm:
-                    common = sum(min(v, ref[g]) * ref[g] for g, v in vector.items() if g in ref)
-                    total += closeness * common / (norm * ref_norm)
-        return 10 * total / 4 / len(references)
 
 
 class Trainer:
@@ -341,48 +211,12 @@ class Trainer:
     def learn_captions(self, epochs: int) -> None:
         """One epoch of maximum likelihood (Vinyals et al., Eq. 1) with smoothed labels."""
         torch.manual_seed(SEED + self.epoch)
-        batches = self._batches()
+        batches = self._batches()[:LIKELIHOOD_STEPS]
         bar = tqdm(batches, f"likelihood {self.epoch + 1}/{epochs}")
         for i, rows in enumerate(bar):
             loss = self._likelihood(rows)
             self._step(loss, 3e-3, (self.epoch + i / len(batches)) / epochs)
             bar.set_postfix(loss=f"{loss.item():.3f}")
-        self.save()
-
-    def learn_consensus(self, reward: Consensus, n_pictures: int, epochs: int) -> None:
-        """One epoch of self-critical training (Rennie et al. 2017) on CIDEr-D.
-
-        The baseline of a sampled sentence is the mean reward of the picture's other samples. The
-        likelihood of people's captions stays in the loss, against overfitting to 6,000 pictures.
-        """
-        torch.manual_seed(SEED + self.epoch)
-        batches = torch.randperm(n_pictures).split(64)
-        spoken = torch.randperm(len(self.captions)).split(128)
-        bar = tqdm(batches, f"self-critical {self.epoch + 1}/{epochs}")
-        for i, rows in enumerate(bar):
-            attributes = self._view_of(rows).repeat_interleave(SAMPLES, 0)
-            self.head.eval()
-            with torch.autocast("cpu", torch.bfloat16):
-                chances = torch.rand(len(attributes), self.captions.shape[1])
-                drawn = sample(self.head, attributes, chances)
-            rewards = torch.tensor(
-                [
-                    reward(list(takewhile(lambda i: i != END, ids)), rows[j // SAMPLES].item())
-                    for j, ids in enumerate(drawn.tolist())
-                ]
-            ).view(-1, SAMPLES)
-            others = (rewards.sum(1, keepdim=True) - rewards) / (SAMPLES - 1)
-            advantage = (rewards - others).flatten()
-            self.head.train()
-            with torch.autocast("cpu", torch.bfloat16):
-                logits = self.head(attributes, drawn)
-            log_probs = logits.float().log_softmax(-1).gather(-1, drawn[:, :, None])[:, :, 0]
-            # Every word counts, and the first END.
-            counted = (drawn == END).cumsum(1) - (drawn == END).int() == 0
-            critical = -(advantage[:, None] * log_probs * counted).sum() / counted.sum()
-            loss = critical + LIKELIHOOD_SHARE * self._likelihood(spoken[i])
-            self._step(loss, 2e-4, (self.epoch + i / len(batches)) / epochs)
-            bar.set_postfix(reward=f"{rewards.mean().item():.3f}")
         self.save()
 
     def _step(self, loss: Tensor, peak: float, progress: float) -> None:
@@ -409,10 +243,9 @@ class Trainer:
 
     def _likelihood(self, rows: Tensor) -> Tensor:
         captions = self.captions[rows, : self.lengths[rows].max()]
-        with torch.autocast("cpu", torch.bfloat16):
-            logits = self.head(self._view_of(self.owners[rows]), captions.clamp(min=0))
+        logits = self.head(self._view_of(self.owners[rows]), captions.clamp(min=0))
         return F.cross_entropy(
-            logits.float().flatten(0, 1),
+            logits.flatten(0, 1),
             captions.flatten(),
             ignore_index=PAD,
             label_smoothing=0.1,
@@ -422,16 +255,102 @@ class Trainer:
 # --- the whole ----------------------------------------------------------------------------------
 
 
-def pooled(data: Path, pictures: Sequence[Picture], cache: Path, backbone: int) -> Tensor:
-    """The normalised pooled features of pictures in the order given, (n, views, 1280) float32."""
+def pooled(data: Path, pictures: Sequence[Picture], cache: Path, backbone: int = 0) -> Tensor:
+    """The pooled features of pictures in the order given, (n, views, 1280) float32."""
     parts = [
         features(data / source / "images.tar", [p.name for p in group], VIEWS, cache, backbone)
         for source, group in groupby(pictures, key=lambda picture: picture.source)
     ]
-    return normalise(torch.from_numpy(np.concatenate(parts)).float())
+    return torch.from_numpy(np.concatenate(parts)).float()
 
 
-def cross_fitted(vectors: Tensor, table: Tensor, cache: Path) -> tuple[nn.Linear, Tensor]:
+def places_layer(
+    vectors: Tensor, pictures: Sequence[Picture]
+) -> Callable[[Tensor], list[dict[str, float]]]:
+    """Learn how likely people use the signs of places of a picture.
+
+    Returns:
+        A function of features (n, views, 1280) that gives a table for each.
+    """
+    names = sentences.signs()
+    column = {name: i for i, name in enumerate(names)}
+    table = torch.zeros(len(pictures), len(names))
+    for row, picture in enumerate(pictures):
+        for caption in picture.captions:
+            for name in phrases(caption) & column.keys():
+                table[row, column[name]] += 1 / len(picture.captions)
+    vectors = normalise(vectors)
+    mean, spread = vectors.mean((0, 1)), vectors.std((0, 1)) + 0.02
+    layer = fit_attributes((vectors - mean) / spread, table, ATTRIBUTE_EPOCHS, SEED)
+
+    def likely(others: Tensor) -> list[dict[str, float]]:
+        scores = layer((normalise(others).mean(1) - mean) / spread).sigmoid()
+        return [dict(zip(names, row, strict=True)) for row in scores.tolist()]
+
+    return likely
+
+
+def gather(
+    data: Path, cache: Path, classifier: nn.Linear, rng: random.Random
+) -> tuple[list[Picture], Tensor, list[Picture]]:
+    """All pictures to learn from, real and imagined, with their captions and features.
+
+    Returns:
+        The pictures, those that people described first; their pooled features, (n, views, 1280)
+        float32; and those first ones alone.
+    """
+    photos = described("flickr8k", datasets.flickr8k(data, "train"))
+    photos += described("coco", datasets.coco_captions(data, "train"))
+    vectors = pooled(data, photos, cache)
+    groups = described("sentences", dict(enumerate(datasets.coco_sentences(data))))
+    asked = [(item.picture, item.answers) for item in datasets.daquar(data, "train")]
+    scenes = list(datasets.scenes("train"))[:: STEPS["scenes"]]
+    rooms = composed("daquar", sentences.of_rooms(sentences.things_named(asked)))
+    places = {name: sentences.of_scene(name.split("/")[0]) for name in scenes}
+    known = [*rooms, *composed("scenes", places)]
+    of_known = pooled(data, known, cache)
+
+    # Of each photo of ImageNet the class is known, and of no other photo.
+    labels = datasets.imagenet(data, "train")
+    of_labels = pooled(data, [Picture("imagenet", name, []) for name in labels], cache)
+    towards = class_directions(classifier.weight.detach())
+    imagination = Imagination(
+        torch.cat([vectors, of_known, of_labels]).mean(1),
+        [p.captions for p in [*photos, *known]] + [[[WORD_OF[label]]] for label in labels.values()],
+        [p.captions for p in groups],
+        {word: towards[ids].mean(0) for word, ids in EVERYDAY.items()},
+        towards[classifier(vectors[:, 0]).argmax(1)],
+    )
+    of_groups = torch.stack([imagination([p.captions for p in groups]) for _ in VIEWS], 1)
+    spoken = [*photos, *groups]
+    vectors = torch.cat([vectors, of_groups])
+
+    # Where the things of the others are is said by attributes of the pictures so far.
+    likely = places_layer(torch.cat([vectors, of_known]), [*spoken, *known])
+    pets = dict(list(datasets.pets("train").items())[:: STEPS["pets"]])
+    of_pets = pooled(data, [Picture("pets", name, []) for name in pets], cache)
+    classes = list(range(len(towards))) * IMAGINED
+    of_classes = torch.stack([imagination.push(towards[classes]) for _ in VIEWS], 1)
+    things = [
+        *(("pets", name, kind) for name, kind in pets.items()),
+        *(("imagenet", name, WORD_OF[label]) for name, label in labels.items()),
+        *(("classes", "", WORD_OF[label]) for label in classes),
+    ]
+    of_things = torch.cat([of_pets, of_labels, of_classes])
+    named = [
+        Picture(
+            source,
+            name,
+            [join_names(words, EVERYDAY) for words in sentences.of_thing(word, scores, rng)],
+        )
+        for (source, name, word), scores in zip(things, likely(of_things), strict=True)
+    ]
+    return [*spoken, *known, *named], torch.cat([vectors, of_known, of_things]), spoken
+
+
+def cross_fitted(
+    vectors: Tensor, table: Tensor, words: Tensor, cache: Path
+) -> tuple[nn.Linear, Tensor, Tensor]:
     """Fit the attributes, and give each training picture what a stranger would say of it.
 
     A layer fitted to a picture all but repeats its captions, and an LSTM trained on that would
@@ -439,13 +358,15 @@ def cross_fitted(vectors: Tensor, table: Tensor, cache: Path) -> tuple[nn.Linear
     which then get their attributes from it. The product has the mean of the five.
 
     Args:
-        vectors: (n, views, 1280) float32.
+        vectors: (n, views, 1280) float32, normalised.
         table: (n, n_attributes), from `attribute_table`.
+        words: (n_attributes,) int64, the word that each is, or -1.
         cache: File to keep the results in.
 
     Returns:
-        The layer, from pooled features to standardised attributes, and the attributes of the
-        pictures, (n, views, n_attributes) float32.
+        The layer, from pooled features to standardised attributes; the attributes of the
+        pictures, (n, views, n_attributes) float32; and `words`, as of the attributes in the file:
+        sentences that are made anew may differ by a few, and with them what is frequent enough.
     """
     if not cache.exists():
         mean, spread = vectors.mean((0, 1)), vectors.std((0, 1)) + 0.02  # rare channels stay small
@@ -463,6 +384,7 @@ def cross_fitted(vectors: Tensor, table: Tensor, cache: Path) -> tuple[nn.Linear
         centre, scale = attributes.mean((0, 1)), attributes.std((0, 1))
         results = {
             "attributes": ((attributes - centre) / scale).half(),
+            "words": words,
             "weight": weight / scale[:, None],
             "bias": (bias - centre) / scale,
         }
@@ -472,66 +394,111 @@ def cross_fitted(vectors: Tensor, table: Tensor, cache: Path) -> tuple[nn.Linear
     results = load_file(cache)
     layer = nn.Linear(*results["weight"].t().shape)
     layer.load_state_dict({name: results[name] for name in ("weight", "bias")})
-    return layer.requires_grad_(False), results["attributes"].float()
+    return layer.requires_grad_(False), results["attributes"].float(), results["words"]
 
 
 def vocabulary(pictures: Sequence[Picture]) -> dict[str, int]:
-    """The words to be learned, and of how many pictures each is used; `END` and `UNKNOWN` first."""
+    """The words to be learned, and of how many pictures each is used; `END` and `UNKNOWN` trainer.
+
+    Of the everyday words all are learned, whether people use them or not.
+    """
     uses = Counter(word for p in pictures for caption in p.captions for word in caption)
     spread = Counter(word for p in pictures for word in set(chain.from_iterable(p.captions)))
-    known = {word: spread[word] for word in sorted(uses) if uses[word] >= LEAST_WORD}
-    return {"<end>": len(pictures), "<unknown>": len(pictures)} | known
+    known = {word for word, n in uses.items() if n >= LEAST_WORD} | EVERYDAY.keys()
+    known |= set(chain.from_iterable(sentences.pattern_words()))
+    counts = {word: max(1, spread[word]) for word in sorted(known)}
+    return {"<end>": len(pictures), "<unknown>": len(pictures)} | counts
 
 
-def export(head: CaptionHead, attributes: nn.Linear, words: Mapping[str, int], path: Path) -> None:
-    """Write the head with its attribute layer, as float16, and the vocabulary."""
+def export(head: CaptionHead, phrases: nn.Linear, words: Mapping[str, int], path: Path) -> None:
+    """Write the head with its layer of phrases, as float16, and the vocabulary."""
     tensors = head.state_dict() | {
-        f"attributes.{name}": tensor for name, tensor in attributes.state_dict().items()
+        f"phrases.{name}": tensor for name, tensor in phrases.state_dict().items()
     }
-    small = {
-        name: tensor.half() if tensor.is_floating_point() else tensor
-        for name, tensor in tensors.items()
-    }
-    path.write_bytes(save(small))
+    path.write_bytes(save({name: _small(tensor) for name, tensor in tensors.items()}))
     path.with_suffix(".json").write_text(json.dumps(words, indent=0) + "\n")
 
 
+def imitate(data: Path, cache: Path, backbone: int) -> None:
+    """Write the head of another backbone: that of Lite0 with a layer of phrases of its own.
+
+    It is ridge regression to what Lite0's layer says of the same pictures. Things the backbone
+    sees by its own classifier.
+    """
+    head = load_file(weights_file(0))
+    photos = [Picture("flickr8k", name, []) for name in datasets.flickr8k(data, "train")]
+    photos += [Picture("coco", name, []) for name in datasets.coco_captions(data, "train")]
+    photos += [Picture("imagenet", name, []) for name in datasets.imagenet(data, "train")]
+    theirs, own = (normalise(pooled(data, photos, cache, n)[:, 0]) for n in (0, backbone))
+    wanted = theirs @ head["phrases.weight"].float().t() + head["phrases.bias"].float()
+    middle, spread = wanted.mean(0), wanted.std(0)
+    centre = own.mean(0)
+    gram = (own - centre).t() @ (own - centre)
+    gram.diagonal().add_(IMITATION_RIDGE * gram.diagonal().mean())
+    weight = torch.linalg.solve(gram, (own - centre).t() @ (wanted - middle)).t()
+    # What regression is not sure of it makes small; the LSTM knows attributes of this spread.
+    weight *= (spread / ((own - centre) @ weight.t()).std(0))[:, None]
+    head["phrases.weight"], head["phrases.bias"] = weight, middle - weight @ centre
+    path = weights_file(backbone)
+    path.write_bytes(save({name: _small(tensor) for name, tensor in head.items()}))
+    path.with_suffix(".json").write_bytes(weights_file(0).with_suffix(".json").read_bytes())
+
+
+def _small(tensor: Tensor) -> Tensor:
+    return tensor.half().contiguous() if tensor.is_floating_point() else tensor
+
+
 def main(
-    data: Annotated[Path, typer.Argument(help="Folder with flickr8k/, pets/, daquar/")],
+    data: Annotated[Path, typer.Argument(help="Folder of all data sets")],
     work: Annotated[Path, typer.Option(help="Folder for features and checkpoints")],
     backbone: Annotated[int, typer.Option(help="0 or 2, of the EfficientNet-Lites")] = 0,
 ) -> None:
     """Train and write the weights. Run again to go on where it was stopped."""
-    kept = f"captioning-lite{backbone}"
-    photos = flickr8k(data, "train")
-    pictures = [*photos, *pets("train"), *rooms(data)]
-    words = vocabulary(pictures)
+    if backbone:
+        imitate(data, work / "features", backbone)
+        return
+    torch.manual_seed(SEED)
+    rng = random.Random(SEED)
+    kept = work / "captioning-lite0"
+    classifier = lite_classifier_layer(0)
+    photos, vectors, spoken = gather(data, work / "features", classifier, rng)
+    words = vocabulary(spoken)
     index = {word: i for i, word in enumerate(words)}
     numbered = [
         [[index.get(word, UNKNOWN) for word in caption] for caption in picture.captions]
-        for picture in pictures
+        for picture in photos
     ]
-    captions = torch.full((sum(map(len, numbered)), LENGTH), PAD)
-    for row, caption in enumerate(chain.from_iterable(numbered)):
-        ids = [*caption[: LENGTH - 1], END]
+    repeats = [REPEATS.get(picture.source, 1) for picture in photos]
+    rows = [
+        (owner, [*caption[: LENGTH - 1], END])
+        for owner, (written, n) in enumerate(zip(numbered, repeats, strict=True))
+        for caption in written * n
+    ]
+    owners = torch.tensor([owner for owner, _ in rows])
+    captions = torch.full((len(rows), LENGTH), PAD)
+    for row, (_, ids) in enumerate(rows):
         captions[row, : len(ids)] = torch.tensor(ids)
-    owners = torch.arange(len(pictures)).repeat_interleave(torch.tensor([*map(len, numbered)]))
 
-    phrases_learned, table = attribute_table(pictures)
-    attribute_words = torch.tensor([index.get(phrase, -1) for phrase in phrases_learned])
-    vectors = pooled(data, pictures, work / "features", backbone)
-    layer, attributes = cross_fitted(vectors, table, work / f"{kept}-attributes.safetensors")
-
+    learned, table = attribute_table(photos)
+    attribute_words = torch.tensor([index.get(phrase, -1) for phrase in learned])
+    cache = kept.with_name(f"{kept.name}-attributes.safetensors")
+    phrases, attributes, attribute_words = cross_fitted(
+        normalise(vectors), table, attribute_words, cache
+    )
+    class_words = torch.tensor([index[WORD_OF[label]] for label in range(len(WORD_OF))])
     torch.manual_seed(SEED)
-    head = CaptionHead(len(words), attribute_words, WIDTH, dropout=0.3)
-    first = Trainer(head, attributes, captions, owners, work / f"{kept}-likelihood.pt")
-    while first.epoch < LIKELIHOOD_EPOCHS:
-        first.learn_captions(LIKELIHOOD_EPOCHS)
-    second = Trainer(first.best(), attributes, captions, owners, work / f"{kept}-critical.pt")
-    consensus = Consensus(numbered[: len(photos)])
-    while second.epoch < CRITICAL_EPOCHS:
-        second.learn_consensus(consensus, len(photos), CRITICAL_EPOCHS)
-    export(second.best(), layer, words, weights_file(backbone))
+    head = CaptionHead(len(words), attribute_words, class_words, classifier, WIDTH, dropout=0.3)
+    with torch.no_grad():
+        seen = head.seen(vectors.flatten(0, 1)).view(*vectors.shape[:2], -1)
+    attributes = torch.cat([attributes, seen], -1)
+    print(f"{len(photos)} pictures, {len(rows)} captions, {len(words)} words")
+
+    trainer = Trainer(
+        head, attributes, captions, owners, kept.with_name(f"{kept.name}-likelihood.pt")
+    )
+    while trainer.epoch < LIKELIHOOD_EPOCHS:
+        trainer.learn_captions(LIKELIHOOD_EPOCHS)
+    export(trainer.best(), phrases, words, weights_file(0))
 
 
 if __name__ == "__main__":

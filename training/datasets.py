@@ -56,12 +56,16 @@ def flickr8k(data: Path, split: str) -> dict[str, list[str]]:
     return dict(captions)
 
 
-def coco_captions(data: Path) -> dict[str, list[str]]:
-    """Picture -> five captions or so, of 171 photos."""
+def coco_captions(data: Path, split: str | None = None) -> dict[str, list[str]]:
+    """Picture -> five captions or so, of 171 photos; every second is "dev", the others "train"."""
     captions = defaultdict(list)
     for row in _rows(data / "coco" / "captions.csv"):
         captions[row["image"]].append(row["caption"])
-    return dict(captions)
+    return {
+        name: written
+        for i, (name, written) in enumerate(sorted(captions.items()))
+        if split is None or (i % 2 == 0) == (split == "dev")
+    }
 
 
 def coco_sentences(data: Path) -> list[list[str]]:

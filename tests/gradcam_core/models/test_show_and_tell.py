@@ -7,9 +7,18 @@ import skimage
 import torch
 from PIL import Image
 
+from gradcam_core.methods.cams import grad_cam
 from gradcam_core.methods.gradients import gradients
 from gradcam_core.models.backbone import Encoded
-from gradcam_core.models.show_and_tell import MAX_WORDS, ShowAndTell, load_lite_caption
+from gradcam_core.models.lite import lite_classifier_layer
+from gradcam_core.models.show_and_tell import (
+    MAX_WORDS,
+    UNSEEN,
+    ShowAndTell,
+    join_names,
+    load_lite_caption,
+)
+from gradcam_core.models.vqa_lstm import everyday_words
 
 
 @pytest.fixture(scope="module")
@@ -109,9 +118,60 @@ def test_threads_agree(model: ShowAndTell, cat: Encoded) -> None:
     ("name", "words"),
     [
         ("chelsea", {"cat", "kitten"}),
-        ("astronaut", {"man", "woman", "person", "boy", "girl", "lady"}),
+        ("astronaut", {"man", "woman", "person", "boy", "girl", "lady", "helmet"}),
+        ("coffee", {"cup", "coffee", "espresso"}),
     ],
 )
 def test_captions_name_what_is_there(model: ShowAndTell, name: str, words: set[str]) -> None:
-    caption = model.predict(model.encode(picture(name)))[0].text
-    assert words & set(caption.split()), caption
+    caption = model.predict(model.encode(picture(name)))[0].text.split()
+    assert words & set(caption), caption
+    assert "dog" not in caption
+
+
+def test_a_name_of_two_words_is_one_word(model: ShowAndTell) -> None:
+    target = model.target("A hot dog, and an ice cream")
+    assert target.words == ("a", "hot dog", "and", "an", "ice cream")
+    assert target.text == "a hot dog and an ice cream"
+
+
+def test_names_are_joined_from_the_left() -> None:
+    assert join_names(["a", "sea", "lion"], {"sea lion", "lion"}) == ["a", "sea lion"]
+    assert join_names(["sea"], {"sea lion"}) == ["sea"]
+    assert join_names(["x", "y", "z"], {"x y", "y z"}) == ["x y", "z"]
+
+
+def test_every_thing_that_the_classifier_knows_can_be_said(model: ShowAndTell) -> None:
+    for word in everyday_words():
+        assert model.target(f"a {word}").ids
+
+
+def test_seen_is_the_log_odds_of_a_thing_and_does_not_fade(model: ShowAndTell) -> None:
+    head = model._head
+    pooled = torch.rand(2, 1280, generator=torch.Generator().manual_seed(0)) * 1.5
+    chances = lite_classifier_layer(0)(pooled).softmax(1).double()
+    place = model.words.index("dog")
+    dogs = chances[:, head.class_words == place].sum(1)
+    expected = torch.nn.functional.softplus((dogs / (1 - dogs)).log() - UNSEEN) / 4
+    found = head.seen(pooled)[:, head.things == place][:, 0]
+    torch.testing.assert_close(found.double(), expected, rtol=1e-3, atol=1e-3)
+    # Where a class is all but certain its probability has no gradient left; this has.
+    sure = (20 * lite_classifier_layer(0).weight[:1]).relu().requires_grad_()
+    fish = head.seen(sure)[0, head.things == model.words.index("fish")]
+    (gradient,) = torch.autograd.grad(fish.sum(), sure)
+    assert fish.item() > 2
+    assert gradient.abs().sum() > 1
+
+
+def test_the_maps_of_two_things_lie_on_their_own(model: ShowAndTell) -> None:
+    cat, coffee = (picture(name).resize((224, 224)) for name in ("chelsea", "coffee"))
+    both = Image.new("RGB", (448, 224))
+    both.paste(cat, (0, 0))
+    both.paste(coffee, (224, 0))
+    encoded = model.encode(both)
+    target = model.target("a cat and a cup")
+    of_words = gradients(model.score_terms(encoded, target).terms, encoded.activations)
+    maps = grad_cam(encoded.activations, of_words)
+    half = maps.shape[2] // 2
+    left, right = maps[:, :, :half].sum((1, 2)), maps[:, :, -half:].sum((1, 2))
+    assert left[target.words.index("cat")] > 2 * right[target.words.index("cat")]
+    assert right[target.words.index("cup")] > 2 * left[target.words.index("cup")]

@@ -1,0 +1,77 @@
+"""Sentences made for pictures that nobody described say what is known of them, and only that."""
+
+import random
+from collections import Counter
+
+import pytest
+
+from gradcam_core.models.show_and_tell import split_words
+from gradcam_core.models.vqa_lstm import everyday_words
+from training import sentences
+
+NOWHERE = dict.fromkeys(sentences.signs(), -2.0)
+
+
+def said(word: str, likely: dict[str, float]) -> list[str]:
+    return [" ".join(words) for words in sentences.of_thing(word, likely, random.Random(0))]
+
+
+def test_every_everyday_word_is_named_in_every_sentence() -> None:
+    for word in everyday_words():
+        for sentence in said(word, NOWHERE) + said(word, NOWHERE | {"grass": 3.0, "table": 2.0}):
+            assert f" {' '.join(split_words(word))} " in f" {sentence} "
+            assert "{" not in sentence
+
+
+def test_a_place_is_said_where_it_is_likely_and_fits() -> None:
+    assert any("grass" in s for s in said("toucan", NOWHERE | {"grass": 3.0}))
+    assert not any("grass" in s for s in said("toucan", NOWHERE))
+    # A shark may swim in the water, and not sit in a kitchen.
+    assert not any("kitchen" in s for s in said("shark", NOWHERE | {"kitchen": 5.0}))
+    assert any("water" in s for s in said("shark", NOWHERE | {"water": 3.0}))
+
+
+def test_patterns_only_have_places_that_there_are() -> None:
+    for kind in sentences.TABLES["kinds"].values():
+        assert set(kind["places"]) <= sentences.TABLES["places"].keys()
+        assert len(kind["alone"]) >= 2
+
+
+def test_every_word_of_a_kind_is_an_everyday_word_and_has_one_kind() -> None:
+    words = [
+        word.replace("_", " ")
+        for kind in sentences.TABLES["kinds"].values()
+        for word in kind["words"].split()
+    ]
+    assert set(words) <= everyday_words().keys()
+    assert len(set(words)) == len(words)
+
+
+@pytest.mark.parametrize(
+    ("noun", "said"),
+    [
+        ("toucan", "a toucan"),
+        ("elephant", "an elephant"),
+        ("umbrella", "an umbrella"),
+        ("unicycle", "a unicycle"),
+        ("wine", "a glass of wine"),
+        ("jeans", "a pair of jeans"),
+        ("broccoli", "a pile of broccoli"),
+        ("coral", "coral"),
+        ("dress", "a dress"),
+    ],
+)
+def test_articles(noun: str, said: str) -> None:
+    assert sentences.with_article(noun) == said
+
+
+def test_a_toilet_makes_a_bathroom() -> None:
+    named = sentences.things_named(
+        [("1.png", ("toilet",)), ("1.png", ("2",)), ("2.png", ("white",)), ("3.png", ("toilet",))]
+    )
+    assert named == {"1.png": Counter(["toilet"]), "3.png": Counter(["toilet"])}
+    assert sentences.room(named["1.png"]) == "bathroom"
+    many = {f"{i}.png": Counter(["toilet"]) for i in range(sentences.ROOM_THING)}
+    rooms = sentences.of_rooms(many)
+    assert ["a", "bathroom", "with", "a", "toilet"] in rooms["0.png"]
+    assert not sentences.of_rooms(named)  # too rare to be learned

@@ -1,0 +1,133 @@
+"""Sentences for pictures that nobody described, of what is known of them: a thing, a room, a place.
+
+What is said is in captions.toml: patterns for kinds of things, and places with the phrases that
+speak for them. Where a thing is said to be is read off the picture's attributes.
+"""
+
+import random
+import re
+import tomllib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from gradcam_core.models.show_and_tell import split_words
+
+TABLES = tomllib.loads(Path(__file__).with_name("captions.toml").read_text(encoding="utf-8"))
+SPELLING: Mapping[str, str] = TABLES["spelling"]
+CAPTIONS = 5  # of a picture
+LIKELY = 0.25  # share of people who would say a sign of a place, from which on it is said
+ROOM_THING = 15  # rooms that a thing must be named in: what is common can be learned
+
+
+def _listed(text: str) -> list[str]:
+    return [word.replace("_", " ") for word in text.split()]
+
+
+_PLAIN = frozenset(_listed(TABLES["plain"]))
+_KIND = {word: kind for kind, row in TABLES["kinds"].items() for word in _listed(row["words"])}
+
+
+def signs() -> list[str]:
+    """All phrases that speak for places."""
+    return sorted({sign for place in TABLES["places"].values() for sign in place["signs"]})
+
+
+def pattern_words() -> Iterable[list[str]]:
+    """The words of all patterns and places."""
+    for kind in TABLES["kinds"].values():
+        for pattern in [*kind["placed"], *kind["alone"]]:
+            yield split_words(re.sub(r"{.*?}", " ", pattern))
+    for place in TABLES["places"].values():
+        yield from map(split_words, place["said"])
+    for written in TABLES["scenes"].values():
+        yield from map(split_words, written)
+    yield from map(split_words, TABLES["said"].values())
+
+
+def with_article(noun: str) -> str:
+    """Put "a" or "an" before a noun that takes one."""
+    if noun in TABLES["said"]:
+        return TABLES["said"][noun].format(noun)
+    if noun in _PLAIN or (noun.endswith("s") and not noun.endswith("ss")):
+        return noun
+    vowel = noun[0] in "aeiou" and not noun.startswith("uni")
+    return f"an {noun}" if vowel else f"a {noun}"
+
+
+def of_thing(word: str, likely: Mapping[str, float], rng: random.Random) -> list[list[str]]:
+    """Five sentences that name a thing, and where it is if a place is likely in the picture.
+
+    Args:
+        word: Its everyday word.
+        likely: How likely people use each of `signs` of the picture, 0..1.
+        rng: Chooses the patterns.
+    """
+    kind = TABLES["kinds"][_KIND.get(word, "thing")]
+    scores = {
+        place: max(likely[sign] for sign in TABLES["places"][place]["signs"])
+        for place in kind["places"]
+    }
+    ranked = sorted(scores, key=lambda place: -scores[place])
+    found = [place for place in ranked[:2] if scores[place] > LIKELY]
+    patterns = rng.sample(kind["alone"], 2) if found else list(kind["alone"])
+    sentences = [rng.choice(patterns) for _ in range(CAPTIONS)]
+    for i, pattern in zip(range(4), rng.sample(kind["placed"], len(kind["placed"])), strict=False):
+        if found:
+            place = rng.choice(TABLES["places"][found[i // 3 % len(found)]]["said"])
+            sentences[i] = pattern.replace("{in}", place)
+    noun = split_words(word)
+    thing = with_article(" ".join(noun))
+    return [split_words(s.format(x=thing, n=" ".join(noun))) for s in sentences]
+
+
+def of_scene(kind: str) -> list[list[str]]:
+    """What is said of one of the places of `scenes`."""
+    return [split_words(sentence) for sentence in TABLES["scenes"][kind]]
+
+
+_ROOM_SENTENCES = (
+    "{room} with {a} and {b}",
+    "{a} and {b} in {room}",
+    "there is {a} in {room}",
+    "{room} with {b} and {a}",
+    "{room} with {a}",
+)
+_COLOURS = frozenset(_listed(TABLES["colours"]))
+
+
+def things_named(answers: Iterable[tuple[str, Sequence[str]]]) -> dict[str, Counter[str]]:
+    """Picture -> the things that people named in their answers about it, with how often."""
+    things: dict[str, Counter[str]] = {}
+    for picture, said in answers:
+        named = [answer for answer in said if not answer.isdecimal() and answer not in _COLOURS]
+        things.setdefault(picture, Counter()).update(named)
+    return {name: found for name, found in things.items() if found}
+
+
+def room(things: Mapping[str, int]) -> str:
+    """The kind of room that some things stand in."""
+    rooms = TABLES["rooms"]
+    hits = {kind: sum(things.get(sign, 0) for sign in signs) for kind, signs in rooms.items()}
+    best = max(hits, key=hits.get)
+    return best if hits[best] else "room"
+
+
+def of_rooms(named: Mapping[str, Counter[str]]) -> dict[str, list[list[str]]]:
+    """Five sentences for each room that say what kind it is, and what people named there."""
+    common = Counter(thing for things in named.values() for thing in things)
+    found = {}
+    for picture, things in named.items():
+        kind = with_article(room(things))
+        names = [
+            with_article(SPELLING.get(thing, thing))
+            for thing in sorted(things, key=lambda thing: -common[thing])
+            if common[thing] >= ROOM_THING
+        ]
+        if names:
+            pairs = [(names[i % len(names)], names[(i + 1) % len(names)]) for i in range(CAPTIONS)]
+            found[picture] = [
+                split_words((s if a != b else "{room} with {a}").format(room=kind, a=a, b=b))
+                for s, (a, b) in zip(_ROOM_SENTENCES, pairs, strict=True)
+            ]
+    return found
