@@ -135,6 +135,7 @@ def explain_encoded(
             else None
         ),
         remarks=remarks(model),
+        unsure=bool(predictions) and predictions[0].probability < model.unsure_below,
     )
 
 

@@ -72,6 +72,8 @@ class Explanation:
         gradient: (H_in, W_in, 3) float32, signed, guided backpropagation to the network's
             input; None if it was not asked for.
         remarks: What must be known of the model to read the map; plain sentences.
+        unsure: Whether the model's own first choice is a guess: below the probability under which
+            it was measured to be wrong more often than right.
     """
 
     task: str
@@ -92,6 +94,7 @@ class Explanation:
     words: list[Word]
     gradient: np.ndarray | None
     remarks: tuple[str, ...] = ()
+    unsure: bool = False
 
     @property
     def no_evidence(self) -> bool:
@@ -139,6 +142,7 @@ class Explanation:
             "score": self.score,
             "probability": self.probability,
             "no_evidence": self.no_evidence,
+            "unsure": self.unsure,
             "predictions": [
                 {"text": prediction.text, "probability": prediction.probability}
                 for prediction in self.predictions
@@ -268,10 +272,11 @@ class Explanation:
         if self.task == "captioning":
             likely = ""  # of a sentence it is tiny; the score is its logarithm
         kind = "log-probability" if self.task == "captioning" else "score"
+        doubt = "; the model is guessing" if self.unsure else ""
         evidence = "; nothing in the picture speaks for it" if self.no_evidence else ""
         return (
             f"{asked}{self.target} ({kind} {self.score:.2f}{likely}): "
-            f"{METHODS[self.method].title} of {self.model} at {self.layer}{evidence}"
+            f"{METHODS[self.method].title} of {self.model} at {self.layer}{doubt}{evidence}"
         )
 
     __repr__ = __str__

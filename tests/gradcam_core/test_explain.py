@@ -215,3 +215,15 @@ def test_nothing_is_left_behind(
         assert leftovers(lite0) == before
     monkeypatch.undo()
     assert gradcam_core.explain(cat_file).target == "Egyptian cat"
+
+
+def test_a_guess_is_called_one(cat_file: Path) -> None:
+    sure = gradcam_core.explain(cat_file, "vqa", question="What animal is this?")
+    assert sure.predictions[0].probability > gradcam_core.load("lite0-vqa").unsure_below > 0
+    assert not sure.unsure
+    noise = Image.effect_noise((64, 64), 90).convert("RGB")
+    guess = gradcam_core.explain(noise, "vqa", question="What is on the left of the fridge?")
+    assert guess.predictions[0].probability < gradcam_core.load("lite0-vqa").unsure_below
+    assert guess.unsure
+    assert guess.numbers()["unsure"]
+    assert str(guess).endswith("the model is guessing")
