@@ -37,6 +37,7 @@ def answer(shown: Shown) -> dict[str, Any]:
         "counterfactual": _map(explanation.raw_counterfactual),
         "gradient": None if explanation.gradient is None else _signed(explanation.gradient),
         "box": list(explanation.box),
+        "knows": _knows(explanation),
         "remarks": list(explanation.remarks),
         "milliseconds": round(shown.seconds * 1000),
     }
@@ -66,6 +67,15 @@ def _layers(explanation: gradcam_core.Explanation) -> dict[str, str]:
     """Return the target layers there are, each with the size of its map."""
     model = gradcam_core.load(explanation.model, explanation.task)
     return {name: f"{w} × {h}" for name, (_, h, w) in model.layers.items()}
+
+
+def _knows(explanation: gradcam_core.Explanation) -> str:
+    """Say in one sentence what the model can say at all."""
+    model = gradcam_core.load(explanation.model, explanation.task)
+    if not isinstance(model, gradcam_core.LabelModel):
+        return "It has learned from short captions of everyday photos."
+    kind = "answers" if explanation.task == "vqa" else "classes"
+    return f"It knows {len(model.labels):,} {kind}, and says one of them whatever it is shown."
 
 
 def _map(raw: np.ndarray) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from starlette.middleware import Middleware
 
 from demo import api, doors, page
 
-_READING = Path(__file__).with_name("reading.md")
+_HERE = Path(__file__).parent
 
 
 def build_demo() -> gr.Blocks:
@@ -26,7 +26,8 @@ def build_demo() -> gr.Blocks:
     ) as demo:
         page.build()
         with gr.Accordion("How to read the pictures, and where they come from", open=False):
-            gr.Markdown(_READING.read_text("utf-8"))
+            gr.HTML((_HERE / "browser" / "figure2.svg").read_text("utf-8"), padding=False)
+            gr.Markdown((_HERE / "reading.md").read_text("utf-8"))
         api.build()
     return demo.queue(max_size=64, api_open=False, default_concurrency_limit=4)
 

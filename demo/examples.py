@@ -22,19 +22,30 @@ _PHOTOS = {
 # Two classes in one picture: does the map of each stay on its own side?
 _COLLAGES = (("cat", "motorcycle"), ("lion", "coffee"))
 
-# Questions to try: the network's answers to them are right.
-QUESTIONS = {
-    "": ("What is this?", "What animal is this?", "Is there a person?", "What color is it?"),
-    "cat and motorcycle": ("What animal is this?", "What vehicle is there?", "Is there a cat?"),
-    "lion and coffee": ("What animal is this?", "Is there a cup?", "What is this?"),
-    "cheetah": ("What animal is this?", "Is there a dog?", "What is this?"),
-    "lion": ("What animal is this?", "Is there a person?", "What is this?"),
-    "tower": ("What is this?", "Is there a building?", "Is there a dog?"),
-    "cat": ("What animal is this?", "What color is the cat?", "Is there a dog?"),
-    "coffee": ("What is this?", "Is there a cup?", "Is there a person?"),
-    "astronaut": ("What is the woman wearing?", "Is there a woman?", "Is there a dog?"),
-    "motorcycle": ("What is this?", "What vehicle is this?", "Is there a person?"),
-    "flower": ("What is this?", "What color is the flower?", "Is there an animal?"),
+# Questions to try, with the answers: a test asks whether the network gives them. The first row is
+# for photos of visitors.
+QUESTIONS: dict[str, dict[str, str]] = {
+    "": {"What is this?": "", "What animal is this?": "", "Is there a person?": ""},
+    "cat and motorcycle": {
+        "What animal is this?": "cat",
+        "What vehicle is there?": "motorcycle",
+        "Is there a cat?": "yes",
+    },
+    "lion and coffee": {
+        "What animal is this?": "lion",
+        "Is there a lion?": "yes",
+        "What is this?": "lion",
+    },
+    "cheetah": {"What animal is this?": "cheetah", "Is there a dog?": "no"},
+    "lion": {"What animal is this?": "lion", "Is there a person?": "no"},
+    "tower": {"Is it outdoors?": "yes", "Is there a cat?": "no"},
+    "cat": {"What animal is this?": "cat", "Is there a dog?": "no", "Is there a cat?": "yes"},
+    "coffee": {"What is this?": "cup", "Is there a cup?": "yes", "Is there a spoon?": "no"},
+    "astronaut": {"Is there a person?": "yes", "Is there a cat?": "no"},
+    "motorcycle": {"What vehicle is this?": "motorcycle", "Is there a bicycle?": "no"},
+    "rocket": {"Is it night?": "yes", "Is there a dog?": "no"},
+    "palace": {"Is there a tree?": "yes", "Is there a dog?": "no"},
+    "flower": {"Is there a flower?": "yes", "Is there a cat?": "no"},
 }
 
 _LONGEST_SIDE = 640  # pixels

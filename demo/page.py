@@ -82,7 +82,7 @@ def _facts() -> dict[str, Any]:
             {"name": name, "thumbnail": _data_url(path)}
             for name, path in example_thumbnails().items()
         ],
-        "questions": QUESTIONS,
+        "questions": {example: list(asked) for example, asked in QUESTIONS.items()},
         "max_upload": MAX_UPLOAD,
     }
 

@@ -1,12 +1,12 @@
 """What visitors upload: nothing else of this machine is opened."""
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import gradio as gr
 from gradio.data_classes import ImageData
 from gradio.utils import get_upload_folder
-from pydantic import ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import model_validator
 
 
 def uploaded(path: str | Path) -> Path:
@@ -27,15 +27,16 @@ def uploaded(path: str | Path) -> Path:
 
 
 class _ImageData(ImageData):
-    """What a client sends for a picture; anything else gets a sentence."""
+    """What a client sends for a picture: of it the path counts, and anything else has none.
 
-    @model_validator(mode="wrap")
+    Gradio itself would answer with what its schema says, and a traceback in the log.
+    """
+
+    @model_validator(mode="before")
     @classmethod
-    def in_a_sentence(cls, sent: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        try:
-            return handler(sent)
-        except ValidationError:
-            raise gr.Error(_REFUSED, print_exception=False) from None
+    def _path_only(cls, sent: Any) -> dict[str, str]:
+        path = sent.get("path") if isinstance(sent, dict) else None
+        return {"path": path if isinstance(path, str) else ""}
 
 
 class UploadedPicture(gr.Image):

@@ -42,12 +42,13 @@ def main(folder: Path, photos: list[Path]) -> None:
                         name = f"{photo.stem}-{tab.lower()}-{width}-{theme}.png"
                         page.screenshot(path=folder / name, full_page=True)
                 page.close()
-        # The README's: one photo, two things in it, and why the network says each.
-        page = browser.new_page(viewport={"width": 1280, "height": 820})
-        page.goto(f"{address}?example=cat+and+motorcycle")
+        # The README's, with every view computed.
+        page = browser.new_page(viewport={"width": 1280, "height": 920})
+        page.goto(f"{address}?example=cat")
         explained(page)
-        page.get_by_role("button", name="Show tabby beside").click()
-        expect(page.locator("figcaption:visible")).to_have_count(2)
+        for view in ("guided-grad-cam", "grad-cam"):
+            page.locator(f"[data-view={view}]").click()
+            explained(page)
         page.screenshot(path=folder / "screenshot.png")
         browser.close()
     demo.close()

@@ -276,10 +276,12 @@ function heading(result, word) {
     const { text } = result.words[word];
     return of.max ? ['Why ', strong(`“${text}”`), ` in “${result.target}”?`] : ['Nothing in this photo speaks for ', strong(`“${text}”`)];
   }
-  const name = result.task === 'captioning' ? `“${result.target}”` : result.target;
-  if (!of.max) return [...asked, 'Nothing in this photo speaks for ', strong(name)];
-  if (hardly(result)) return [...asked, 'Hardly any evidence for ', strong(name)];
-  return [...asked, 'Why ', strong(name), '?'];
+  // Each word of a caption is a button.
+  const words = result.words.flatMap((each, i) => [i ? ' ' : '', make('button', { type: 'button', class: 'word', onclick: () => setWord(i) }, each.text)]);
+  const name = make('strong', {}, ...(words.length ? ['“', ...words, '”'] : [result.target]));
+  if (!of.max) return [...asked, 'Nothing in this photo speaks for ', name];
+  if (hardly(result)) return [...asked, 'Hardly any evidence for ', name];
+  return [...asked, 'Why ', name, '?'];
 }
 
 function under(result, word) {
@@ -301,6 +303,7 @@ function details(result) {
     left > 0 || top > 0 || right < 1 || bottom < 1
       ? 'The network was shown the middle of the photo only; the map is empty outside.'
       : 'The network was shown the whole photo.',
+    result.knows,
     ...result.remarks,
   ];
   return parts.filter(Boolean).join(' ');
@@ -448,7 +451,7 @@ function row(prediction, result, value, share) {
   return make('li', {},
     make('button', { type: 'button', class: 'pick', 'aria-pressed': String(prediction.text === target), onclick: () => pick(prediction.text) },
       make('span', { class: 'name' }, prediction.text), make('span', { class: 'value' }, value), make('span', { class: 'bar', style: `width: ${100 * share}%` })),
-    prediction.text !== target && make('button', { type: 'button', class: 'beside-it', 'aria-pressed': String(beside), title: 'Show it beside', 'aria-label': `Show ${prediction.text} beside`, onclick: () => besideTarget(beside ? null : prediction.text) }, '◫'),
+    prediction.text !== target && make('button', { type: 'button', class: 'beside-it', 'aria-pressed': String(beside), title: 'Show it beside', 'aria-label': `Show ${prediction.text} beside`, onclick: () => besideTarget(beside ? null : prediction.text) }, 'beside'),
   );
 }
 
@@ -463,12 +466,12 @@ function renderList() {
   const captions = task === 'captioning';
   const best = Math.max(...predictions.map((each) => each.probability));
   const title = { classification: 'Most likely, says the network', captioning: 'The network’s own captions', vqa: 'Most likely answers' }[task];
-  const sorted = predictions.every((each, i) => !i || each.probability <= predictions[i - 1].probability);
   list.replaceChildren(
     make('h3', {}, title, ' ', make('small', {}, captions ? 'with log-probability' : 'click one to see why')),
     make('ol', {}, ...predictions.map((each) => row(each, shown, captions ? logOf(each.probability) : percent(each.probability), captions ? 0 : each.probability / Math.max(best, 1e-9)))),
   );
-  if (captions && !sorted) list.append(make('p', { class: 'note' }, 'The first is not the likeliest: it agrees best with all that the network might say.'));
+  if (captions && predictions.some((each, i) => i && each.probability > predictions[i - 1].probability))
+    list.append(make('p', { class: 'note' }, 'Sorted by how well they agree with all that the network might say, not by log-probability.'));
   words.hidden = !captions;
   if (!captions) return words.replaceChildren();
   const tile = (text, value, index) => {

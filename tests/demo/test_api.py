@@ -33,6 +33,34 @@ def test_named_endpoints_are_the_only_public_ones(client: Client) -> None:
     assert api["unnamed_endpoints"] == {}
 
 
+def test_every_parameter_and_value_is_named_typed_and_described(client: Client) -> None:
+    api = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    for endpoint in api.values():
+        assert endpoint["description"].startswith(("Explain", "Answer"))
+        for parameter in endpoint["parameters"]:
+            assert len(parameter["label"]) > 10, parameter
+            assert parameter["python_type"]["type"] not in ("Any", "Literal[]", ""), parameter
+            assert parameter["example_input"] not in (None, "", "Hello!!"), parameter
+        for value in endpoint["returns"]:
+            assert not value["label"].startswith("value_"), value
+    names = [parameter["parameter_name"] for parameter in api["/classify"]["parameters"]]
+    assert names == ["picture", "target", "layer", "colour_map", "opacity", "model", "method"]
+    assert [
+        p["parameter_name"]
+        for p in api["/classify"]["parameters"]
+        if not p["parameter_has_default"]
+    ] == ["picture"]
+
+
+def test_a_plain_path_or_address_gets_a_sentence_that_names_handle_file(
+    client: Client, cat_file: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for picture in (str(cat_file), "https://example.org/cat.jpg", {"url": "https://example.org/"}):
+        with pytest.raises(AppError, match="handle_file"):
+            client.predict(picture=picture, api_name="/classify")
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_classify(client: Client, cat_file: Path) -> None:
     summary, (picture, blended), *panels, numbers, classes = client.predict(
         picture=handle_file(cat_file), target="tabby", api_name="/classify"

@@ -8,7 +8,7 @@ from PIL import Image
 
 import gradcam_core
 from demo import service
-from demo.examples import example_pictures
+from demo.examples import QUESTIONS, example_pictures
 from gradcam_core.models.backbone import Backbone, Encoded
 from gradcam_core.models.classifiers import Classifier
 
@@ -88,3 +88,17 @@ def test_examples_come_with_the_dependencies(lite0: Classifier) -> None:
     expected = {"cheetah": "cheetah", "lion": "lion", "cat": "Egyptian cat", "coffee": "espresso"}
     for name, label in expected.items():
         assert gradcam_core.explain(pictures[name]).target == label
+
+
+def test_questions_to_try_are_answered_rightly() -> None:
+    pictures = example_pictures()
+    assert set(QUESTIONS) == {"", *pictures}
+    wrong = [
+        (example, question, said)
+        for example, asked in QUESTIONS.items()
+        for question, answer in asked.items()
+        if answer
+        and (said := gradcam_core.explain(pictures[example], "vqa", question=question).target)
+        != answer
+    ]
+    assert wrong == []
