@@ -26,6 +26,7 @@ def answer(shown: Shown) -> dict[str, Any]:
         "target": explanation.target,
         "score": explanation.score,
         "probability": explanation.probability,
+        "unsure": explanation.unsure,
         "predictions": [
             {"text": best.text, "probability": best.probability} for best in explanation.predictions
         ],

@@ -50,6 +50,7 @@ def summary(shown: Shown) -> str:
         f"Layer {explanation.layer} ({w} × {h}) of {explanation.model}, "
         f"{shown.seconds * 1000:.0f} ms.",
         *explanation.remarks,
+        *(["The model is guessing."] if explanation.unsure else []),
     ]
     if explanation.unknown_words:
         lines.append(f"Not understood: {', '.join(explanation.unknown_words)}.")

@@ -426,6 +426,7 @@ function renderSaid() {
   if (fresh && !(busy && !busy.startsWith('Explaining'))) {
     $('h2').replaceChildren(...heading(shown, word));
     const lines = [under(shown, word)];
+    if (shown.unsure && word == null) lines.push('The network is guessing.');
     if (shown.not_understood.length) lines.unshift(`Not understood: ${shown.not_understood.join(', ')}.`);
     $('.under').textContent = busy || lines.join(' ');
   } else {

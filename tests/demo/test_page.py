@@ -505,6 +505,16 @@ def test_questions_and_another_answer(page: Page) -> None:
     heading(page, "“Is there a cat?” Why yes?")
 
 
+def test_a_guess_is_said_to_be_one(visit: Callable[..., Page]) -> None:
+    guessed = gradcam_core.explain(example_pictures()["astronaut"], "vqa", question="What is this?")
+    assert guessed.unsure
+    page = visit(query="?example=astronaut&tab=vqa", said=f"“What is this?” Why {guessed.target}?")
+    expect(page.locator(".under")).to_contain_text("The network is guessing.")
+    page.locator(".examples button").first.click()
+    heading(page, "“What is this?” Why cat?")
+    expect(page.locator(".under")).not_to_contain_text("guessing")
+
+
 def test_an_address_restores_what_was_shown(visit: Callable[..., Page]) -> None:
     page = visit()
     page.locator(".examples button", has=page.get_by_alt_text("coffee", exact=True)).click()
