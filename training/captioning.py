@@ -3,9 +3,9 @@
     python -m training.captioning ../shared/data --work ../scratch
     python -m training.captioning ../shared/data --work ../scratch --backbone 2
 
-First the attributes, which are phrases that people use; then the LSTM, on people's captions;
-and of imagined pictures. Stopped, it goes on from the last epoch. The LSTM
-reads attributes, not pictures: so Lite2 takes it over, and learns to see the same phrases.
+First the attributes, which are phrases that people use; then the LSTM, on captions of real and of
+imagined pictures. Stopped, it goes on from the last epoch. The LSTM reads attributes, not
+pictures: so Lite2 takes it over, and learns to see the same phrases.
 
 Most of the captions have no picture with them, and most of the things that the backbone knows no
 caption: the features of the ones are imagined (imagined.py), and sentences for the others made
