@@ -290,7 +290,9 @@ function under(result, word) {
   if (word != null) return `Log-probability ${result.words[word].log_prob.toFixed(2)} after the words before it.`;
   if (result.task === 'captioning')
     return `Log-probability ${result.score.toFixed(1)}. ` + (own ? 'The network’s own caption; click a word to see where it comes from.' : `The network’s own caption: “${best.text}” (${logOf(best.probability)}).`);
-  return `${percent(result.probability)}, ` + (own ? 'the network’s first choice.' : `where the network’s first choice is ${best.text} (${percent(best.probability)}).`);
+  const { target } = state();
+  const taken = target && !/^\d+$/.test(target) && target.toLowerCase() !== result.target.toLowerCase() ? `“${target}” is taken for what fits it and is likeliest here: ${result.target}. ` : '';
+  return `${taken}${percent(result.probability)}, ` + (own ? 'the network’s first choice.' : `where the network’s first choice is ${best.text} (${percent(best.probability)}).`);
 }
 
 function details(result) {
@@ -405,7 +407,8 @@ function renderViews() {
   $('.scale').hidden = !scaled;
   $('.opacity').hidden = !scaled;
   const top = look.same ? sharedMax(shown) : map.max;
-  $('.scale .high').textContent = top ? top.toPrecision(2) : 'none';
+  const apart = state().second && !look.same;
+  $('.scale .high').textContent = apart ? 'the most of each' : top ? top.toPrecision(2) : 'none';
   const bar = $('.scale canvas');
   const table = tables[look.colour];
   bar.getContext('2d').drawImage(coloured(Float32Array.from({ length: 256 }, (_, i) => i / 255), 256, 1, table, 1), 0, 0);
@@ -441,8 +444,9 @@ function renderSaid() {
     $('.offer p').textContent = `${offer.title} is not on this machine yet: ${offer.megabytes.toLocaleString('en')} MB, licence ${offer.licence}. It is kept for the next time.`;
     $('.offer button').textContent = 'Download and explain';
   }
-  $('.stale').hidden = !stale || !shown;
-  $('.stale').textContent = 'Below is still the explanation of the photo before.';
+  const kept = error && fresh && !busy;
+  $('.stale').hidden = !shown || !(stale || kept);
+  $('.stale').textContent = stale ? 'Below is still the explanation of the photo before.' : `Below is still the explanation of “${shown?.target}”.`;
 }
 
 function row(prediction, result, value, share) {
@@ -465,11 +469,10 @@ function renderList() {
   if (!fresh) return;
   const { predictions, task } = shown;
   const captions = task === 'captioning';
-  const best = Math.max(...predictions.map((each) => each.probability));
   const title = { classification: 'Most likely, says the network', captioning: 'The network’s own captions', vqa: 'Most likely answers' }[task];
   list.replaceChildren(
     make('h3', {}, title, ' ', make('small', {}, captions ? 'with log-probability' : 'click one to see why')),
-    make('ol', {}, ...predictions.map((each) => row(each, shown, captions ? logOf(each.probability) : percent(each.probability), captions ? 0 : each.probability / Math.max(best, 1e-9)))),
+    make('ol', {}, ...predictions.map((each) => row(each, shown, captions ? logOf(each.probability) : percent(each.probability), captions ? 0 : each.probability))),
   );
   if (captions && predictions.some((each, i) => i && each.probability > predictions[i - 1].probability))
     list.append(make('p', { class: 'note' }, 'Sorted by how well they agree with all that the network might say, not by log-probability.'));
@@ -489,16 +492,24 @@ function renderList() {
 }
 
 function setWord(index) {
+  showResult();
   state().word = index;
   if (index != null && !['grad-cam', 'spotlight'].includes(look.view)) look.view = 'grad-cam';
   render();
 }
 
+// On a phone the lists stand below the photo: what they change must be seen.
+function showResult() {
+  if ($('.stage').getBoundingClientRect().bottom < 160) $('.said').scrollIntoView({ block: 'start' });
+}
+
 function pick(text) {
+  showResult();
   explain({ target: text });
 }
 
 function besideTarget(text) {
+  showResult();
   state().beside = text && { target: text };
   askBeside();
 }
@@ -548,7 +559,7 @@ function renderVisit() {
       const { naturalWidth: w, naturalHeight: h } = result.photo.image;
       const side = Math.min(w, h);
       canvas.getContext('2d').drawImage(result.photo.image, (w - side) / 2, (h - side) / 2, side, side, 0, 0, 48, 48);
-      return make('button', { type: 'button', onclick: () => back(result) }, canvas, make('span', {}, result.target));
+      return make('button', { type: 'button', onclick: () => back(result) }, canvas, make('span', {}, result.question ? `${result.question} ${result.target}` : result.target));
     }),
   );
 }

@@ -554,3 +554,36 @@ def test_the_page_may_load_nothing_from_elsewhere(browser: Browser, address: str
     page.close()
     assert {url[8] for url in blocked} == set("abcde")
     assert reached == []
+
+
+def test_what_a_word_was_taken_for_is_said(page: Page, cat_file: Path) -> None:
+    upload(page, cat_file)
+    heading(page, "Why Egyptian cat?")
+    explain(page, "dog")
+    expected = gradcam_core.explain(cat_file, target="dog")
+    expect(page.locator(".under")).to_contain_text(
+        f"“dog” is taken for what fits it and is likeliest here: {expected.target}."
+    )
+    explain(page, "boxerish thing")
+    expect(page.locator("#gradcam .error")).to_contain_text("boxerish thing")
+    expect(page.locator(".stale")).to_have_text(
+        f"Below is still the explanation of “{expected.target}”."
+    )
+
+
+def test_on_a_phone_what_a_list_changes_comes_into_view(visit: Callable[..., Page]) -> None:
+    page = visit(390)
+    last = page.locator(".pick").last
+    last.scroll_into_view_if_needed()
+    page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+    last.click()
+    expect(page.locator(".stage")).to_be_in_viewport(ratio=0.5)
+
+
+def test_the_box_for_the_same_scale_stays_a_box(page: Page) -> None:
+    box = page.locator(".same input")
+    before = box.bounding_box()
+    box.click()
+    assert box.is_checked()
+    assert box.bounding_box() == before
+    assert box.evaluate("each => getComputedStyle(each).appearance") == "auto"
