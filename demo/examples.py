@@ -42,7 +42,7 @@ QUESTIONS: dict[str, dict[str, str]] = {
     "cat": {"What animal is this?": "cat", "Is there a dog?": "no", "Is there a cat?": "yes"},
     "coffee": {"What is this?": "cup", "Is there a cup?": "yes", "Is there a spoon?": "no"},
     "astronaut": {"Is there a person?": "yes", "Is there a cat?": "no"},
-    "motorcycle": {"What vehicle is this?": "motorcycle", "Is there a bicycle?": "no"},
+    "motorcycle": {"What vehicle is this?": "motorcycle", "Is there a motorcycle?": "yes"},
     "rocket": {"Is it night?": "yes", "Is there a dog?": "no"},
     "palace": {"Is there a tree?": "yes", "Is there a dog?": "no"},
     "flower": {"Is there a flower?": "yes", "Is there a cat?": "no"},
