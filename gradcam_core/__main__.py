@@ -26,6 +26,18 @@ _COLUMNS = (
     *("score", "probability", "log_p", "no_evidence", "error"),
 )
 
+_Task = Annotated[str, typer.Option(help="classification, captioning or vqa")]
+_Target = Annotated[
+    str | None, typer.Option(help="Class, caption or answer; the model's own if left out")
+]
+_Question = Annotated[str | None, typer.Option(help="For vqa")]
+_Model = Annotated[
+    str | None,
+    typer.Option(help="A name from `models`, a folder, or an id on the Hugging Face Hub"),
+]
+_Layer = Annotated[str | None, typer.Option(help="Target layer; the last if left out")]
+_Method = Annotated[str, typer.Option(help=f"Of the heat map: {', '.join(METHODS)}")]
+
 app = typer.Typer(
     help="Grad-CAM: why does the network say that?", no_args_is_help=True, add_completion=False
 )
@@ -53,19 +65,12 @@ def explain_photos(
         typer.Argument(help="Photos, folders of photos, or quoted patterns such as 'a/*.jpg'"),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the results, one folder a photo in it")],
-    task: Annotated[str, typer.Option(help="classification, captioning or vqa")] = "classification",
-    target: Annotated[
-        str | None, typer.Option(help="Class, caption or answer; the model's own if left out")
-    ] = None,
-    question: Annotated[str | None, typer.Option(help="For vqa")] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(help="A name from `models`, a folder, or an id on the Hugging Face Hub"),
-    ] = None,
-    layer: Annotated[str | None, typer.Option(help="Target layer; the last if left out")] = None,
-    method: Annotated[
-        str, typer.Option(help=f"Of the heat map: {', '.join(METHODS)}")
-    ] = DEFAULT_METHOD,
+    task: _Task = "classification",
+    target: _Target = None,
+    question: _Question = None,
+    model: _Model = None,
+    layer: _Layer = None,
+    method: _Method = DEFAULT_METHOD,
     guided: Annotated[
         bool, typer.Option("--guided", help="Also Guided Backprop and Guided Grad-CAM")
     ] = False,
@@ -111,16 +116,12 @@ def explain_photos(
 @app.command("evidence")
 def ask_for_evidence(
     photo: Annotated[Path, typer.Argument(help="A photo")],
-    task: Annotated[str, typer.Option(help="classification, captioning or vqa")] = "classification",
-    target: Annotated[
-        str | None, typer.Option(help="Class, caption or answer; the model's own if left out")
-    ] = None,
-    question: Annotated[str | None, typer.Option(help="For vqa")] = None,
-    model: Annotated[str | None, typer.Option(help="As for `explain`")] = None,
-    layer: Annotated[str | None, typer.Option(help="Target layer; the last if left out")] = None,
-    method: Annotated[
-        str, typer.Option(help=f"Of the heat map: {', '.join(METHODS)}")
-    ] = DEFAULT_METHOD,
+    task: _Task = "classification",
+    target: _Target = None,
+    question: _Question = None,
+    model: _Model = None,
+    layer: _Layer = None,
+    method: _Method = DEFAULT_METHOD,
     sanity: Annotated[
         bool, typer.Option("--sanity", help="Also randomise the network from the top")
     ] = False,
