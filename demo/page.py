@@ -17,6 +17,21 @@ from demo.examples import QUESTIONS, example_thumbnails
 
 _BROWSER = Path(__file__).parent / "browser"
 
+# One script in the end, in this order: what a file needs while it is read stands before it.
+_SCRIPTS = (
+    "draw.js",
+    "state.js",
+    "server.js",
+    "explain.js",
+    "photo.js",
+    "said.js",
+    "stage.js",
+    "found.js",
+    "fields.js",
+    "target.js",
+    "start.js",
+)
+
 # Several, so that a download does not hold up what is shown meanwhile.
 LANES = {
     "first": ask.explain,
@@ -31,7 +46,7 @@ def build() -> None:
     """Build the page, and wire it."""
     page = gr.HTML(
         html_template=_file("page.html"),
-        js_on_load="\n".join([_file("draw.js"), _file("page.js"), *map(_named, LANES)]),
+        js_on_load="\n".join([*map(_file, _SCRIPTS), *map(_named, LANES)]),
         apply_default_css=False,
         padding=False,
         elem_id="gradcam",

@@ -1,0 +1,116 @@
+// From what is chosen to a result: what is asked, and what is kept of the answer.
+
+function request(task, more) {
+  const where = photo.example ? { example: photo.example } : { upload: photo.upload };
+  const { model, layer, method, question } = states[task];
+  return { ...where, task, model, layer, method, question: task === 'vqa' ? question : null, ...more };
+}
+
+async function unpacked(answer, of) {
+  return {
+    ...answer,
+    photo: of,
+    map: unpackMap(answer.map),
+    counterfactual: unpackMap(answer.counterfactual),
+    words: answer.words.map((word) => ({ ...word, map: unpackMap(word.map) })),
+    gradient: answer.gradient && (await unpackGradient(answer.gradient)),
+    key: JSON.stringify([of.key, answer.task, answer.model, answer.layer, answer.method, answer.question, answer.target]),
+  };
+}
+
+function loaded(url) {
+  return new Promise((resolve, reject) => {
+    const image = new Image();
+    image.onload = () => resolve(image);
+    image.onerror = reject;
+    image.src = url;
+  });
+}
+
+// Explain what is chosen: in the first lane, or by downloading the model.
+//   target: what was typed or picked; if left out, what was asked last
+//   again: the target of what is shown, to be explained in another way
+async function explain({ target, again, lane = 'first' } = {}) {
+  const task = tab;
+  const mine = states[task];
+  const asked = ++mine.asked;
+  const of = photo;
+  const former = mine.shown?.photo === of ? null : mine.shown?.photo;
+  if (target !== undefined) mine.target = target ?? '';
+  Object.assign(mine, {
+    busy: lane === 'download' ? 'Downloading the model, then explaining …' : 'Explaining …',
+    error: '',
+    offer: null,
+    stale: false,
+  });
+  render();
+  const reply = await call(lane, request(task, {
+    target: again ?? (mine.target || null),
+    guided: GUIDED.includes(look.view),
+    new_picture: !of.image,
+    download: lane === 'download',
+  }));
+  if (reply?.picture && !of.image) of.image = await loaded(reply.picture.url);
+  const result = reply?.answer && (await unpacked(reply.answer, of));
+  if (asked !== mine.asked) return;
+  mine.busy = '';
+  if (!reply || of !== photo) return render();
+  if (result) {
+    const same = mine.shown?.key === result.key;
+    if (same && !result.gradient) result.gradient = mine.shown.gradient;
+    Object.assign(mine, { shown: result, layer: mine.layer && result.layer, word: same ? mine.word : null });
+    if (mine.beside?.target && mine.second?.photo !== of) mine.beside = mine.second = null;
+    if (lookDone(result)) look.view = 'grad-cam';
+    remember(result);
+    askBeside();
+  } else {
+    Object.assign(mine, { error: reply.error, offer: reply.download ?? null });
+    // What cannot be opened does not take the place of what can.
+    if (!of.image && former?.image) {
+      photo = former;
+      mine.stale = true;
+    }
+  }
+  render();
+}
+
+// Whether a view was asked for that this network does not have.
+function lookDone(result) {
+  return GUIDED.includes(look.view) && !result.gradient;
+}
+
+async function askBeside(lane = 'second') {
+  const task = tab;
+  const mine = states[task];
+  const { beside, shown } = mine;
+  mine.besideError = '';
+  if (!beside || !shown) {
+    mine.second = null;
+    return render();
+  }
+  const reply = await call(lane, request(task, {
+    guided: GUIDED.includes(look.view),
+    download: lane === 'download',
+    ...(beside.model ? { model: beside.model, layer: null, target: shown.target } : { target: beside.target }),
+  }));
+  const result = reply?.answer && (await unpacked(reply.answer, shown.photo));
+  if (!reply || mine.beside !== beside || mine.shown !== shown) return;
+  mine.second = result ?? null;
+  mine.besideError = reply.error ?? '';
+  if (reply.download) mine.offer = { ...reply.download, beside: true };
+  if (result) remember(result);
+  render();
+}
+
+function remember(result) {
+  visit = [...visit.filter((each) => each.key !== result.key), result].slice(-24);
+  const query = new URLSearchParams(location.search);
+  for (const name of ['example', 'tab', 'target', 'question']) query.delete(name);
+  if (result.photo.example) {
+    query.set('example', result.photo.example);
+    query.set('tab', result.task);
+    query.set('target', result.target);
+    if (result.question) query.set('question', result.question);
+  }
+  history.replaceState(history.state, '', query.size ? '?' + query : location.pathname);
+}

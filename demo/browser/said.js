@@ -1,0 +1,86 @@
+// What is said of a result, in words.
+
+const percent = (p) => (p >= 0.1 ? `${(100 * p).toFixed(0)} %` : p >= 0.001 ? `${(100 * p).toFixed(1)} %` : 'under 0.1 %');
+const logOf = (p) => Math.log(Math.max(p, 1e-300)).toFixed(1);
+const infoOf = (task, name) => facts.tasks[task].find((info) => info.name === name) ?? { name, title: name, year: 0, megabytes: 0, guided: true };
+
+// Weak beside what the network's first choice has: said in the heading.
+function hardly(result) {
+  if (result.task === 'captioning' || !result.map.max) return false;
+  const first = visit.find(
+    (each) => each.photo === result.photo && each.task === result.task && each.model === result.model && each.layer === result.layer &&
+      each.method === result.method && each.question === result.question && each.target === each.predictions[0].text,
+  );
+  return !!first && result.map.max < 0.3 * first.map.max;
+}
+
+function heading(result, word) {
+  const of = word == null ? result.map : result.words[word].map;
+  const strong = (text) => make('strong', {}, text);
+  const asked = result.question == null ? [] : [`“${result.question}” `];
+  if (word != null) {
+    const { text } = result.words[word];
+    return of.max ? ['Why ', strong(`“${text}”`), ` in “${result.target}”?`] : ['Nothing in this photo speaks for ', strong(`“${text}”`)];
+  }
+  // Each word of a caption is a button.
+  const words = result.words.flatMap((each, i) => [i ? ' ' : '', make('button', { type: 'button', class: 'word', onclick: () => setWord(i) }, each.text)]);
+  const name = make('strong', {}, ...(words.length ? ['“', ...words, '”'] : [result.target]));
+  if (!of.max) return [...asked, 'Nothing in this photo speaks for ', name];
+  if (hardly(result)) return [...asked, 'Hardly any evidence for ', name];
+  return [...asked, 'Why ', name, '?'];
+}
+
+function under(result, word) {
+  const best = result.predictions[0];
+  const own = best.text === result.target;
+  if (word != null) return `Log-probability ${result.words[word].log_prob.toFixed(2)} after the words before it.`;
+  if (result.task === 'captioning')
+    return `Log-probability ${result.score.toFixed(1)}. ` + (own ? 'The network’s own caption; click a word to see where it comes from.' : `The network’s own caption: “${best.text}” (${logOf(best.probability)}).`);
+  const { target } = state();
+  const taken = target && !/^\d+$/.test(target) && target.toLowerCase() !== result.target.toLowerCase() ? `“${target}” is taken for what fits it and is likeliest here: ${result.target}. ` : '';
+  return `${taken}${percent(result.probability)}, ` + (own ? 'the network’s first choice.' : `where the network’s first choice is ${best.text} (${percent(best.probability)}).`);
+}
+
+function details(result) {
+  const info = infoOf(result.task, result.model);
+  const [left, top, right, bottom] = result.box;
+  const parts = [
+    `${info.title}, layer ${result.layer}: ${result.map.w} × ${result.map.h} cells.`,
+    result.task === 'captioning' ? '' : `Logit ${result.score.toFixed(2)}.`,
+    `${result.milliseconds} ms.`,
+    left > 0 || top > 0 || right < 1 || bottom < 1
+      ? 'The network was shown the middle of the photo only; the map is empty outside.'
+      : 'The network was shown the whole photo.',
+    result.knows,
+    ...result.remarks,
+  ];
+  return parts.filter(Boolean).join(' ');
+}
+
+function renderSaid() {
+  const { shown, word, busy, error, offer, stale, besideError } = state();
+  const fresh = shown?.photo === photo;
+  const said = $('.said');
+  said.classList.toggle('busy', !!busy);
+  if (fresh && !(busy && !busy.startsWith('Explaining'))) {
+    $('h2').replaceChildren(...heading(shown, word));
+    const lines = [under(shown, word)];
+    if (shown.unsure && word == null) lines.push('The network is guessing.');
+    if (shown.not_understood.length) lines.unshift(`Not understood: ${shown.not_understood.join(', ')}.`);
+    $('.under').textContent = busy || lines.join(' ');
+  } else {
+    $('h2').textContent = busy || (error ? 'No explanation' : 'Choose a photo');
+    $('.under').textContent = busy ? '' : error ? '' : 'The network says what it sees, and Grad-CAM shows where.';
+  }
+  const wrong = offer ? '' : [error, besideError].filter(Boolean).join(' ');
+  $('.error').textContent = wrong;
+  $('.error').hidden = !wrong;
+  $('.offer').hidden = !offer;
+  if (offer) {
+    $('.offer p').textContent = `${offer.title} is not on this machine yet: ${offer.megabytes.toLocaleString('en')} MB, licence ${offer.licence}. It is kept for the next time.`;
+    $('.offer button').textContent = 'Download and explain';
+  }
+  const kept = error && fresh && !busy;
+  $('.stale').hidden = !shown || !(stale || kept);
+  $('.stale').textContent = stale ? 'Below is still the explanation of the photo before.' : `Below is still the explanation of “${shown?.target}”.`;
+}

@@ -1,0 +1,36 @@
+// Asking the server: one request at a time a lane; of those that wait, the last.
+
+const lanes = { first: {}, second: {}, download: {}, suggest: {}, keep: {} };
+let lastId = 0;
+
+function call(lane, data) {
+  return new Promise((resolve) => {
+    const job = { data, resolve };
+    if (lanes[lane].flying) {
+      lanes[lane].waiting?.resolve(null);
+      lanes[lane].waiting = job;
+    } else launch(lane, job);
+  });
+}
+
+function launch(lane, job) {
+  job.data.id = ++lastId;
+  lanes[lane].flying = job;
+  trigger(lane, job.data);
+}
+
+document.addEventListener('gradcam-answer', ({ detail: { lane, answer } }) => {
+  const { flying, waiting } = lanes[lane];
+  if (!flying || (answer?.id !== undefined && answer.id !== flying.data.id)) return;
+  lanes[lane] = {};
+  flying.resolve(answer ?? { error: LOST });
+  if (waiting) launch(lane, waiting);
+});
+
+// Gradio says nothing of a server that has gone: ask for it while an answer is awaited.
+setInterval(() => {
+  if (!Object.values(lanes).some(({ flying }) => flying)) return;
+  fetch('.', { method: 'HEAD' }).catch(() => {
+    for (const lane of Object.keys(lanes)) document.dispatchEvent(new CustomEvent('gradcam-answer', { detail: { lane, answer: null } }));
+  });
+}, 4000);
