@@ -17,6 +17,7 @@ from demo import service
 from demo.answers import answer, preview
 from demo.examples import example_pictures
 from demo.present import written
+from demo.stopping import Stopped, stop, stoppable
 from demo.uploads import uploaded
 
 _log = logging.getLogger(__name__)
@@ -70,28 +71,59 @@ class _Suggest(_Request):
     text: _Name
 
 
+class _Stop(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    stop: Annotated[int, Field(ge=0, le=2**53)]  # the id of a request
+
+
 class _Keep(_Explain):
     format: Literal["zip", "pdf", "svg", "png"]
     colour_map: _Name
     opacity: Annotated[float, Field(ge=0, le=1, strict=False)]
 
 
-def explain(event: gr.EventData, progress: gr.Progress = PROGRESS) -> dict[str, Any]:
+def explain(
+    event: gr.EventData, visit: gr.Request, progress: gr.Progress = PROGRESS
+) -> dict[str, Any]:
     """Explain a picture: the numbers that the page draws, or one sentence that says why not."""
-    return _answered(event, _Explain, _explained)
+    return _answered(event, visit, _Explain, _explained_at_once)
 
 
-def suggest(event: gr.EventData) -> dict[str, Any]:
+def explain_slowly(
+    event: gr.EventData, visit: gr.Request, progress: gr.Progress = PROGRESS
+) -> dict[str, Any]:
+    """Do the same where it may take long: by slow methods too, and after downloads."""
+    return _answered(event, visit, _Explain, _explained)
+
+
+def suggest(event: gr.EventData, visit: gr.Request) -> dict[str, Any]:
     """Offer labels for what is typed."""
-    return _answered(event, _Suggest, _suggested)
+    return _answered(event, visit, _Suggest, _suggested)
 
 
 def keep(
-    event: gr.EventData, progress: gr.Progress = PROGRESS
+    event: gr.EventData, visit: gr.Request, progress: gr.Progress = PROGRESS
 ) -> tuple[dict[str, Any], str | None]:
     """Write an explanation into a file to download."""
-    reply = _answered(event, _Keep, _kept)
+    reply = _answered(event, visit, _Keep, _kept)
     return reply, reply.pop("file", None)
+
+
+def stop_request(event: gr.EventData, visit: gr.Request) -> None:
+    """Stop another request of the same page, see `stopping`; it answers itself that it was."""
+    try:
+        request = _Stop.model_validate(event._data)
+    except ValidationError:
+        return
+    stop(visit.session_hash, request.stop)
+
+
+def _explained_at_once(request: _Explain) -> dict[str, Any]:
+    method = gradcam_core.methods().get(request.method or "")
+    if request.download or (method is not None and method.slow):
+        raise ValueError("What takes long has a lane of its own: reload the page.")
+    return _explained(request)
 
 
 def _explained(request: _Explain) -> dict[str, Any]:
@@ -143,13 +175,18 @@ def _kept(request: _Keep) -> dict[str, Any]:
     return {"file": str(written(shown, request.format, request.colour_map, request.opacity))}
 
 
-def _answered(event: gr.EventData, schema: type[_Request], handler: Any) -> dict[str, Any]:
+def _answered(
+    event: gr.EventData, visit: gr.Request, schema: type[_Request], handler: Any
+) -> dict[str, Any]:
     try:
         request = schema.model_validate(event._data)
     except ValidationError:
         return {"error": "The page and the server do not understand each other: reload it."}
     try:
-        return {"id": request.id, **handler(request)}
+        with stoppable(visit.session_hash, request.id):
+            return {"id": request.id, **handler(request)}
+    except Stopped:
+        return {"id": request.id, "stopped": True, "error": "Stopped."}
     except (ValueError, FileNotFoundError, ConnectionError) as error:
         return {"id": request.id, **_failure(error)}
     except Exception:

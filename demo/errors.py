@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from demo.ask import FAILED
+from demo.stopping import Stopped, stoppable
 
 _log = logging.getLogger(__name__)
 
@@ -18,7 +19,10 @@ def in_sentences(handler: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(handler)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         try:
-            return handler(*args, **kwargs)
+            with stoppable():
+                return handler(*args, **kwargs)
+        except Stopped:
+            raise gr.Error("Stopped.", print_exception=False) from None
         except gr.Error:
             raise
         except (ValueError, FileNotFoundError, ConnectionError) as error:

@@ -4,6 +4,7 @@ It asks the server through `LANES`, each with one request at a time, and gets nu
 """
 
 import base64
+import os
 from pathlib import Path
 from typing import Any
 
@@ -32,21 +33,25 @@ _SCRIPTS = (
     "start.js",
 )
 
-# Several, so that a download does not hold up what is shown meanwhile.
+# Several, so that a download or long work does not hold up what is shown meanwhile.
 LANES = {
     "first": ask.explain,
     "second": ask.explain,
-    "download": ask.explain,
+    "download": ask.explain_slowly,
+    "long": ask.explain_slowly,
     "suggest": ask.suggest,
     "keep": ask.keep,
 }
+# How many of a lane's requests run at once, where that is not the default: a large photo takes a
+# gigabyte to keep, and long work is the same to everybody whether done together or in turn.
+_AT_ONCE = {"keep": 1, "long": max(1, (os.cpu_count() or 1) // 4)}
 
 
 def build() -> None:
     """Build the page, and wire it."""
     page = gr.HTML(
         html_template=_file("page.html"),
-        js_on_load="\n".join([*map(_file, _SCRIPTS), *map(_named, LANES)]),
+        js_on_load="\n".join([*map(_file, _SCRIPTS), *map(_named, [*LANES, "stop"])]),
         apply_default_css=False,
         padding=False,
         elem_id="gradcam",
@@ -69,12 +74,21 @@ def build() -> None:
             trigger_mode="multiple",
             show_progress="hidden" if lane == "suggest" else "full",
             show_progress_on=hears,
-            concurrency_limit=1 if lane == "keep" else "default",  # a large photo takes a gigabyte
+            concurrency_limit=_AT_ONCE.get(lane, "default"),
             api_visibility="private",
         )
         answered.failure(None, js=_FAILED.replace("LANE", lane))
         if lane == "keep":  # the browser clicks the button itself as soon as the file is written
             answered.success(None, js=_CLICKED)
+    page.stop(
+        ask.stop_request,
+        None,
+        None,
+        trigger_mode="multiple",
+        show_progress="hidden",
+        concurrency_limit=None,  # it waits for nobody
+        api_visibility="private",
+    )
 
 
 def styles() -> Path:
@@ -87,7 +101,13 @@ def _facts() -> dict[str, Any]:
     return {
         "tasks": {task: _models(task) for task in ("classification", "captioning", "vqa")},
         "methods": [
-            {"name": name, "title": method.title, "paper": method.paper, "about": method.about}
+            {
+                "name": name,
+                "title": method.title,
+                "paper": method.paper,
+                "about": method.about,
+                "slow": method.slow,
+            }
             for name, method in gradcam_core.methods().items()
         ],
         "colours": colour_tables(),

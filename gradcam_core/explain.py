@@ -10,6 +10,7 @@ from torch import nn
 from gradcam_core.explanation import Explanation, Word
 from gradcam_core.image import ImageSource, open_image
 from gradcam_core.methods import DEFAULT_METHOD, method_named, pixels
+from gradcam_core.methods.gradients import MapMethod
 from gradcam_core.models.backbone import Encoded
 from gradcam_core.models.base import Model, Prediction
 from gradcam_core.models.held import load
@@ -79,6 +80,7 @@ def explain_encoded(
     predictions: list[Prediction] | None = None,
     with_guided: bool = False,
     method: str = DEFAULT_METHOD,
+    maps: MapMethod | None = None,
     source: Path | None = None,
 ) -> Explanation:
     """Explain a picture that has been through the CNN already; see `explain`.
@@ -92,6 +94,7 @@ def explain_encoded(
         predictions: From `model.predict(encoded, question)`, if they are known already.
         with_guided: As `guided` of `explain`.
         method: As for `explain`.
+        maps: What gives the method's maps, if not the method itself: they may be known already.
         source: The file that the picture came from.
     """
     if model.task != "vqa" and question is not None:
@@ -105,8 +108,8 @@ def explain_encoded(
         if callable(target)
         else model.target(str(target), question, encoded)
     )
-    maps = method_named(method).maps(model, encoded, goal)
-    terms = maps.score.terms.detach()
+    found = (maps or method_named(method).maps)(model, encoded, goal)
+    terms = found.score.terms.detach()
     return Explanation(
         task=model.task,
         model=model.name,
@@ -116,17 +119,17 @@ def explain_encoded(
         unknown_words=model.unknown_words(question),
         target=goal.text,
         score=terms.sum().item(),
-        probability=maps.score.probability,
+        probability=found.score.probability,
         predictions=predictions,
         picture=picture,
         source=source,
         box=encoded.box,
-        raw=maps.evidence.cpu().numpy(),
-        raw_counterfactual=maps.counterevidence.cpu().numpy(),
+        raw=found.evidence.cpu().numpy(),
+        raw_counterfactual=found.counterevidence.cpu().numpy(),
         words=[
             Word(text, log_prob, word_map.cpu().numpy())
             for text, log_prob, word_map in zip(
-                goal.words, terms.tolist(), maps.words, strict=False
+                goal.words, terms.tolist(), found.words, strict=False
             )
         ],
         gradient=(

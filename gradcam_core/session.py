@@ -6,6 +6,7 @@ question about a picture costs no second pass through the CNN.
 
 import hashlib
 import threading
+from functools import partial
 from pathlib import Path
 
 from cachetools import LRUCache, cached
@@ -14,9 +15,10 @@ from PIL import Image
 from gradcam_core.explain import explain_encoded
 from gradcam_core.explanation import Explanation
 from gradcam_core.image import open_image
-from gradcam_core.methods import DEFAULT_METHOD, method_named
+from gradcam_core.methods import DEFAULT_METHOD, METHODS, method_named
+from gradcam_core.methods.gradients import Maps
 from gradcam_core.models.backbone import Backbone, Encoded
-from gradcam_core.models.base import Model, Prediction
+from gradcam_core.models.base import Model, Prediction, Target
 from gradcam_core.models.held import load
 from gradcam_core.models.registry import models
 
@@ -25,6 +27,7 @@ DISPLAY_SIDE = 768
 
 _CACHE_BYTES = 256 * 2**20  # of feature maps, inputs and pictures; 1 to 15 MB each
 _CACHED_PREDICTIONS = 1024
+_CACHED_MAPS = 256  # of slow methods; some kilobytes each
 
 
 def explain_file(
@@ -43,7 +46,7 @@ def explain_file(
     takes and returns can be pickled. The explanation's picture is at most `DISPLAY_SIDE` a side.
     """
     name = models(task)[0].name if model is None else model
-    method_named(method)
+    slow = method_named(method).slow
     loaded = load(name, task)
     # Pictures are told apart by what is in the file: each tab has its own upload of the same one.
     with file.open("rb") as content:
@@ -58,6 +61,7 @@ def explain_file(
         predictions=_predict(digest, loaded, encoded, question),
         with_guided=guided,
         method=method,
+        maps=partial(_slow_maps, digest, method) if slow else None,
         source=file,
     )
 
@@ -89,3 +93,14 @@ def _encode(digest: str, path: Path, backbone: Backbone, layer: str) -> tuple[En
 )
 def _predict(digest: str, model: Model, encoded: Encoded, question: str | None) -> list[Prediction]:
     return model.predict(encoded, question)
+
+
+@cached(
+    LRUCache(_CACHED_MAPS),
+    key=lambda digest, method, model, encoded, target: (
+        *(digest, method, model.name, encoded.layer, target),
+    ),
+    lock=threading.Lock(),
+)
+def _slow_maps(digest: str, method: str, model: Model, encoded: Encoded, target: Target) -> Maps:
+    return METHODS[method].maps(model, encoded, target)

@@ -27,6 +27,11 @@ function loaded(url) {
   });
 }
 
+// What takes long goes its own way, so that it holds nobody up.
+function laneFor(lane, method) {
+  return facts.methods.find(({ name }) => name === method).slow && lane !== 'download' ? 'long' : lane;
+}
+
 // Explain what is chosen: in the first lane, or by downloading the model.
 //   target: what was typed or picked; if left out, what was asked last
 //   again: the target of what is shown, to be explained in another way
@@ -44,7 +49,8 @@ async function explain({ target, again, lane = 'first' } = {}) {
     stale: false,
   });
   render();
-  const reply = await call(lane, request(task, {
+  if (lanes.long.flying?.data.task === task) stop('long');
+  const reply = await call(laneFor(lane, mine.method), request(task, {
     target: again ?? (mine.target || null),
     guided: GUIDED.includes(look.view),
     new_picture: !of.image,
@@ -88,7 +94,7 @@ async function askBeside(lane = 'second') {
     mine.second = null;
     return render();
   }
-  const reply = await call(lane, request(task, {
+  const reply = await call(laneFor(lane, mine.method), request(task, {
     guided: GUIDED.includes(look.view),
     download: lane === 'download',
     ...(beside.model ? { model: beside.model, layer: null, target: shown.target } : { target: beside.target }),

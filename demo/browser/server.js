@@ -1,6 +1,6 @@
 // Asking the server: one request at a time a lane; of those that wait, the last.
 
-const lanes = { first: {}, second: {}, download: {}, suggest: {}, keep: {} };
+const lanes = { first: {}, second: {}, download: {}, long: {}, suggest: {}, keep: {} };
 let lastId = 0;
 
 function call(lane, data) {
@@ -17,6 +17,11 @@ function launch(lane, job) {
   job.data.id = ++lastId;
   lanes[lane].flying = job;
   trigger(lane, job.data);
+}
+
+// What a lane does is not wanted any more: it answers {stopped: true} soon.
+function stop(lane) {
+  if (lanes[lane].flying) trigger('stop', { stop: lanes[lane].flying.data.id });
 }
 
 document.addEventListener('gradcam-answer', ({ detail: { lane, answer } }) => {

@@ -17,12 +17,14 @@ class Method:
         paper: Authors, where and when.
         about: One sentence on what it does differently.
         maps: (model, encoded picture, target) -> heat maps.
+        slow: Whether it asks the network hundreds of times: that takes seconds to minutes.
     """
 
     title: str
     paper: str
     about: str
     maps: MapMethod
+    slow: bool = False
 
 
 METHODS: dict[str, Method] = {
@@ -74,18 +76,21 @@ METHODS: dict[str, Method] = {
         "Zeiler and Fergus, ECCV 2014",
         "Covers each part of the picture and asks again: slow, and no gradient involved.",
         perturbation.occlusion,
+        slow=True,
     ),
     "score-cam": Method(
         "Score-CAM",
         "Wang et al., CVPR Workshops 2020",
         "Channels weighted by the score of the picture seen through them: a pass a channel.",
         perturbation.score_cam,
+        slow=True,
     ),
     "rise": Method(
         "RISE",
         "Petsiuk et al., BMVC 2018",
         "Shows random parts of the picture and averages the score: 600 passes.",
         perturbation.rise,
+        slow=True,
     ),
 }
 
