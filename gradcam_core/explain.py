@@ -148,5 +148,5 @@ def remarks(model: Model) -> tuple[str, ...]:
     if not model.convolutional:
         said.append("The map is of a transformer's tokens: not convolutional features.")
     if model.backbone.other_activation:
-        said.append(pixels.why_not_guided(model))
+        said.append(pixels.why_not(model))
     return tuple(said)

@@ -27,7 +27,7 @@ DISPLAY_SIDE = 768
 
 _CACHE_BYTES = 256 * 2**20  # of feature maps, inputs and pictures; 1 to 15 MB each
 _CACHED_PREDICTIONS = 1024
-_CACHED_MAPS = 256  # of slow methods; some kilobytes each
+_MAP_BYTES = 64 * 2**20  # of slow methods; some kilobytes each, at the input some hundred
 
 
 def explain_file(
@@ -96,7 +96,12 @@ def _predict(digest: str, model: Model, encoded: Encoded, question: str | None) 
 
 
 @cached(
-    LRUCache(_CACHED_MAPS),
+    LRUCache(
+        _MAP_BYTES,
+        getsizeof=lambda maps: (
+            maps.evidence.nbytes + maps.counterevidence.nbytes + maps.words.nbytes
+        ),
+    ),
     key=lambda digest, method, model, encoded, target: (
         *(digest, method, model.name, encoded.layer, target),
     ),

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from gradcam_core.methods import cams, finer, perturbation
+from gradcam_core.methods import at_input, cams, finer, perturbation
 from gradcam_core.methods.gradients import MapMethod, by_gradient
 
 DEFAULT_METHOD = "grad-cam"
@@ -17,7 +17,7 @@ class Method:
         paper: Authors, where and when.
         about: One sentence on what it does differently.
         maps: (model, encoded picture, target) -> heat maps.
-        slow: Whether it asks the network hundreds of times: that takes seconds to minutes.
+        slow: Whether it asks the network dozens of times or more, which takes seconds to minutes.
     """
 
     title: str
@@ -91,6 +91,51 @@ METHODS: dict[str, Method] = {
         "Shows random parts of the picture and averages the score: 600 passes.",
         perturbation.rise,
         slow=True,
+    ),
+    "gradient": Method(
+        "Gradient",
+        "Simonyan et al., ICLR Workshops 2014",
+        "How much the score hangs on each pixel, whichever way; it has no counterfactual.",
+        at_input.gradient,
+    ),
+    "smoothgrad": Method(
+        "SmoothGrad",
+        "Smilkov et al., 2017",
+        "The gradient at the pixels, averaged over 25 noisy copies of the picture.",
+        at_input.smooth_grad,
+        slow=True,
+    ),
+    "integrated-gradients": Method(
+        "Integrated gradients",
+        "Sundararajan et al., ICML 2017",
+        "The gradient at the pixels all the way from grey to the picture: what each pixel adds "
+        "to the score.",
+        at_input.integrated_gradients,
+        slow=True,
+    ),
+    "guided-backprop": Method(
+        "Guided Backprop",
+        "Springenberg et al., ICLR Workshops 2015",
+        "The gradient at the pixels, positive and active paths only: sharp, hardly of the class.",
+        at_input.by_rule("guided"),
+    ),
+    "guided-grad-cam": Method(
+        "Guided Grad-CAM",
+        "Selvaraju et al., IJCV 2019",
+        "Guided Backprop times Grad-CAM: sharp, and of the class.",
+        at_input.times_grad_cam(at_input.by_rule("guided")),
+    ),
+    "deconvnet": Method(
+        "Deconvnet",
+        "Zeiler and Fergus, ECCV 2014",
+        "As Guided Backprop, but what was not active passes too.",
+        at_input.by_rule("deconvnet"),
+    ),
+    "deconv-grad-cam": Method(
+        "Deconv Grad-CAM",
+        "Selvaraju et al., IJCV 2019",
+        "Deconvnet times Grad-CAM.",
+        at_input.times_grad_cam(at_input.by_rule("deconvnet")),
     ),
 }
 

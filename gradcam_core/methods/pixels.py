@@ -1,4 +1,4 @@
-"""Methods at the network's input, with a value for each pixel and colour."""
+"""Guided backpropagation in colours, and Guided Grad-CAM: the paper's section 3.2."""
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ def encode_guided(model: Model, image: Image.Image, layer: str | nn.Module | Non
     Raises:
         ValueError: See `backpropagate`; or there is no such layer.
     """
-    _check(model)
+    check_rule(model, "guided")
     name = model.backbone.layer_named(layer)
     pixels, box = model.backbone.pixels(image)
     with ReLURule("guided"):
@@ -37,7 +37,7 @@ def backpropagate(model: Model, encoded: Encoded, target: Target, rule: Rule) ->
         ValueError: The network has other non-linearities, for which there is no such rule, or
             its input is no picture in colour or grey.
     """
-    _check(model)
+    check_rule(model, rule)
     channels = encoded.pixels.shape[1]
     if channels not in (1, 3):
         raise ValueError(
@@ -63,14 +63,20 @@ def guided_grad_cam(guided_backprop: np.ndarray, heatmap: np.ndarray) -> np.ndar
     return guided_backprop * heatmap[:, :, None]
 
 
-def _check(model: Model) -> None:
+def check_rule(model: Model, rule: Rule) -> None:
+    """See that a network's non-linearities are those that the rules are for.
+
+    Raises:
+        ValueError: They are others.
+    """
     if model.backbone.other_activation:
-        raise ValueError(why_not_guided(model))
+        raise ValueError(why_not(model, rule))
 
 
-def why_not_guided(model: Model) -> str:
-    """Say why guided backpropagation is not offered for a network that is not all ReLU."""
+def why_not(model: Model, rule: Rule = "guided") -> str:
+    """Say why a rule is not offered for a network that is not all ReLU."""
+    name = {"guided": "guided backpropagation", "deconvnet": "Deconvnet"}[rule]
     return (
-        f"No guided backpropagation for {model.name}: its rule is defined for ReLU, "
+        f"No {name} for {model.name}: its rule is defined for ReLU, "
         f"and this network uses {model.backbone.other_activation}."
     )
