@@ -31,12 +31,17 @@ _Text = Annotated[str, Field(max_length=1000)]
 _Name = Annotated[str, Field(max_length=200)]
 
 
-class _Request(BaseModel):
-    """What every request tells: which picture is meant, and what is asked of it."""
+class Asked(BaseModel):
+    """What every request tells."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     id: Annotated[int, Field(ge=0, le=2**53)]  # by which the page knows the answer
+
+
+class _Request(Asked):
+    """Which picture is meant, and what is asked of it."""
+
     task: Literal["classification", "captioning", "vqa"]
     example: _Name | None = None
     upload: _Text | None = None
@@ -87,26 +92,26 @@ def explain(
     event: gr.EventData, visit: gr.Request, progress: gr.Progress = PROGRESS
 ) -> dict[str, Any]:
     """Explain a picture: the numbers that the page draws, or one sentence that says why not."""
-    return _answered(event, visit, _Explain, _explained_at_once)
+    return answered(event, visit, _Explain, _explained_at_once)
 
 
 def explain_slowly(
     event: gr.EventData, visit: gr.Request, progress: gr.Progress = PROGRESS
 ) -> dict[str, Any]:
     """Do the same where it may take long: by slow methods too, and after downloads."""
-    return _answered(event, visit, _Explain, _explained)
+    return answered(event, visit, _Explain, _explained)
 
 
 def suggest(event: gr.EventData, visit: gr.Request) -> dict[str, Any]:
     """Offer labels for what is typed."""
-    return _answered(event, visit, _Suggest, _suggested)
+    return answered(event, visit, _Suggest, _suggested)
 
 
 def keep(
     event: gr.EventData, visit: gr.Request, progress: gr.Progress = PROGRESS
 ) -> tuple[dict[str, Any], str | None]:
     """Write an explanation into a file to download."""
-    reply = _answered(event, visit, _Keep, _kept)
+    reply = answered(event, visit, _Keep, _kept)
     return reply, reply.pop("file", None)
 
 
@@ -175,9 +180,10 @@ def _kept(request: _Keep) -> dict[str, Any]:
     return {"file": str(written(shown, request.format, request.colour_map, request.opacity))}
 
 
-def _answered(
-    event: gr.EventData, visit: gr.Request, schema: type[_Request], handler: Any
+def answered(
+    event: gr.EventData, visit: gr.Request, schema: type[Asked], handler: Any
 ) -> dict[str, Any]:
+    """Answer a request that fits `schema`; others, and what goes wrong, with a sentence."""
     try:
         request = schema.model_validate(event._data)
     except ValidationError:

@@ -11,17 +11,17 @@ os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
 import gradio as gr
 from starlette.middleware import Middleware
 
-from demo import api, disk, doors, page
+from demo import api, doors, page, quiz
 
 _HERE = Path(__file__).parent
 
 
 def build_demo() -> gr.Blocks:
     """Return the demo, not yet launched; see `launch_options`."""
-    disk.take_folder()
+    # Uploads and results are deleted a day after they were made.
     with gr.Blocks(
         title="Grad-CAM: why does the network say that?",
-        delete_cache=(86400, 86400),  # so that Gradio deletes its files when it is ended
+        delete_cache=(3600, 86400),
         analytics_enabled=False,
     ) as demo:
         page.build()
@@ -29,6 +29,8 @@ def build_demo() -> gr.Blocks:
             gr.HTML((_HERE / "browser" / "figure2.svg").read_text("utf-8"), padding=False)
             gr.Markdown((_HERE / "reading.md").read_text("utf-8"))
         api.build()
+    with demo.route("Quiz", "/quiz", show_in_navbar=False):
+        quiz.build()
     return demo.queue(max_size=64, api_open=False, default_concurrency_limit=4)
 
 
@@ -52,6 +54,5 @@ def launch_options() -> dict[str, object]:
         "app_kwargs": {
             "middleware": [Middleware(doors.Doors)],
             "exception_handlers": doors.HANDLERS,
-            "lifespan": disk.kept_tidy,
         },
     }

@@ -70,6 +70,14 @@ def example_pictures() -> dict[str, Path]:
 
 
 @cache
+def collage(left: str, right: str) -> Path:
+    """Return two photos of `example_pictures` side by side, as a JPEG file."""
+    path = Path(_FOLDER.name) / f"pair-{left}-{right}.jpg"
+    _collage(left, right).save(path, quality=92)
+    return path
+
+
+@cache
 def example_thumbnails() -> dict[str, Path]:
     """Return small squares of the example pictures by name.
 

@@ -5,6 +5,7 @@ It asks the server through `LANES`, each with one request at a time, and gets nu
 
 import base64
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ _SCRIPTS = (
 )
 
 # Several, so that a download or long work does not hold up what is shown meanwhile.
-LANES = {
+LANES: dict[str, Callable[..., Any]] = {
     "first": ask.explain,
     "second": ask.explain,
     "download": ask.explain_slowly,
@@ -44,14 +45,14 @@ LANES = {
 }
 # How many of a lane's requests run at once, where that is not the default: a large photo takes a
 # gigabyte to keep, and long work is the same to everybody whether done together or in turn.
-_AT_ONCE = {"keep": 1, "download": 2, "long": max(1, (os.cpu_count() or 1) // 4)}
+_AT_ONCE = {"keep": 1, "long": max(1, (os.cpu_count() or 1) // 4)}
 
 
 def build() -> None:
     """Build the page, and wire it."""
     page = gr.HTML(
-        html_template=_file("page.html"),
-        js_on_load="\n".join([*map(_file, _SCRIPTS), *map(_named, [*LANES, "stop"])]),
+        html_template=browser_file("page.html"),
+        js_on_load="\n".join([*map(browser_file, _SCRIPTS), *map(named, [*LANES, "stop"])]),
         apply_default_css=False,
         padding=False,
         elem_id="gradcam",
@@ -59,27 +60,7 @@ def build() -> None:
     )
     file = gr.DownloadButton(visible="hidden", elem_id="gradcam-file")
     for lane, handler in LANES.items():
-        hears = gr.HTML(
-            html_template="",
-            js_on_load=_RELAY.replace("LANE", lane),
-            apply_default_css=False,
-            padding=False,
-            elem_id=f"gradcam-{lane}",
-            elem_classes="gradcam-lane",
-        )
-        answered = getattr(page, lane)(
-            handler,
-            None,
-            [hears, file] if lane == "keep" else hears,
-            trigger_mode="multiple",
-            show_progress="hidden" if lane == "suggest" else "full",
-            show_progress_on=hears,
-            concurrency_limit=_AT_ONCE.get(lane, "default"),
-            api_visibility="private",
-        )
-        answered.failure(None, js=_FAILED.replace("LANE", lane))
-        if lane == "keep":  # the browser clicks the button itself as soon as the file is written
-            answered.success(None, js=_CLICKED)
+        wire(page, lane, handler, file if lane == "keep" else None)
     page.stop(
         ask.stop_request,
         None,
@@ -89,6 +70,44 @@ def build() -> None:
         concurrency_limit=None,  # it waits for nobody
         api_visibility="private",
     )
+
+
+def wire(
+    component: gr.HTML,
+    lane: str,
+    handler: Callable[..., Any],
+    file: gr.DownloadButton | None = None,
+) -> None:
+    """Let the script of a component ask the server.
+
+    Args:
+        component: Its script calls `trigger(lane, request)`, names the event in a line of
+            `named(lane)`, and hears "gradcam-answer" of the document.
+        lane: The name of the event.
+        handler: From the event to an answer, and to the path of a file if there is `file`.
+        file: Downloads that file as soon as it is written.
+    """
+    hears = gr.HTML(
+        html_template="",
+        js_on_load=_RELAY.replace("LANE", lane),
+        apply_default_css=False,
+        padding=False,
+        elem_id=f"gradcam-{lane}",
+        elem_classes="gradcam-lane",
+    )
+    answered = getattr(component, lane)(
+        handler,
+        None,
+        [hears, file] if file else hears,
+        trigger_mode="multiple",
+        show_progress="hidden" if lane == "suggest" else "full",
+        show_progress_on=hears,
+        concurrency_limit=_AT_ONCE.get(lane, "default"),
+        api_visibility="private",
+    )
+    answered.failure(None, js=_FAILED.replace("LANE", lane))
+    if file:  # the browser clicks the button itself as soon as the file is written
+        answered.success(None, js=_CLICKED)
 
 
 def styles() -> Path:
@@ -140,11 +159,12 @@ def _data_url(path: Path) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
 
 
-def _file(name: str) -> str:
+def browser_file(name: str) -> str:
+    """Return a file of `browser/`."""
     return (_BROWSER / name).read_text("utf-8")
 
 
-def _named(lane: str) -> str:
+def named(lane: str) -> str:
     """Name an event as `gr.HTML` wants to find it in the script."""
     return f"// event: '{lane}'"
 

@@ -35,6 +35,8 @@ OPEN = {
         "/manifest.json",
         "/pwa_icon",
         "/pwa_icon/{size}",
+        "/quiz",
+        "/quiz/",
         "/robots.txt",
         "/static/{path:path}",
         "/svelte/{path:path}",
