@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gradcam_core.evidence import faithfulness, sanity
+from gradcam_core.evidence.covering import FILLINGS, cover
 from gradcam_core.evidence.localisation import (
     bounding_box,
     overlap,
@@ -19,12 +20,14 @@ from gradcam_core.models.base import Model
 from gradcam_core.models.held import load
 
 __all__ = [
+    "FILLINGS",
     "METRICS",
     "Finding",
     "Metric",
     "Step",
     "Subject",
     "bounding_box",
+    "cover",
     "in_words",
     "measure",
     "overlap",
@@ -112,23 +115,33 @@ def in_words(findings: dict[str, Finding]) -> str:
     Raises:
         ValueError: None of the metrics is among them that can say so.
     """
-    said: dict[str, tuple[str, Callable[[Finding], bool]]] = {
-        "deletion": ("greying what it marks", lambda f: f.value < f.beside["random order"]),
-        "insertion": ("showing what it marks", lambda f: f.value > f.beside["random order"]),
-        "occlusion-correlation": ("covering part after part", lambda f: f.value > 0),
+    said: dict[str, tuple[Callable[[Finding], bool], str, str]] = {
+        "deletion": (
+            lambda f: f.value < f.beside["random order"],
+            "greying what it marks takes the answer away sooner than chance",
+            "greying what it marks takes the answer away no sooner than chance",
+        ),
+        "insertion": (
+            lambda f: f.value > f.beside["random order"],
+            "what it marks brings the answer back sooner than chance",
+            "what it marks brings the answer back no sooner than chance",
+        ),
+        "occlusion-correlation": (
+            faithfulness.ranks_alike,
+            "covering the parts that it ranks high costs more than covering others",
+            "covering the parts that it ranks high costs no more than covering others",
+        ),
     }
-    verdicts = {said[name][0]: said[name][1](findings[name]) for name in said if name in findings}
-    if not verdicts:
+    speaks = {name: said[name][0](findings[name]) for name in said if name in findings}
+    if not speaks:
         raise ValueError(f"None of {', '.join(said)} was measured.")
-    agree = [how for how, right in verdicts.items() if right]
-    if len(agree) == len(verdicts):
-        return f"The map marks what the network uses: {_listed(agree)} changes the answer most."
+    agree = _listed([said[name][1] for name, right in speaks.items() if right])
+    against = _listed([said[name][2] for name, right in speaks.items() if not right])
+    if not against:
+        return f"The map marks what the network uses: {agree}."
     if not agree:
-        return "The map does not show what the network uses: chance does as well or better."
-    against = [how for how, right in verdicts.items() if not right]
-    return (
-        f"The evidence is mixed: {_listed(agree)} speaks for the map, {_listed(against)} does not."
-    )
+        return f"The map does not show what the network uses: {against}."
+    return f"The evidence is mixed: {agree}, but {against}."
 
 
 def _listed(words: list[str]) -> str:

@@ -13,13 +13,15 @@ _STEPS = 20  # of the curves
 _BATCH = 8
 _BLUR = 31  # pixels a side, the kernel of insertion's starting picture
 _SEED = 0
+_ONE_IN_TWENTY = 1.645  # standard deviations of a normal distribution
 
 
 def deletion(subject: Subject) -> Finding:
     """Area under the probability as pixels become grey, the map's strongest first.
 
     Petsiuk et al., BMVC 2018 (arXiv 1806.07421), section 4.1. Lower is better. Beside it, the same
-    in random order and from the picture's centre outwards.
+    with the map's cells shuffled ("random order"), and from the picture's centre outwards. Pixels
+    one by one in random order would be no fair rival: such noise alone makes a network blind.
     """
     return _compared(subject, torch.zeros_like(subject.pixels), deleting=True)
 
@@ -50,7 +52,7 @@ def occlusion_correlation(subject: Subject) -> Finding:
     """Rank correlation of the map with the drop of the score when each part is covered.
 
     The paper's section 5.3; Spearman's, in [-1, 1]. Higher is better. A map without any evidence
-    ranks nothing: 0.
+    ranks nothing: 0. The finding's map are those drops, negative where covering raised the score.
     """
     maps = occlusion(subject.model, subject.encoded, subject.target)
     drops = (maps.evidence - maps.counterevidence).cpu().numpy()
@@ -58,26 +60,42 @@ def occlusion_correlation(subject: Subject) -> Finding:
     # Of a finer map, the mean of the cells that were covered together.
     map_ = torch.from_numpy(subject.raw)[None]
     coarse = torch.nn.functional.adaptive_avg_pool2d(map_, (rows, columns))[0].numpy()
-    return Finding(rank_correlation(coarse, drops))
+    return Finding(rank_correlation(coarse, drops), map=drops)
+
+
+def ranks_alike(finding: Finding) -> bool:
+    """Tell whether a finding of `occlusion_correlation` is more than chance.
+
+    Of n cells in random order, one in twenty correlates by more than 1.645 / sqrt(n - 1).
+    """
+    assert finding.map is not None
+    return finding.value * (finding.map.size - 1) ** 0.5 > _ONE_IN_TWENTY
 
 
 def _compared(subject: Subject, other: Tensor, *, deleting: bool) -> Finding:
-    """Measure the curve of the map's order, of a random one and of the centre's."""
+    """Measure the curve of the map's order, of its cells shuffled, and of the centre's."""
     height, width = subject.pixels.shape[2:]
-    random = np.random.default_rng(_SEED).permutation(height * width)
+    shuffled = np.random.default_rng(_SEED).permutation(subject.raw.ravel())
     y, x = np.mgrid[:height, :width]
-    centre = np.argsort(np.hypot((y + 0.5) / height - 0.5, (x + 0.5) / width - 0.5), axis=None)
-    order = np.argsort(-subject.at_input(), axis=None, kind="stable")
+    ranked = {
+        "map": subject.at_input(),
+        "random order": subject._replace(raw=shuffled.reshape(subject.raw.shape)).at_input(),
+        "centre": -np.hypot((y + 0.5) / height - 0.5, (x + 0.5) / width - 0.5),
+    }
     curves = {
-        name: _curve(subject, other, ranked, deleting=deleting)
-        for name, ranked in (("map", order), ("random order", random), ("centre", centre))
+        name: _curve(
+            subject, other, np.argsort(-field, axis=None, kind="stable"), deleting=deleting
+        )
+        for name, field in ranked.items()
     }
     area = {name: float(np.trapezoid(curve, dx=1 / _STEPS)) for name, curve in curves.items()}
-    value = area.pop("map")
-    return Finding(value, area, tuple(curves["map"]))
+    value, curve = area.pop("map"), curves.pop("map")
+    return Finding(value, area, curve, curves)
 
 
-def _curve(subject: Subject, other: Tensor, order: np.ndarray, *, deleting: bool) -> list[float]:
+def _curve(
+    subject: Subject, other: Tensor, order: np.ndarray, *, deleting: bool
+) -> tuple[float, ...]:
     """Return the probability at each of `_STEPS` + 1 shares of pixels changed, in `order`."""
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
@@ -90,7 +108,7 @@ def _curve(subject: Subject, other: Tensor, order: np.ndarray, *, deleting: bool
             yield torch.where(ranks < limits, after, before)
 
     scores = ask(subject.model, subject.target, (batches(), _STEPS + 1))
-    return [_probability(score.probability) for score in scores]
+    return tuple(_probability(score.probability) for score in scores)
 
 
 def _through_the_map(subject: Subject) -> tuple[float, float]:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import nn
+from tqdm import tqdm
 
 from gradcam_core.evidence.subject import Subject, rank_correlation
 from gradcam_core.methods import method_named
@@ -44,7 +45,8 @@ def cascade(subject: Subject, method: str) -> Iterator[Step]:
         raise ValueError("The sanity check randomises classifiers; captions and answers have none.")
     forgetful = deepcopy(model)
     draw = torch.Generator().manual_seed(_SEED)
-    for layer, part in forgetful.parts().items():
+    parts = forgetful.parts()
+    for layer, part in tqdm(parts.items(), desc="randomising", leave=False, disable=None):
         _randomise(part, draw)
         encoded = forgetful.backbone.encode_pixels(subject.pixels, subject.encoded.layer)
         raw = method_named(method).maps(forgetful, encoded, subject.target).evidence.cpu().numpy()

@@ -45,11 +45,15 @@ class Finding:
         value: Of the map.
         beside: The same of something to compare it with, by name; may be empty.
         curve: What the value is made of, if that can be drawn: values from left to right.
+        curves_beside: The same of what stands in `beside`, where it has one.
+        map: (h, w) float32, signed: what the map was compared with, if that is a map.
     """
 
     value: float
     beside: dict[str, float] = field(default_factory=dict)
     curve: tuple[float, ...] = ()
+    curves_beside: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    map: np.ndarray | None = None
 
 
 def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
