@@ -37,6 +37,9 @@ _Model = Annotated[
 ]
 _Layer = Annotated[str | None, typer.Option(help="Target layer; the last if left out")]
 _Method = Annotated[str, typer.Option(help=f"Of the heat map: {', '.join(METHODS)}")]
+_Detail = Annotated[
+    float, typer.Option(help="1 to 2: a finer map, of the picture at so many times the side")
+]
 
 app = typer.Typer(
     help="Grad-CAM: why does the network say that?", no_args_is_help=True, add_completion=False
@@ -71,6 +74,7 @@ def explain_photos(
     model: _Model = None,
     layer: _Layer = None,
     method: _Method = DEFAULT_METHOD,
+    detail: _Detail = 1.0,
     guided: Annotated[
         bool, typer.Option("--guided", help="Also Guided Backprop and Guided Grad-CAM")
     ] = False,
@@ -93,7 +97,9 @@ def explain_photos(
         row: dict[str, object] = {"source": file, "task": task, "model": name, "method": method}
         row |= {"question": question, "target": target}
         try:
-            explanation = explain(file, task, target, question, model, layer, guided, method)
+            explanation = explain(
+                file, task, target, question, model, layer, guided, method, detail
+            )
             folder = _new_folder(out, file.stem)
             explanation.save(folder)
         except (ValueError, OSError) as error:
@@ -122,6 +128,7 @@ def ask_for_evidence(
     model: _Model = None,
     layer: _Layer = None,
     method: _Method = DEFAULT_METHOD,
+    detail: _Detail = 1.0,
     sanity: Annotated[
         bool, typer.Option("--sanity", help="Also randomise the network from the top")
     ] = False,
@@ -129,7 +136,9 @@ def ask_for_evidence(
     """Can I trust this map? Change the picture where the map says, and ask again."""
     try:
         name = _fetch(model, task)
-        explanation = explain(photo, task, target, question, name, layer, method=method)
+        explanation = explain(
+            photo, task, target, question, name, layer, method=method, detail=detail
+        )
         typer.echo(_said(explanation))
         findings = evidence.measure(explanation)
         for metric, finding in findings.items():

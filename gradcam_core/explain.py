@@ -26,6 +26,7 @@ def explain(
     layer: str | nn.Module | None = None,
     guided: bool = False,
     method: str = DEFAULT_METHOD,
+    detail: float = 1.0,
 ) -> Explanation:
     """Explain why a model says `target` of a picture.
 
@@ -42,11 +43,14 @@ def explain(
             `wrap` also the module itself.
         guided: Also compute guided backpropagation and Guided Grad-CAM; for ReLU networks only.
         method: A name from `methods()`.
+        detail: Draw the map of the picture at so many times the side, 1 to 2: a map of 7 x 7 cells
+            becomes one of 14 x 14, at four times the cost. What the model says, and the score,
+            stay those at its own size. For the embedded models only.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The picture, task, target, question, model, layer or method cannot be used;
-            the message says why.
+        ValueError: The picture, task, target, question, model, layer, method or detail cannot be
+            used; the message says why.
         ConnectionError: The model must be downloaded, and the hub cannot be reached.
     """
     default = models(task)[0].name
@@ -66,6 +70,7 @@ def explain(
         question=question,
         with_guided=guided,
         method=method,
+        finer=None if detail == 1 else (model.encode(picture, layer, detail), detail),
         source=Path(image) if isinstance(image, str | Path) else None,
     )
 
@@ -81,6 +86,7 @@ def explain_encoded(
     with_guided: bool = False,
     method: str = DEFAULT_METHOD,
     maps: MapMethod | None = None,
+    finer: tuple[Encoded, float] | None = None,
     source: Path | None = None,
 ) -> Explanation:
     """Explain a picture that has been through the CNN already; see `explain`.
@@ -95,6 +101,7 @@ def explain_encoded(
         with_guided: As `guided` of `explain`.
         method: As for `explain`.
         maps: What gives the method's maps, if not the method itself: they may be known already.
+        finer: The same picture, larger, that the map is to be of, and its detail; see `explain`.
         source: The file that the picture came from.
     """
     if model.task != "vqa" and question is not None:
@@ -108,8 +115,10 @@ def explain_encoded(
         if callable(target)
         else model.target(str(target), question, encoded)
     )
-    found = (maps or method_named(method).maps)(model, encoded, goal)
-    terms = found.score.terms.detach()
+    larger, detail = finer or (encoded, 1.0)
+    found = (maps or method_named(method).maps)(model, larger, goal)
+    score = found.score if finer is None else model.score_terms(encoded, goal)
+    terms = score.terms.detach()
     return Explanation(
         task=model.task,
         model=model.name,
@@ -119,7 +128,7 @@ def explain_encoded(
         unknown_words=model.unknown_words(question),
         target=goal.text,
         score=terms.sum().item(),
-        probability=found.score.probability,
+        probability=score.probability,
         predictions=predictions,
         picture=picture,
         source=source,
@@ -138,6 +147,7 @@ def explain_encoded(
             else None
         ),
         remarks=remarks(model),
+        detail=detail,
         unsure=bool(predictions) and predictions[0].probability < model.unsure_below,
     )
 

@@ -74,6 +74,7 @@ class Explanation:
         remarks: What must be known of the model to read the map; plain sentences.
         unsure: Whether the model's own first choice is a guess: below the probability under which
             it was measured to be wrong more often than right.
+        detail: Times the network's own input side that the map was made at.
     """
 
     task: str
@@ -95,6 +96,7 @@ class Explanation:
     gradient: np.ndarray | None
     remarks: tuple[str, ...] = ()
     unsure: bool = False
+    detail: float = 1.0
 
     @property
     def no_evidence(self) -> bool:
@@ -136,6 +138,7 @@ class Explanation:
             "model": self.model,
             "layer": self.layer,
             "method": self.method,
+            "detail": self.detail,
             "question": self.question,
             "unknown_words": self.unknown_words,
             "target": self.target,

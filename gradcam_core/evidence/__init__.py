@@ -158,11 +158,12 @@ def sanity_check(explanation: Explanation, model: Model | None = None) -> Iterat
     Raises:
         ValueError: The model is no classifier.
     """
-    return sanity.cascade(_subject(explanation, model), explanation.method)
+    subject = _subject(explanation, model, explanation.detail)
+    return sanity.cascade(subject, explanation.method)
 
 
-def _subject(explanation: Explanation, model: Model | None) -> Subject:
+def _subject(explanation: Explanation, model: Model | None, detail: float = 1.0) -> Subject:
     model = load(explanation.model, explanation.task) if model is None else model
-    encoded = model.encode(explanation.picture, explanation.layer)
+    encoded = model.encode(explanation.picture, explanation.layer, detail)
     target = model.target(explanation.target, explanation.question, encoded)
     return Subject(model, encoded, target, explanation.raw)

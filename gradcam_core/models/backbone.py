@@ -45,6 +45,10 @@ class Encoded:
 
 
 Preprocess = Callable[[Image.Image], tuple[Tensor, Box]]
+# The same, of a picture at so many times the side that the network was trained for.
+FinerPreprocess = Callable[[Image.Image, float], tuple[Tensor, Box]]
+
+MAX_DETAIL = 2.0
 
 
 class Backbone:
@@ -58,6 +62,7 @@ class Backbone:
         layers: tuple[str, ...] | None = None,
         other_activation: str = "",
         where: torch.device | None = None,
+        finer: FinerPreprocess | None = None,
     ) -> None:
         """Freeze the stages, and put them on the GPU if there is one, or where it is said.
 
@@ -71,6 +76,8 @@ class Backbone:
             other_activation: Its non-linearity, if that is not ReLU: guided backpropagation has no
                 meaning there.
             where: The device to run on; None for the GPU if there is one.
+            finer: As `preprocess`, of a larger picture, for finer maps; None where the network
+                takes one size only.
         """
         self.name = name
         self.other_activation = other_activation
@@ -79,20 +86,24 @@ class Backbone:
         self._names = tuple(stages)
         self.layers = self._names if layers is None else layers
         self._preprocess = preprocess
+        self._finer = finer
 
-    def encode(self, image: Image.Image, layer: str | nn.Module | None = None) -> Encoded:
+    def encode(
+        self, image: Image.Image, layer: str | nn.Module | None = None, detail: float = 1.0
+    ) -> Encoded:
         """Run the CNN once over a picture.
 
         Args:
             image: RGB picture of any size (see `gradcam_core.image.open_image`).
             layer: One of `layers`; None for the default, the last. Of a network of one's own
                 also a module, see `wrap`.
+            detail: See `pixels`.
 
         Raises:
-            ValueError: There is no such layer.
+            ValueError: There is no such layer; or see `pixels`.
         """
         name = self.layer_named(layer)
-        pixels, box = self.pixels(image)
+        pixels, box = self.pixels(image, detail)
         return self.encode_pixels(pixels, name, box)
 
     def layer_named(self, layer: str | nn.Module | None) -> str:
@@ -123,9 +134,28 @@ class Backbone:
             layer: tuple(self.encode(square, layer).activations.shape[1:]) for layer in self.layers
         }
 
-    def pixels(self, image: Image.Image) -> tuple[Tensor, Box]:
-        """Return the network's input for a picture, and the part of the picture that it shows."""
-        pixels, box = self._preprocess(image)
+    def pixels(self, image: Image.Image, detail: float = 1.0) -> tuple[Tensor, Box]:
+        """Return the network's input for a picture, and the part of the picture that it shows.
+
+        Args:
+            image: As for `encode`.
+            detail: Times the side that the network was trained for, 1 to `MAX_DETAIL`: feature
+                maps have so many times the cells a side.
+
+        Raises:
+            ValueError: There is no such detail, or the network takes one size only.
+        """
+        if not 1 <= detail <= MAX_DETAIL:
+            raise ValueError(f"The detail is from 1 to {MAX_DETAIL:g}, not {detail:g}.")
+        if detail == 1:
+            pixels, box = self._preprocess(image)
+        elif self._finer is None:
+            raise ValueError(
+                f"{self.name} takes pictures of one size: finer maps are those of the embedded "
+                "networks."
+            )
+        else:
+            pixels, box = self._finer(image, detail)
         return pixels.to(self._device), box
 
     def encode_pixels(self, pixels: Tensor, layer: str | None = None, box: Box = WHOLE) -> Encoded:

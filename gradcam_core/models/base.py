@@ -86,9 +86,11 @@ class Model(ABC):
         """
         return self.backbone.shapes
 
-    def encode(self, image: Image.Image, layer: str | nn.Module | None = None) -> Encoded:
+    def encode(
+        self, image: Image.Image, layer: str | nn.Module | None = None, detail: float = 1.0
+    ) -> Encoded:
         """Run the CNN once; see `Backbone.encode`."""
-        return self.backbone.encode(image, layer)
+        return self.backbone.encode(image, layer, detail)
 
     @abstractmethod
     def predict(

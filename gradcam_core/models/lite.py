@@ -67,7 +67,8 @@ def _load(number: int) -> tuple[Backbone, nn.Linear]:
         **{f"blocks.{i}": block for i, block in enumerate(network.blocks)},
         "conv_head": nn.Sequential(network.conv_head, network.bn2),
     }
-    backbone = Backbone(f"EfficientNet-Lite{number}", stages, partial(_squash, side=lite.side))
+    squash = partial(_squash, lite.side)
+    backbone = Backbone(f"EfficientNet-Lite{number}", stages, squash, finer=squash)
     return backbone, network.classifier.eval().requires_grad_(False)
 
 
@@ -85,10 +86,11 @@ def _weights(lite: _Lite) -> dict[str, Tensor]:
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def _squash(image: Image.Image, side: int) -> tuple[Tensor, Box]:
+def _squash(side: int, image: Image.Image, detail: float = 1.0) -> tuple[Tensor, Box]:
     """Squash the whole picture, as the paper's own code does: the heat map then covers it all."""
     half = (0.5, 0.5, 0.5)
-    return to_pixels(image, (side, side), mean=half, std=half), WHOLE
+    larger = round(side * detail)
+    return to_pixels(image, (larger, larger), mean=half, std=half), WHOLE
 
 
 def to_pixels(

@@ -227,3 +227,38 @@ def test_a_guess_is_called_one(cat_file: Path) -> None:
     assert guess.unsure
     assert guess.numbers()["unsure"]
     assert str(guess).endswith("the model is guessing")
+
+
+def test_a_finer_map_is_of_the_larger_picture_and_what_is_said_stays(
+    lite0: Classifier, cat_file: Path
+) -> None:
+    plain = gradcam_core.explain(cat_file, target="Egyptian cat")
+    finer = gradcam_core.explain(cat_file, target="Egyptian cat", detail=2)
+    assert finer.raw.shape == (14, 14)
+    assert finer.score == plain.score
+    assert finer.predictions == plain.predictions
+    assert finer.numbers()["detail"] == 2
+
+    # The head is linear in the mean: Grad-CAM is the class weights times the larger map.
+    larger, _ = lite0.backbone.pixels(gradcam_core.open_image(cat_file), 2)
+    assert larger.shape == (1, 3, 448, 448)
+    with torch.no_grad():
+        cells = lite0.backbone.features(larger)[0]
+    weights = lite0.parts()["head"][2].weight[lite0.target("Egyptian cat").ids[0]]
+    expected = torch.einsum("k,kij->ij", weights, cells).relu() / 196
+    assert finer.raw == pytest.approx(expected.numpy(), abs=1e-5 * expected.max().item())
+
+    words = gradcam_core.explain(cat_file, "captioning", target="a cat sleeps", detail=1.5).words
+    assert words[1].raw.shape == (11, 11)
+
+
+@pytest.mark.parametrize("detail", [0.5, 3, float("nan")])
+def test_no_other_detail_is_taken(detail: float, cat_file: Path) -> None:
+    with pytest.raises(ValueError, match="The detail is from 1 to 2"):
+        gradcam_core.explain(cat_file, detail=detail)
+
+
+def test_networks_of_one_size_have_no_finer_maps(cat_file: Path) -> None:
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 3), torch.nn.AdaptiveAvgPool2d(1))
+    with pytest.raises(ValueError, match="takes pictures of one size"):
+        gradcam_core.explain(cat_file, model=gradcam_core.wrap(network), target="0", detail=2)
