@@ -1,10 +1,12 @@
-"""Methods against metrics: which map shows what the network uses, and where the thing is?
+"""Which method's maps show what the network uses, and lie on the thing?
 
     python -m benchmarks.evidence ../shared/data --work ../scratch --photos 40
 
-Photos that the network is right about, drawn at random; collages of four of them for grid
-pointing. Every photo's row is kept as it is measured, so a run that was stopped goes on. Means
-with 95 % intervals, bootstrapped over photos.
+ImageNet photos that the network is right about, drawn at random, for what the network uses, and
+collages of four of them for grid pointing; COCO photos and people's boxes for pointing game and
+localisation. A row for each figure is kept as it is measured, so a run that was stopped goes on.
+Means with 95 % intervals, bootstrapped over photos. Beside the methods a map that knows nothing of
+the network: the picture's centre. Slow methods are measured on every third photo, and not on boxes.
 """
 
 import csv
@@ -12,7 +14,7 @@ import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import typer
@@ -22,43 +24,116 @@ from tqdm import tqdm
 import gradcam_core
 from benchmarks.classification import SIDE, class_index, collage, read_photos
 from gradcam_core import evidence
+from gradcam_core.evidence import Subject, faithfulness, sanity
+from gradcam_core.geometry import enlarge, in_pixels
+from gradcam_core.methods import METHODS
+from gradcam_core.models.backbone import Encoded
+from gradcam_core.models.base import Model, Target
+from training import datasets
 
 SEED = 0
-METHODS = ("grad-cam", "grad-cam++", "layercam", "occlusion", "rise")
 DRAWS = 2000  # of the bootstrap
+CHECKED = 3  # every so many photos also have the slow methods and the sanity check
+# Name in the table -> method and detail; the last is no method.
+COLUMNS = {
+    "Grad-CAM": ("grad-cam", 1.0),
+    "Grad-CAM, detail 1.5": ("grad-cam", 1.5),
+    "Grad-CAM, detail 2": ("grad-cam", 2.0),
+    "Grad-CAM++": ("grad-cam++", 1.0),
+    "Guided Backprop": ("guided-backprop", 1.0),
+    "Guided Grad-CAM": ("guided-grad-cam", 1.0),
+    "Gradient": ("gradient", 1.0),
+    "SmoothGrad": ("smoothgrad", 1.0),
+    "Integrated gradients": ("integrated-gradients", 1.0),
+    "Occlusion": ("occlusion", 1.0),
+    "centre": ("centre", 1.0),
+}
+
+
+class Metric(NamedTuple):
+    """A column of a table: its title, which direction is better, and whose it is."""
+
+    title: str
+    better: str
+    whose: str
+
+
+TABLES = {
+    "Does the map show what the network uses?": {
+        "occlusion": Metric("rank correlation with occlusion", "higher", "paper, section 5.3"),
+        "deletion": Metric("deletion, area", "lower", "Petsiuk et al. 2018"),
+        "insertion": Metric("insertion, area", "higher", "Petsiuk et al. 2018"),
+        "drop": Metric("average drop", "lower", "Chattopadhay et al. 2018"),
+        "increase": Metric("increase in confidence", "higher", "Chattopadhay et al. 2018"),
+    },
+    "Does it lie on the thing?": {
+        "grid share": Metric("grid pointing, share", "higher", "Boehle et al. 2021"),
+        "grid maximum": Metric("grid pointing, maximum", "higher", "as above"),
+        "pointing": Metric("pointing game", "higher", "Zhang et al. 2016; paper, section 4.3"),
+        "localisation": Metric("localisation error, class known", "lower", "paper, section 4.1"),
+    },
+    "Does it depend on what was learned, and what does it cost?": {
+        "sanity, head": Metric("rank correlation, head random", "nearer 0", "Adebayo et al. 2018"),
+        "sanity, all": Metric("rank correlation, all random", "nearer 0", "Adebayo et al. 2018"),
+        "seconds": Metric("seconds of CPU", "lower", "this machine, one thread"),
+    },
+}
+
+Row = tuple[str, str, str, float]  # photo, column, metric, value
 
 
 def main(
-    data: Annotated[Path, typer.Argument(help="Folder with imagenet/images.tar")],
+    data: Annotated[Path, typer.Argument(help="Folder with imagenet/ and coco/")],
     work: Annotated[Path, typer.Option(help="Folder that keeps the rows")],
-    photos: Annotated[int, typer.Option(help="How many")] = 40,
+    photos: Annotated[int, typer.Option(help="How many of ImageNet; of COCO twice as many")] = 40,
     name: Annotated[str, typer.Option("--model", help="Trained on ImageNet-1k")] = "lite0",
-    layer: Annotated[str | None, typer.Option(help="Target layer; the last if left out")] = None,
 ) -> None:
-    """Measure what is not measured yet, and print the table."""
+    """Measure what is not measured yet, and print the tables."""
     work.mkdir(parents=True, exist_ok=True)
-    kept = work / f"evidence-{name}-{layer or 'last'}.csv"
+    kept = work / f"tables-{name}.csv"
     rows = list(_read(kept))
-    done = {(photo, method) for photo, method, _, _ in rows}
-    chosen = list(_chosen(data, name, photos))
+    done = {(photo, column) for photo, column, _, _ in rows}
+    model = gradcam_core.load(name, "classification")
     with kept.open("a", newline="") as file:
         writer = csv.writer(file)
-        for place, (wnid, label, photo) in enumerate(tqdm(chosen, desc="photos")):
-            others = [chosen[(place + step) % len(chosen)][2] for step in (1, 2, 3)]
-            for method in METHODS:
-                if (wnid, method) in done:
-                    continue
-                found = _measure(photo, others, label, method, name, layer)
-                new = [(wnid, method, metric, value) for metric, value in found.items()]
-                writer.writerows(new)
-                file.flush()
-                rows += new
-    _print(rows, {wnid for wnid, _, _ in chosen})
+        for new in _measured(model, data, photos, done):
+            writer.writerows(new)
+            file.flush()
+            rows += new
+    _print(rows)
 
 
-def _chosen(data: Path, name: str, count: int) -> Iterator[tuple[str, str, Image.Image]]:
+def _measured(
+    model: Model, data: Path, count: int, done: set[tuple[str, str]]
+) -> Iterator[list[Row]]:
+    """Measure photo after photo, those of the two kinds in turn."""
+    right = list(_right(model, data, count))
+    boxed = list(_boxed(data, 2 * count))
+    for place in tqdm(range(count), desc="photos"):
+        wnid, label, photo = right[place]
+        others = [right[(place + step) % count][2] for step in (1, 2, 3)]
+        checked = place % CHECKED == 0
+        todo = [
+            column
+            for column in COLUMNS
+            if (wnid, column) not in done and (checked or not _slow(column))
+        ]
+        if todo:
+            quarter = place % 4
+            grid = collage([*others[:quarter], photo, *others[quarter:]])
+            yield [
+                *_faithful(model, wnid, label, photo, todo, checked=checked),
+                *_in_grid(model, wnid, label, grid, quarter, todo),
+            ]
+        for image, picture, boxes in boxed[2 * place : 2 * place + 2]:
+            todo = [
+                column for column in COLUMNS if (image, column) not in done and not _slow(column)
+            ]
+            yield list(_on_boxes(model, image, picture, boxes, todo))
+
+
+def _right(model: Model, data: Path, count: int) -> Iterator[tuple[str, str, Image.Image]]:
     """Return photos that the network is right about: WordNet id, label, photo."""
-    model = gradcam_core.load(name, "classification")
     found = list(read_photos(data / "imagenet" / "images.tar").items())
     random.Random(SEED).shuffle(found)
     for wnid, photo in found:
@@ -70,56 +145,137 @@ def _chosen(data: Path, name: str, count: int) -> Iterator[tuple[str, str, Image
             return
 
 
-def _measure(
-    photo: Image.Image,
-    others: list[Image.Image],
-    label: str,
-    method: str,
-    name: str,
-    layer: str | None,
-) -> dict[str, float]:
-    """Return what each metric says of one photo's map, and of its map in a collage."""
-    start = time.perf_counter()
-    explanation = gradcam_core.explain(photo, target=label, model=name, layer=layer, method=method)
-    seconds = time.perf_counter() - start
-    found = {"seconds per map": seconds}
-    for metric, finding in evidence.measure(explanation).items():
-        found[metric] = finding.value
-        found |= {f"{metric}, {beside}": value for beside, value in finding.beside.items()}
-    grid = gradcam_core.explain(
-        collage([photo, *others]), target=label, model=name, layer=layer, method=method
-    )
-    quarter = (0, 0, SIDE, SIDE)
-    found["grid pointing: share in the right quarter"] = evidence.share_inside(
-        grid.heatmap, quarter
-    )
-    found["grid pointing: maximum in it"] = float(evidence.points_at(grid.heatmap, quarter))
-    return found
+def _boxed(data: Path, count: int) -> Iterator[tuple[str, Image.Image, list[datasets.Box]]]:
+    """Return photos with people's boxes."""
+    boxes = datasets.coco_boxes(data)
+    names = random.Random(SEED).sample(sorted(boxes), count)
+    for name, picture in datasets.pictures(data, "coco", set(names)):
+        yield name, picture, boxes[name]
 
 
-def _read(path: Path) -> Iterator[tuple[str, str, str, float]]:
+def _map(
+    column: str, model: Model, photo: Image.Image, encoded: Encoded, target: Target
+) -> tuple[np.ndarray, Encoded]:
+    """Return a column's map of a target, (h, w) float32 >= 0, and what it was made of."""
+    method, detail = COLUMNS[column]
+    if method == "centre":
+        y, x = (np.mgrid[:14, :14] + 0.5) / 14 - 0.5
+        return (1 - np.hypot(y, x)).astype(np.float32), encoded
+    larger = encoded if detail == 1 else model.encode(photo, detail=detail)
+    return METHODS[method].maps(model, larger, target).evidence.cpu().numpy(), larger
+
+
+def _slow(column: str) -> bool:
+    method = COLUMNS[column][0]
+    return method in METHODS and METHODS[method].slow
+
+
+def _faithful(
+    model: Model, name: str, label: str, photo: Image.Image, columns: list[str], *, checked: bool
+) -> Iterator[Row]:
+    encoded = model.encode(photo)
+    target = model.target(label, encoded=encoded)
+    drops = None
+    for column in columns:
+        start = time.process_time()
+        raw, seen = _map(column, model, photo, encoded, target)
+        seconds = time.process_time() - start
+        subject = Subject(model, encoded, target, raw)
+        if drops is None:
+            drops = faithfulness.drops_when_covered(subject)
+        shown = faithfulness.average_drop(subject)
+        yield name, column, "occlusion", faithfulness.correlation(raw, drops)
+        yield name, column, "deletion", faithfulness.curve_area(subject, deleting=True)
+        yield name, column, "insertion", faithfulness.curve_area(subject, deleting=False)
+        yield name, column, "drop", shown.value
+        yield name, column, "increase", shown.beside["increase"]
+        method = COLUMNS[column][0]
+        if method in METHODS:
+            yield name, column, "seconds", seconds
+        if checked and method in METHODS and not _slow(column):
+            steps = list(sanity.cascade(Subject(model, seen, target, raw), method))
+            yield name, column, "sanity, head", steps[0].correlation
+            yield name, column, "sanity, all", steps[-1].correlation
+
+
+def _in_grid(
+    model: Model, name: str, label: str, grid: Image.Image, quarter: int, columns: list[str]
+) -> Iterator[Row]:
+    encoded = model.encode(grid)
+    target = model.target(label, encoded=encoded)
+    row, column_of_grid = divmod(quarter, 2)
+    left, top = SIDE * column_of_grid, SIDE * row
+    box = (left, top, left + SIDE, top + SIDE)
+    for column in columns:
+        raw, _ = _map(column, model, grid, encoded, target)
+        heatmap = enlarge(raw, (2 * SIDE, 2 * SIDE))
+        yield name, column, "grid share", evidence.share_inside(heatmap, box)
+        yield name, column, "grid maximum", float(evidence.points_at(heatmap, box))
+
+
+def _on_boxes(
+    model: Model, name: str, photo: Image.Image, boxes: list[datasets.Box], columns: list[str]
+) -> Iterator[Row]:
+    """Ask for each kind of thing in the photo that the network knows; a mean for the photo."""
+    encoded = model.encode(photo)
+    known: dict[str, Target] = {}
+    for label in dict.fromkeys(box.label for box in boxes):
+        try:
+            known[label] = model.target(label, encoded=encoded)
+        except ValueError:  # no class of the network
+            continue
+    if not known:
+        return
+    for column in columns:
+        points, misses = [], []
+        for label, target in known.items():
+            raw, _ = _map(column, model, photo, encoded, target)
+            heatmap = enlarge(raw, (photo.height, photo.width))
+            there = [
+                in_pixels((b.x, b.y, b.x + b.w, b.y + b.h), *photo.size)
+                for b in boxes
+                if b.label == label
+            ]
+            points.append(any(evidence.points_at(heatmap, box) for box in there))
+            found = evidence.bounding_box(evidence.segment(heatmap))
+            misses.append(
+                found is None or max(evidence.overlap(found, box) for box in there) <= 0.5
+            )
+        yield name, column, "pointing", float(np.mean(points))
+        yield name, column, "localisation", float(np.mean(misses))
+
+
+def _read(path: Path) -> Iterator[Row]:
     if path.exists():
         with path.open(newline="") as file:
-            for photo, method, metric, value in csv.reader(file):
-                yield photo, method, metric, float(value)
+            for photo, column, metric, value in csv.reader(file):
+                yield photo, column, metric, float(value)
 
 
-def _print(rows: list[tuple[str, str, str, float]], photos: set[str]) -> None:
-    """Print a Markdown table: a row a metric, a column a method."""
-    print(f"\n| {len(photos)} photos | " + " | ".join(METHODS) + " |")
-    print("|---" * (len(METHODS) + 1) + "|")
+def _print(rows: list[Row]) -> None:
+    """Print the tables in Markdown: a row a method, a column a metric."""
     draw = np.random.default_rng(SEED)
-    for metric in dict.fromkeys(metric for _, _, metric, _ in rows):
-        cells = []
-        for method in METHODS:
-            values = np.array(
-                [v for p, m, what, v in rows if (m, what) == (method, metric) and p in photos]
-            )
-            means = draw.choice(values, (DRAWS, len(values))).mean(1)
-            low, high = np.percentile(means, [2.5, 97.5])
-            cells.append(f"{values.mean():.3f} ({low:.3f} to {high:.3f})")
-        better = evidence.METRICS[metric].better if metric in evidence.METRICS else ""
-        print(f"| {metric}{f' ({better} is better)' if better else ''} | {' | '.join(cells)} |")
+    for question, metrics in TABLES.items():
+        print(f"\n| {question} | " + " | ".join(metric.title for metric in metrics.values()) + " |")
+        print("|---" * (len(metrics) + 1) + "|")
+        print("| better | " + " | ".join(metric.better for metric in metrics.values()) + " |")
+        print("| whose | " + " | ".join(metric.whose for metric in metrics.values()) + " |")
+        for column in COLUMNS:
+            cells = [
+                _cell([v for _, c, m, v in rows if (c, m) == (column, metric)], draw)
+                for metric in metrics
+            ]
+            print(f"| {column} | {' | '.join(cells)} |")
+        counts = {metric: len({p for p, _, m, _ in rows if m == metric}) for metric in metrics}
+        print("| photos | " + " | ".join(str(count) for count in counts.values()) + " |")
+
+
+def _cell(values: list[float], draw: np.random.Generator) -> str:
+    if not values:
+        return "-"
+    means = draw.choice(values, (DRAWS, len(values))).mean(1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return f"{np.mean(values):.2f} ({low:.2f} to {high:.2f})"
 
 
 if __name__ == "__main__":

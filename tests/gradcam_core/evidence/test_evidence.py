@@ -68,6 +68,8 @@ def test_deletion_by_hand(model: Classifier, encoded: Encoded) -> None:
     expected = [max(0, 1 - 2 * i / 20) for i in range(21)]
     assert found.curve == pytest.approx(expected, abs=0.01)
     assert found.value == pytest.approx(0.25, abs=0.01)
+    alone = faithfulness.curve_area(subject(model, encoded, left=True), deleting=True)
+    assert alone == found.value
     assert found.curves_beside.keys() == found.beside.keys() == {"random order", "centre"}
     wrong = METRICS["deletion"].measure(subject(model, encoded, left=False))
     assert wrong.value == pytest.approx(0.75, abs=0.01)
@@ -98,6 +100,8 @@ def test_insertion_by_hand(model: Classifier) -> None:
     assert right.curve[10] == pytest.approx(1, abs=0.01)
     assert wrong.curve[10] == pytest.approx(wrong.curve[0], abs=0.01)
     assert right.value > right.beside["random order"] > wrong.value
+    alone = faithfulness.curve_area(subject(model, encoded, left=True), deleting=False)
+    assert alone == right.value
 
 
 def test_average_drop_by_hand(model: Classifier, encoded: Encoded) -> None:
