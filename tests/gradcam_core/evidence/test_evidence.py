@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import gradcam_core
 from gradcam_core import evidence
 from gradcam_core.__main__ import app
-from gradcam_core.evidence import METRICS, Finding, Subject
+from gradcam_core.evidence import METRICS, Finding, Subject, faithfulness
 from gradcam_core.geometry import WHOLE
 from gradcam_core.models.backbone import Backbone, Encoded
 from gradcam_core.models.classifiers import Classifier
