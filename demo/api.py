@@ -14,7 +14,7 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 
 import gradcam_core
-from demo import service
+from demo import disk, service
 from demo.ask import PROGRESS
 from demo.errors import in_sentences
 from demo.present import summary
@@ -214,6 +214,7 @@ def _drawn(shown: Shown, colour_map: str, opacity: float) -> list[Any]:
         files[name] = str(folder / f"{name}.png")
         # Gradio would take ten times as long to write them smaller by a tenth.
         picture.save(files[name], compress_level=1)
+    disk.wrote(2 * sum(Path(file).stat().st_size for file in files.values()))  # Gradio copies them
     return [
         summary(shown),
         (files["picture"], files["grad_cam"]),

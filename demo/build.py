@@ -11,17 +11,17 @@ os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
 import gradio as gr
 from starlette.middleware import Middleware
 
-from demo import api, doors, page, quiz
+from demo import api, disk, doors, page, quiz
 
 _HERE = Path(__file__).parent
 
 
 def build_demo() -> gr.Blocks:
     """Return the demo, not yet launched; see `launch_options`."""
-    # Uploads and results are deleted a day after they were made.
+    disk.take_folder()
     with gr.Blocks(
         title="Grad-CAM: why does the network say that?",
-        delete_cache=(3600, 86400),
+        delete_cache=(86400, 86400),  # so that Gradio deletes its files when it is ended
         analytics_enabled=False,
     ) as demo:
         page.build()
@@ -54,5 +54,6 @@ def launch_options() -> dict[str, object]:
         "app_kwargs": {
             "middleware": [Middleware(doors.Doors)],
             "exception_handlers": doors.HANDLERS,
+            "lifespan": disk.kept_tidy,
         },
     }

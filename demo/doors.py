@@ -3,6 +3,7 @@
 Gradio brings routes that this page does not need, and takes requests from pages of other sites.
 """
 
+import asyncio
 import contextlib
 import ipaddress
 import json
@@ -16,10 +17,14 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import PlainTextResponse
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from demo import disk
 
 MAX_UPLOAD = 30 * 10**6  # bytes
 _MAX_BODY = 64 * 1024  # of any other request
+_PATIENCE = 600  # seconds for an upload
 
 # What page and clients use: reading, and changing something. Deep links are not among them, nor
 # server functions of components, recordings, the proxy, run history, or live code.
@@ -79,14 +84,15 @@ class Doors:
             await send(message)
 
         if scope["path"].endswith("/upload"):
-            receive = _bounded(receive, MAX_UPLOAD + _MAX_BODY)
+            receive = _counted(_bounded(receive, MAX_UPLOAD + _MAX_BODY))
         elif scope["method"] == "POST":
             body = await _body(_bounded(receive, _MAX_BODY))
             if body is None or not _is_plain(body):
                 await PlainTextResponse(_WRONG_SHAPE, 422)(scope, receive, send)
                 return
             receive = _again(body, receive)
-        await self._app(scope, receive, sent)
+        with contextlib.suppress(ClientDisconnect):  # in the middle of an upload: nobody to tell
+            await self._app(scope, receive, sent)
 
 
 async def wrong_shape(request: Request, error: Exception) -> PlainTextResponse:
@@ -169,6 +175,22 @@ def _bounded(receive: Receive, limit: int) -> Receive:
         return {"type": "http.disconnect"} if taken > limit else message
 
     return bounded
+
+
+def _counted(receive: Receive) -> Receive:
+    """Make room on the disk for a body as it comes, and give up on one that takes for ever."""
+    end = asyncio.get_running_loop().time() + _PATIENCE
+
+    async def counted() -> Message:
+        try:
+            async with asyncio.timeout_at(end):
+                message = await receive()
+        except TimeoutError:
+            return {"type": "http.disconnect"}
+        await asyncio.to_thread(disk.wrote, len(message.get("body", b"")))
+        return message
+
+    return counted
 
 
 async def _body(receive: Receive) -> bytes | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gradio.utils import get_upload_folder
 
+from demo import disk
 from demo.service import Shown
 
 
@@ -25,13 +26,14 @@ def written(shown: Shown, file_format: str, colour_map: str, opacity: float) -> 
     name = re.sub(r"[^a-z0-9]+", "-", shown.explanation.target.lower()).strip("-")[:40]
     path = Path(tempfile.mkdtemp(dir=get_upload_folder())) / f"grad-cam-{name}.{file_format}"
     if file_format == "zip":
-        with tempfile.TemporaryDirectory() as temporary:
+        with tempfile.TemporaryDirectory(dir=get_upload_folder()) as temporary:
             files = shown.full_size().save(temporary, colour_map, opacity)
             with zipfile.ZipFile(path, "w") as packed:  # uncompressed: PNGs are already
                 for file in files:
                     packed.write(file, file.name)
     else:
         shown.explanation.figure(colour_map).savefig(path, dpi=200)
+    disk.wrote(path.stat().st_size)
     return path
 
 
