@@ -45,7 +45,7 @@ LANES: dict[str, Callable[..., Any]] = {
 }
 # How many of a lane's requests run at once, where that is not the default: a large photo takes a
 # gigabyte to keep, and long work is the same to everybody whether done together or in turn.
-_AT_ONCE = {"keep": 1, "long": max(1, (os.cpu_count() or 1) // 4)}
+_AT_ONCE = {"keep": 1, "download": 2, "long": max(1, (os.cpu_count() or 1) // 4)}
 
 
 def build() -> None:

@@ -1,5 +1,6 @@
 """A request from outside -> an Explanation."""
 
+import contextlib
 import re
 import time
 from collections.abc import Callable
@@ -11,9 +12,8 @@ from threading import Lock
 from cachetools import LRUCache, cached
 
 import gradcam_core
+from demo import downloads
 from demo.uploads import GONE
-
-_LARGEST_DOWNLOAD = 4000  # MB; the page is for everybody, the disk is not
 
 _SUGGESTED = 8  # labels at most
 
@@ -63,7 +63,8 @@ def model_info(name: str | None, task: str) -> tuple[gradcam_core.ModelInfo, boo
         task: "classification", "captioning" or "vqa".
 
     Raises:
-        ValueError: There is no such model for this task, it is a folder, or it is too large.
+        ValueError: There is no such model for this task, it is a folder, or this server does not
+            offer it or has no room for it.
         ConnectionError: It is on the hub only, and that cannot be reached.
     """
     name = (name or "").strip()
@@ -78,12 +79,10 @@ def model_info(name: str | None, task: str) -> tuple[gradcam_core.ModelInfo, boo
         if Path(name).exists():
             # Whoever can open the page could read any folder of the machine that it runs on.
             raise ValueError("Folders are opened from Python and the command line only.")
+        downloads.check_allowed(name)
     info, here = gradcam_core.describe(name)
-    if not here and info.download_mb > _LARGEST_DOWNLOAD:
-        raise ValueError(
-            f"{name} is a download of {info.download_mb:,} MB; in the page it may be at most "
-            f"{_LARGEST_DOWNLOAD:,} MB."
-        )
+    if not here:
+        downloads.check_room(info)
     return info, here
 
 
@@ -121,7 +120,9 @@ def explain(
     info, here = model_info(model, task)
     if not here and not download:
         raise NotHereError(info)
-    gradcam_core.load(info.name, task)  # before a GPU is asked for, and before the clock starts
+    with contextlib.nullcontext() if here else downloads.turn():
+        # Before a GPU is asked for, and before the clock starts.
+        gradcam_core.load(info.name, task)
     start = time.perf_counter()
     explanation = _explain(
         path,
