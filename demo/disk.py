@@ -38,9 +38,11 @@ class _Entry(NamedTuple):
 
 def take_folder() -> None:
     """Let Gradio keep uploads in a folder of our own: what is in it may be deleted."""
-    above = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir())
-    if above.name != _FOLDER:  # of a process that started this one
-        os.environ["GRADIO_TEMP_DIR"] = str(above / _FOLDER)
+    folder = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir())
+    if folder.name != _FOLDER:  # of a process that started this one
+        folder /= _FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    os.environ["GRADIO_TEMP_DIR"] = str(folder)
 
 
 def wrote(size: int) -> None:

@@ -107,3 +107,12 @@ def test_results_count_too(folder: Path, cat_file: Path) -> None:
         kept = present.written(shown, "zip", "jet", 0.5)
         assert taken(folder) <= LIMIT + kept.stat().st_size if kept.exists() else LIMIT
     assert kept.is_file()
+
+
+def test_the_folder_is_one_of_our_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lies beside it is not ours to delete; and it is there before the first upload."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "shared"))
+    for _ in range(2):
+        disk.take_folder()
+        assert os.environ["GRADIO_TEMP_DIR"] == str(tmp_path / "shared" / "gradcam-demo")
+    assert (tmp_path / "shared" / "gradcam-demo").is_dir()
