@@ -1,9 +1,7 @@
 """The command line: gradcam explain PHOTO ... --out DIR."""
 
 import csv
-import glob
 import itertools
-import logging
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,34 +10,27 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
-from gradcam_core import evidence
+from gradcam_core import evidence, studies
+from gradcam_core.arguments import (
+    DetailOption,
+    LayerOption,
+    MethodOption,
+    ModelOption,
+    QuestionOption,
+    TargetOption,
+    TaskOption,
+    fetch,
+    files_of,
+)
 from gradcam_core.explain import explain
 from gradcam_core.explanation import Explanation, package_version
 from gradcam_core.methods import DEFAULT_METHOD, METHODS
-from gradcam_core.models.held import load
-from gradcam_core.models.registry import describe, models
-
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".ppm"}
+from gradcam_core.models.registry import models
 
 _COLUMNS = (
     *("source", "folder", "task", "model", "method", "question", "target"),
     *("score", "probability", "log_p", "no_evidence", "error"),
 )
-
-_Task = Annotated[str, typer.Option(help="classification, captioning or vqa")]
-_Target = Annotated[
-    str | None, typer.Option(help="Class, caption or answer; the model's own if left out")
-]
-_Question = Annotated[str | None, typer.Option(help="For vqa")]
-_Model = Annotated[
-    str | None,
-    typer.Option(help="A name from `models`, a folder, or an id on the Hugging Face Hub"),
-]
-_Layer = Annotated[str | None, typer.Option(help="Target layer; the last if left out")]
-_Method = Annotated[str, typer.Option(help=f"Of the heat map: {', '.join(METHODS)}")]
-_Detail = Annotated[
-    float, typer.Option(help="1 to 2: a finer map, of the picture at so many times the side")
-]
 
 app = typer.Typer(
     help="Grad-CAM: why does the network say that?", no_args_is_help=True, add_completion=False
@@ -68,13 +59,13 @@ def explain_photos(
         typer.Argument(help="Photos, folders of photos, or quoted patterns such as 'a/*.jpg'"),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the results, one folder a photo in it")],
-    task: _Task = "classification",
-    target: _Target = None,
-    question: _Question = None,
-    model: _Model = None,
-    layer: _Layer = None,
-    method: _Method = DEFAULT_METHOD,
-    detail: _Detail = 1.0,
+    task: TaskOption = "classification",
+    target: TargetOption = None,
+    question: QuestionOption = None,
+    model: ModelOption = None,
+    layer: LayerOption = None,
+    method: MethodOption = DEFAULT_METHOD,
+    detail: DetailOption = 1.0,
     guided: Annotated[
         bool, typer.Option("--guided", help="Also Guided Backprop and Guided Grad-CAM")
     ] = False,
@@ -86,8 +77,8 @@ def explain_photos(
     """
     summary = out / "summary.csv"
     try:
-        files = [file for photo in photos for file in _files(photo, out)]
-        name = _fetch(model, task)
+        files = [file for photo in photos for file in files_of(photo, out)]
+        name = fetch(model, task)
         _start(summary)
     except (ValueError, OSError) as error:  # OSError: no folder, no hub, no room on the disk
         typer.echo(error, err=True)
@@ -122,20 +113,20 @@ def explain_photos(
 @app.command("evidence")
 def ask_for_evidence(
     photo: Annotated[Path, typer.Argument(help="A photo")],
-    task: _Task = "classification",
-    target: _Target = None,
-    question: _Question = None,
-    model: _Model = None,
-    layer: _Layer = None,
-    method: _Method = DEFAULT_METHOD,
-    detail: _Detail = 1.0,
+    task: TaskOption = "classification",
+    target: TargetOption = None,
+    question: QuestionOption = None,
+    model: ModelOption = None,
+    layer: LayerOption = None,
+    method: MethodOption = DEFAULT_METHOD,
+    detail: DetailOption = 1.0,
     sanity: Annotated[
         bool, typer.Option("--sanity", help="Also randomise the network from the top")
     ] = False,
 ) -> None:
     """Can I trust this map? Change the picture where the map says, and ask again."""
     try:
-        name = _fetch(model, task)
+        name = fetch(model, task)
         explanation = explain(
             photo, task, target, question, name, layer, method=method, detail=detail
         )
@@ -155,6 +146,9 @@ def ask_for_evidence(
         raise typer.Exit(1) from None
 
 
+app.command("localise")(studies.localise)
+
+
 @app.command("models")
 def list_models() -> None:
     """List the models: name, task, title, year, backbone, download, licence."""
@@ -171,48 +165,6 @@ def list_methods() -> None:
     """List the methods: name, title, paper, and what each does."""
     for name, method in METHODS.items():
         typer.echo(f"{name:12}  {method.title:12}  {method.paper:32}  {method.about}")
-
-
-def _fetch(model: str | None, task: str) -> str:
-    """Load the model before the first photo, tell of its download, and return its name."""
-    name = models(task)[0].name if model is None else model
-    info, here = describe(name)
-    if not here:
-        typer.echo(
-            f"{name} is not on this machine: {info.download_mb:,} MB, licence {info.licence}.",
-            err=True,
-        )
-        # Whether there is a download only the hub's answer tells.
-        logging.basicConfig(format="%(message)s")
-        logging.getLogger("gradcam_core").setLevel(logging.INFO)
-    load(name, task)
-    return name
-
-
-def _files(photo: str, out: Path) -> list[Path]:
-    """Return the photos that an argument names; in a folder, those that are no results in `out`.
-
-    Raises:
-        ValueError: It is a folder or a pattern, and there are none.
-    """
-    path = Path(photo)
-    if path.is_dir():
-        found = [
-            file
-            for file in path.rglob("*")
-            if not any(part.startswith(".") for part in file.relative_to(path).parts)
-            and out.resolve() not in file.resolve().parents
-        ]
-    elif glob.has_magic(photo) and not path.exists():
-        # Path.glob takes no absolute pattern.
-        found = [Path(match) for match in glob.glob(photo, recursive=True)]  # noqa: PTH207
-    else:
-        return [path]  # where there is no such file, that is said beside the others' results
-    found = sorted(file for file in found if file.suffix.lower() in _SUFFIXES)
-    if not found:
-        where = f"in the folder {path}" if path.is_dir() else f"that fit {photo}"
-        raise ValueError(f"There are no photos {where}.")
-    return found
 
 
 def _new_folder(out: Path, stem: str) -> Path:
