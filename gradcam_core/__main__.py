@@ -147,6 +147,7 @@ def ask_for_evidence(
 
 
 app.command("localise")(studies.localise)
+app.command("adversarial")(studies.adversarial)
 
 
 @app.command("models")

@@ -64,3 +64,12 @@ def test_localise_without_known_things(photos: Path) -> None:
     result = CliRunner().invoke(app, ["localise", str(photos), str(photos)])
     assert result.exit_code == 1
     assert "no photo with boxes around things that the network knows" in result.output
+
+
+def test_adversarial(photos: Path, tmp_path: Path) -> None:
+    options = ["--out", str(tmp_path / "out"), "--target", "airliner"]
+    result = CliRunner().invoke(app, ["adversarial", str(photos), *options])
+    assert result.exit_code == 0, result.output
+    assert "Egyptian cat -> airliner" in result.output
+    assert "1 of 1 photos make it say the other class" in result.output
+    assert (tmp_path / "out" / "cat.png").stat().st_size > 10_000
