@@ -1,7 +1,10 @@
 """What an embedded question answerer says of new pictures, and where its maps point.
 
-python -m benchmarks.vqa ../shared/data
-python -m benchmarks.vqa ../shared/data --model lite2-vqa
+python -m benchmarks.vqa ../shared/data --work ../scratch
+python -m benchmarks.vqa ../shared/data --work ../scratch --model lite2-vqa
+
+Beside each figure stands that of the same head without the picture: shown another of the set, and
+shown none. What the picture adds is the difference.
 """
 
 import random
@@ -18,17 +21,21 @@ from tqdm import tqdm
 
 import gradcam_core
 from benchmarks.grounding import Case, report
-from gradcam_core.models.vqa_lstm import VqaLstm, load_lite_vqa, read_question
+from gradcam_core.models.coattention import CoattentionHead
+from gradcam_core.models.vqa_lstm import VqaLstm, read_question
 from training import datasets, lessons
 from training.calibration import dev_questions
 from training.questions import KINDS, Question
-from training.vqa import kind_of
+from training.vqa import CHUNK, kind_of, source
 
 SEED = 0
 WHAT_IS_THIS = "What is this?"
 WHAT_ANIMAL = "What animal is this?"
 CAT_OR_DOG = (WHAT_ANIMAL, "what animal", "Is it a cat or a dog?", "dog or cat?", "Which pet is it")
 BINS = 10
+RESAMPLED = 10_000  # times, for an interval
+INTERVAL = (2.5, 97.5)  # percentiles
+SHOWN = ("own", "another", "none")  # pictures that a question is asked of
 
 # Of each first answer: its probability, and whether it is right.
 Said = list[tuple[float, bool]]
@@ -36,25 +43,27 @@ Said = list[tuple[float, bool]]
 
 def main(
     data: Annotated[Path, typer.Argument(help="Folder with flickr8k, coco, daquar, pets, ...")],
+    work: Annotated[Path, typer.Option(help="Folder for features, as training.vqa has it")] = Path(
+        "../scratch"
+    ),
     model: Annotated[str, typer.Option(help="An embedded answerer's name")] = "lite0-vqa",
-    question_only: Annotated[
-        Path | None, typer.Option(help="Weights of the model without pictures, to compare")
-    ] = None,
     occluded: Annotated[
         int, typer.Option(help="Answers whose maps are compared with occlusion: 50 pictures each")
     ] = 200,
 ) -> None:
     """Print what is right on dev pictures, how far probabilities hold, and where maps point."""
     answerer = gradcam_core.load(model)
-    blind = load_lite_vqa(0, question_only) if question_only else None
+    assert isinstance(answerer, VqaLstm)
+    cache = work / "features"
     sets = dev_questions(data)
     said = {
-        label: accuracy(answerer, blind, data, folder, label, asked)
+        label: accuracy(answerer, data, cache, folder, label, asked)
         for label, (folder, asked) in sets.items()
     }
-    accuracy(answerer, blind, data, "pets", "cat or dog", cat_or_dog())
-    what_is_this(answerer, data)
-    kinds(answerer, data)
+    accuracy(answerer, data, cache, "pets", "cat or dog", cat_or_dog())
+    for split in ("dev", "train"):
+        accuracy(answerer, data, cache, "imagenet", f"things, {split}", what_is_this(data, split))
+    kinds(answerer, data, cache)
     reliability(answerer, said)
     collages(answerer, data)
     _, captions = sets["Flickr8k's captions"]
@@ -62,44 +71,78 @@ def main(
         report("answers", answerer, list(answers(answerer, data, captions, occluded)))
 
 
+@torch.no_grad()
+def first_answers(
+    model: VqaLstm, data: Path, cache: Path, folder: str, asked: Sequence[Question], shown: str
+) -> list[tuple[str, float]]:
+    """The first answer to each question and its probability.
+
+    Args:
+        model: Whose head is asked.
+        data: The folder of all sets.
+        cache: The folder of the features.
+        folder: The set whose pictures are asked about.
+        asked: The questions.
+        shown: One of `SHOWN`.
+    """
+    backbone = int(model.name.removeprefix("lite")[0])
+    with_cells = isinstance(model.head, CoattentionHead)
+    origin = source(data, cache, folder, list(asked), backbone, with_cells)
+    rows = torch.tensor(origin.rows)
+    if shown == "another":
+        rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(SEED))]
+    found = []
+    for first in range(0, len(asked), CHUNK):
+        looked = origin.vectors[rows[first : first + CHUNK]]
+        if shown == "none":
+            looked = torch.zeros_like(looked)
+        questions = [model.encode_question(item.text) for item in asked[first : first + CHUNK]]
+        logits, _ = model.head(looked, questions, torch.arange(len(questions)))
+        best = (logits / model.temperature).softmax(1).max(1)
+        found += [
+            (model.labels[i], p)
+            for p, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        ]
+    return found
+
+
 def accuracy(
-    model: VqaLstm,
-    blind: VqaLstm | None,
-    data: Path,
-    folder: str,
-    label: str,
-    asked: Sequence[Question],
+    model: VqaLstm, data: Path, cache: Path, folder: str, label: str, asked: Sequence[Question]
 ) -> Said:
-    """Print the share of right first answers by kind, beside the model that sees no picture.
+    """Print the share of right first answers by kind, and without the picture.
 
     An answer is right if it is one of the question's; where people gave a list as their answer
     (DAQUAR), one word is not the whole of it and counts as wrong.
     """
-    of_picture = defaultdict(list)
-    for item in asked:
-        of_picture[item.picture].append(item)
-    nothing = torch.zeros(1, 1280, 7, 7)
-    right, guessed, said = defaultdict(list), defaultdict(list), []
-    photos = datasets.pictures(data, folder, of_picture)
-    for name, photo in tqdm(photos, label, total=len(of_picture)):
-        encoded = model.encode(photo)
-        for item in of_picture[name]:
-            accepted = item.answers if folder != "daquar" else (", ".join(item.answers),)
-            (best,) = model.predict(encoded, item.text, k=1)
-            said.append((best.probability, best.text in accepted))
-            for kind in (item.kind, "all"):
-                right[kind].append(best.text in accepted)
-            if blind:
-                with torch.no_grad():
-                    guess = blind.labels[blind.logits(nothing, item.text).argmax()]
-                for kind in (item.kind, "all"):
-                    guessed[kind].append(guess in accepted)
-    print(f"{label}, {len(of_picture)} pictures:")
+    accepted = [
+        item.answers if folder != "daquar" else (", ".join(item.answers),) for item in asked
+    ]
+    found = {shown: first_answers(model, data, cache, folder, asked, shown) for shown in SHOWN}
+    right = {
+        shown: np.array([text in texts for (text, _), texts in zip(said, accepted, strict=True)])
+        for shown, said in found.items()
+    }
+    low, high = interval(right["own"], [item.picture for item in asked])
+    pictures = len({item.picture for item in asked})
+    print(f"{label}, {pictures} pictures; 95 % of resampled pictures give {low:.3f} to {high:.3f}:")
+    of_kind = np.array([item.kind for item in asked])
     for kind in ("all", *KINDS):
-        if hits := right[kind]:
-            without = f" (without the picture: {np.mean(guessed[kind]):.3f})" if blind else ""
-            print(f"  {kind}: {np.mean(hits):.3f}{without}, {len(hits)} questions")
-    return said
+        here = np.full(len(asked), True) if kind == "all" else of_kind == kind
+        if here.any():
+            own, another, none = (right[shown][here].mean() for shown in SHOWN)
+            print(f"  {kind}: {own:.3f} (another picture {another:.3f}, none {none:.3f}), ", end="")
+            print(f"{here.sum()} questions")
+    return [(p, bool(hit)) for (_, p), hit in zip(found["own"], right["own"], strict=True)]
+
+
+def interval(right: np.ndarray, pictures: Sequence[str]) -> tuple[float, float]:
+    """Where the share of right answers lies if other pictures had been drawn (bootstrap)."""
+    _, of_picture = np.unique(pictures, return_inverse=True)
+    hits = np.bincount(of_picture, right)
+    counts = np.bincount(of_picture)
+    drawn = np.random.default_rng(SEED).integers(len(counts), size=(RESAMPLED, len(counts)))
+    low, high = np.percentile(hits[drawn].sum(1) / counts[drawn].sum(1), INTERVAL)
+    return low, high
 
 
 def cat_or_dog() -> list[Question]:
@@ -111,34 +154,31 @@ def cat_or_dog() -> list[Question]:
     ]
 
 
-def what_is_this(model: VqaLstm, data: Path) -> None:
-    """Print how often a photo of an ImageNet class is answered with its name or everyday word."""
-    for split in ("dev", "train"):
-        asked = lessons.thing_questions(data, split, random.Random(SEED))
-        accepted = {item.picture: item.answers for item in asked}
-        hits = [
-            model.predict(model.encode(photo), WHAT_IS_THIS, k=1)[0].text in accepted[name]
-            for name, photo in tqdm(datasets.pictures(data, "imagenet", accepted), "what is this")
-        ]
-        print(f"imagenet {split}, '{WHAT_IS_THIS}': {np.mean(hits):.3f}, {len(hits)} pictures")
+def what_is_this(data: Path, split: str) -> list[Question]:
+    """What the photos of ImageNet classes show: a name of the class or its everyday word."""
+    asked = lessons.thing_questions(data, split, random.Random(SEED))
+    return [item._replace(text=WHAT_IS_THIS) for item in asked]
 
 
-def kinds(model: VqaLstm, data: Path) -> None:
+def kinds(model: VqaLstm, data: Path, cache: Path) -> None:
     """Print how often people's questions get an answer of the right kind, of any dev photo."""
     rng = random.Random(SEED)
     names = rng.sample(sorted(datasets.flickr8k(data, "dev")), 50)
-    encoded = [model.encode(photo) for _, photo in datasets.pictures(data, "flickr8k", names)]
+    asked = [
+        Question(rng.choice(names), "", item.question, item.answers)
+        for item in lessons.people_questions(data, "dev")
+    ]
+    said = first_answers(model, data, cache, "flickr8k", asked, "own")
     found = defaultdict(list)
-    for item in tqdm(lessons.people_questions(data, "dev"), "kinds"):
-        (best,) = model.predict(rng.choice(encoded), item.question, k=1)
-        first, second, *_ = *read_question(item.question), "", ""
+    for item, (text, _) in zip(asked, said, strict=True):
+        first, second, *_ = *read_question(item.text), "", ""
         if item.answers[0] in ("yes", "no"):
-            found["yes/no, answered with yes or no"].append(best.text in ("yes", "no"))
+            found["yes/no, answered with yes or no"].append(text in ("yes", "no"))
         elif (first, second) == ("how", "many"):
-            found["how many, answered with a number"].append(kind_of(best.text) == "number")
+            found["how many, answered with a number"].append(kind_of(text) == "number")
         elif first == "what" and second in ("color", "colour"):
-            found["what colour, answered with one"].append(kind_of(best.text) == "colour")
-        found["exactly as people did, without their picture"].append(best.text in item.answers)
+            found["what colour, answered with one"].append(kind_of(text) == "colour")
+        found["exactly as people did, without their picture"].append(text in item.answers)
     for label, hits in found.items():
         print(f"people's questions, {label}: {np.mean(hits):.3f}, {len(hits)} questions")
 

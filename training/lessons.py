@@ -7,18 +7,21 @@ pushed towards the ImageNet classes that question and answer name.
 """
 
 import random
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from timm.data import ImageNetInfo
 
-from gradcam_core.models.vqa_lstm import everyday_words
+from gradcam_core.models.vqa_lstm import also_typed, everyday_words
 from training import datasets
 from training.questions import (
     ANIMALS,
+    COLOURS,
     INDOORS,
     NOUNS,
+    NUMBERS,
     OUTDOORS,
     Question,
     agreed_nouns,
@@ -51,6 +54,7 @@ SCENES = {
     "sea": ("ocean", ("water", "ocean"), ("street", "bed", "dog", "horse")),
     "street": ("street", ("street", "building"), ("ocean", "mountain", "cat", "bed")),
 }
+AGREEING = 2  # so many of five people must say it
 ASIDE = 20  # every so many of the questions without pictures is kept for "dev"
 
 
@@ -86,6 +90,51 @@ def coco_questions(data: Path, split: str, rng: random.Random) -> list[Question]
         for table in (datasets.coco_captions(data), datasets.coco_boxes(data))
     )
     return _from_captions(captions, rng) + box_questions(boxes, rng)
+
+
+def described_questions(data: Path, rng: random.Random) -> list[Question]:
+    """Questions from captions of COCO's pictures that are not there, their groups as names.
+
+    Besides what the rules ask of any captions: which of the things are there that COCO has boxes
+    of, how many, and what colour they have.
+    """
+    groups = dict(enumerate(datasets.coco_sentences(data)))
+    captions = {str(group): texts for group, texts in groups.items()}
+    labels = {box.label for boxes in datasets.coco_boxes(data).values() for box in boxes}
+    found = _from_captions(captions, rng)
+    for label in sorted(labels - {*NOUNS}):
+        found += thing_lessons(label, captions, rng)
+    return found
+
+
+def thing_lessons(
+    label: str, captions: Mapping[str, list[str]], rng: random.Random
+) -> list[Question]:
+    """Whether a thing is on described pictures ("no" as often as "yes"), how many, its colour."""
+    names = "|".join([label, *also_typed(label)])
+    pattern = re.compile(rf"(?:([a-z]+) )?\b({names})\b")
+    having, without, found = [], [], []
+    for picture, texts in captions.items():
+        said = [match for text in texts if (match := pattern.search(text.lower()))]
+        if not said:
+            without.append(picture)
+        if len(said) < AGREEING:
+            continue
+        having.append(picture)
+        before, agreed = Counter(match[1] for match in said).most_common(1)[0]
+        if agreed >= AGREEING and before in NUMBERS:
+            text = ask("number", rng, x=label)
+            found.append(Question(picture, "number", text, (NUMBERS[before],)))
+        if agreed >= AGREEING and before in COLOURS:
+            found.append(colour_question(picture, label, before, rng))
+        if label in COCO_ANIMALS:
+            found.append(Question(picture, "object", ask("animal", rng), (label,)))
+    for answer, pictures in (("yes", having), ("no", without)):
+        found += [
+            Question(picture, "yes/no", ask("presence", rng, x=label), (answer,))
+            for picture in rng.sample(pictures, min(len(having), len(pictures)))
+        ]
+    return found
 
 
 def box_questions(

@@ -39,7 +39,6 @@ class Teacher:
         of_question: Sequence[int],
         shares: Tensor,
         texts: Sequence[str],
-        blind: bool,
     ) -> None:
         """Fit it.
 
@@ -49,14 +48,11 @@ class Teacher:
             of_question: The room of each question.
             shares: (questions, answers), what people answered.
             texts: English with the words of the questions, to learn which are used alike.
-            blind: All rooms are the same to it.
         """
         unit = F.normalize(rooms, dim=1)
         unit = F.normalize(unit - unit.mean(0), dim=1)
         # (rooms, questions), how alike a room is to that of a question.
         self.near = unit @ unit[list(of_question)].mT
-        if blind:
-            self.near.zero_()
         # (questions, questions), 1 + 1 on the diagonal.
         self.alike = _same_phrases(questions) + _same_senses(questions, texts)
         self.known = shares.any(0).nonzero()[:, 0]
@@ -86,15 +82,19 @@ class Teacher:
         return self.alike[questions] * (1 + near) + ROOM_ALONE * near
 
 
-def _stems(text: str) -> list[str]:
+def stems(text: str) -> list[str]:
     """The words of a question without the plural's "s"."""
-    words = read_question(text)
-    return [w[:-1] if len(w) > 3 and w.endswith("s") and w[-2] != "s" else w for w in words]
+    return [stem(word) for word in read_question(text)]
+
+
+def stem(word: str) -> str:
+    """A word without the plural's "s"."""
+    return word[:-1] if len(word) > 3 and word.endswith("s") and word[-2] != "s" else word
 
 
 def _phrases(text: str) -> Counter[Hashable]:
     """Words, neighbours, three in a row and two with a gap; the ends of the question count."""
-    words = _stems(text)
+    words = stems(text)
     ends = ["<", *words, ">"]
     threes = list(zip(ends[:-2], words, ends[2:], strict=True))
     gaps = [(first, None, third) for first, _, third in threes]

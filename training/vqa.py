@@ -2,16 +2,18 @@
 
     python -m training.vqa ../shared/data --work ../scratch
     python -m training.vqa ../shared/data --work ../scratch --backbone 2
-    python -m training.vqa ../shared/data --work ../scratch --question-only
+    python -m training.vqa ../shared/data --work ../scratch --coattention
 
 The CNN is frozen, so pictures are read as pooled features (training/features.py) and a step
 costs little more than the LSTM over the batch's different questions. Besides pictures with
 people's answers, made-up feature vectors are answered: means of a cat's and a dog's (what pooling
-gives for the two side by side), and pictures pushed towards the weight vector of an ImageNet
-class, so that all 1000 classes are answered, not only the few that the photos show. People's
-questions about rooms are mostly asked of other rooms than theirs, and answered by a teacher
-(training/rooms.py); what they asked about pictures that are not there is asked without a picture,
-or of any.
+gives for the two side by side), pictures pushed towards the weight vector of an ImageNet class,
+so that all 1000 classes are answered, not only the few that the photos show, and pictures imagined
+for people's captions (training/unseen.py). People's questions about rooms are mostly asked of
+other rooms than theirs, and answered by a teacher (training/rooms.py); what they asked about
+pictures that are not there is asked without a picture, of any, or of an imagined one.
+
+The head on Lite2 is not trained: it is that on Lite0, with a layer that sees what Lite0's does.
 """
 
 import json
@@ -24,6 +26,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
+import numpy as np
 import torch
 import typer
 from safetensors.torch import save_file
@@ -32,6 +35,7 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from gradcam_core.models.coattention import CoattentionHead
 from gradcam_core.models.lite import lite_classifier_layer
 from gradcam_core.models.vqa_lstm import (
     UNKNOWN,
@@ -40,25 +44,35 @@ from gradcam_core.models.vqa_lstm import (
     also_typed,
     everyday_words,
     read_question,
+    read_weights,
 )
+from gradcam_core.models.vqa_lstm import Vocabulary as HeadVocabulary
 from training import datasets, lessons
 from training.calibration import dev_questions, temperature, threshold
+from training.cells import COMPONENTS, cells, components
 from training.colours import colours
 from training.features import features
 from training.questions import COLOURS, Question, ask
 from training.rooms import Teacher
+from training.unseen import Unseen, shown_in
+
+Head = VqaHead | CoattentionHead
+
+LITE0 = 0  # the backbone that heads are trained on
+START = "lite0-vqa"  # whose weights the others start from: they read questions as it does
 
 SEED = 0
 # Chosen on the dev pictures, as are the model's dropout and sizes.
-ROUNDS = (14, 12, 16)  # epochs of each; in each the learning rate rises and falls once
 STEPS = 100  # in an epoch
-LEARNING_RATE = 3e-3  # the highest
-RISE = 0.1  # share of a round
+RISE = 0.1  # share of the steps in which the learning rate rises; in the others it falls
 WEIGHT_DECAY = 0.1
-AVERAGE = 0.998  # decay of the running mean of the weights
+RIDGE = 0.1  # beside the mean square of a feature
 NOISE = 0.1  # share of question words made unknown
 WORDINGS = 3  # of each question made by rules
 VIEW = "whole"
+POOLED = 1280  # channels of the last map
+CELLS = 7  # rows and columns of Lite0's last map
+EVERYWHERE = slice(None), slice(None)
 ROOMS = 4  # that a question about a room is asked of
 OTHER_ROOM = 0.85  # share of the questions about rooms that are asked of any other
 OWN_ANSWER = 0.5  # what people's answer about a room counts; the rest is the teacher's
@@ -76,11 +90,13 @@ SHARES = {
     "collage": 8,
     "imagenet": 16,
     "classes": 36,
+    "described": 64,
     "people": 96,
 }
-# How many of people's questions without pictures are asked of one with the things that they name,
-# where they name some; the others are asked of any.
-FITTING = 0.7
+# How many of people's questions without pictures are asked of one that may show what they ask
+# about, where there is one; the others are asked of any.
+FITTING = 0.8
+SEEING = 0.6  # how many of all of them are asked with a picture
 ANIMALS = range(398)  # of the ImageNet classes
 FOODS = (*range(924, 970), 987, 988)
 VEHICLES = ("car", "truck", "bus", "train", "boat", "ship", "bicycle", "motorcycle", "plane", "van")
@@ -89,7 +105,7 @@ VEHICLES = ("car", "truck", "bus", "train", "boat", "ship", "bicycle", "motorcyc
 class Row(NamedTuple):
     """What one row of a batch asks: of which picture, what, and the right answers."""
 
-    picture: Tensor
+    picture: Tensor | int  # features, or which of the described pictures is to be imagined
     text: str
     answers: tuple[str, ...]
 
@@ -99,7 +115,7 @@ class Source:
     """Questions about one set of pictures, and the pictures' features."""
 
     questions: list[Question]
-    vectors: Tensor  # (pictures, 1280)
+    vectors: Tensor  # (pictures, 1280), or more where the cells follow
     rows: list[int]  # of each question
     weights: list[float] | None = None  # cumulated, of the questions
 
@@ -137,12 +153,28 @@ class Vocabulary:
         return self.same.get(answer, answer)
 
 
-def source(data: Path, cache: Path, name: str, asked: list[Question], backbone: int) -> Source:
+def source(
+    data: Path, cache: Path, name: str, asked: list[Question], backbone: int, with_cells: bool
+) -> Source:
     """Join questions about the set `name` with the features of its pictures."""
     pictures = sorted({item.picture for item in asked})
     vectors = features(data / name / "images.tar", pictures, [VIEW], cache, backbone)[:, 0]
+    if with_cells:
+        mean, basis = components(data, cache, backbone)
+        found = cells(data, name, pictures, cache, backbone) + (mean @ basis).astype(np.float16)
+        vectors = np.concatenate([vectors, found.reshape(len(found), -1)], axis=1)
     row = {picture: i for i, picture in enumerate(pictures)}
     return Source(asked, torch.from_numpy(vectors).float(), [row[item.picture] for item in asked])
+
+
+def _side_by_side(left: Tensor, right: Tensor) -> Tensor:
+    """Two pictures squashed into one: the mean of their features, every other column of cells."""
+    both = (left + right) / 2
+    if len(both) == POOLED:
+        return both
+    maps = [picture[POOLED:].view(CELLS, CELLS, COMPONENTS) for picture in (left, right)]
+    columns = torch.cat([maps[0][:, ::2], maps[1][:, 1::2]], dim=1)
+    return torch.cat([both[:POOLED], columns.flatten()])
 
 
 def vocabulary(
@@ -205,7 +237,7 @@ def shares(answers: Sequence[Sequence[str]], words: Vocabulary) -> Tensor:
     return found / found.sum(1, keepdim=True).clamp(min=1)
 
 
-def room_teacher(data: Path, rooms: Source, words: Vocabulary, blind: bool) -> Teacher:
+def room_teacher(data: Path, rooms: Source, words: Vocabulary) -> Teacher:
     """The teacher for DAQUAR's questions, which come first among those of `rooms`."""
     asked = lessons.daquar_questions(data, "train")
     texts = [" ".join((item.text, *item.answers)) for item in asked]
@@ -213,11 +245,10 @@ def room_teacher(data: Path, rooms: Source, words: Vocabulary, blind: bool) -> T
         texts += captions
     return Teacher(
         [item.text for item in asked],
-        rooms.vectors,
+        rooms.vectors[:, :POOLED],
         rooms.rows[: len(asked)],
         shares([item.answers for item in asked], words),
         texts,
-        blind,
     )
 
 
@@ -229,11 +260,13 @@ class Batches:
         sources: dict[str, Source],
         photos: Source,
         labels: Sequence[int],
+        described: list[Question],
         people: Sequence[datasets.Asked],
+        unseen: Unseen,
         words: Vocabulary,
         teacher: Teacher,
         classifier: nn.Linear,
-        blind: bool,
+        basis: Tensor,
     ) -> None:
         """Get ready.
 
@@ -241,11 +274,13 @@ class Batches:
             sources: Of questions about pictures: "captions", "daquar", "pets", "coco", "scenes".
             photos: Of ImageNet classes; what is asked is made up here, but for colours.
             labels: The class of each of those photos.
+            described: Questions about described pictures, their groups as names.
             people: Questions without pictures.
+            unseen: Imagines the described pictures.
             words: Of questions and answers.
             teacher: Fitted to the first questions of "daquar".
             classifier: 1280 -> 1000, the backbone's own.
-            blind: Show zeros instead of features: what can be answered without a picture?
+            basis: (1280, `COMPONENTS`), what the cells are seen by.
         """
         self.sources = sources
         self.photos = photos
@@ -253,10 +288,10 @@ class Batches:
         self.words = words
         self.teacher = teacher
         self.rng = random.Random(SEED)
-        self.blind = blind
         self.everyday = everyday_words()
         self.word_of = {c: word for word, classes in self.everyday.items() for c in classes}
         self.classifier = classifier
+        self.basis = basis
         weights = classifier.weight.detach()
         self.directions = F.normalize(weights - weights.mean(0), dim=1)
         pets = sources["pets"]
@@ -268,34 +303,13 @@ class Batches:
             ]
             for name in ("cat/", "dog/")
         )
-        # Made questions are plentiful: a kind comes up as the root of its number, so that rare
-        # ones (colour, place) do more often, and so does an answer within its kind (a cat's).
-        asked = sources["captions"].questions
-        common = Counter((item.kind, item.answers[0]) for item in asked)
-        kinds: dict[str, list[int]] = defaultdict(list)
-        for (kind, _), number in common.items():
-            kinds[kind].append(number)
-        share = {
-            kind: sum(numbers) ** 0.5 / sum(number**0.5 for number in numbers)
-            for kind, numbers in kinds.items()
-        }
-        sources["captions"].weights = [
-            *accumulate(
-                share[item.kind] * common[item.kind, item.answers[0]] ** -0.5 for item in asked
-            )
-        ]
+        sources["captions"].weights = _evened(sources["captions"].questions)
+        self.described, self.described_weights = described, _evened(described)
+        self.unseen = unseen
         self.people = [item for item in people if words.canonical(item.answers[0]) in words.answers]
         # Where fewer of ten agree, the answer says less.
         self.agreeing = [*accumulate(item.agreeing**0.5 for item in self.people)]
-        everyday = {other: word for word in self.everyday for other in (*also_typed(word), word)}
-        self.naming = [
-            [
-                everyday[word]
-                for word in dict.fromkeys([*read_question(item.question), item.answers[0]])
-                if word in everyday and item.answers[0] != "no"
-            ]
-            for item in self.people
-        ]
+        self.shown_in = shown_in(self.people, unseen.groups)
         self.makers: dict[str, Callable[[], Row]] = {
             "collage": self._collage,
             "imagenet": self._photo,
@@ -323,19 +337,31 @@ class Batches:
                 rows.append(Row(origin.vectors[row], item.text, answers))
         for name, make in self.makers.items():
             rows += [make() for _ in range(SHARES[name])]
+        rows += self._described(SHARES["described"])
         rows += self._people(SHARES["people"])
-        looked = torch.stack([row.picture for row in rows])
+        looked = self._look(rows)
         targets = shares([row.answers for row in rows], self.words)
         places = list(taught)
         lesson = self.teacher(torch.tensor([*taught.values()]), torch.tensor(rooms))
         own = OWN_ANSWER * targets[places].sum(1, keepdim=True)
         targets[places] = lesson.lerp(targets[places], own)
-        if self.blind:
-            looked = torch.zeros_like(looked)
         texts = list(dict.fromkeys(row.text for row in rows))
         place = {text: i for i, text in enumerate(texts)}
         which = torch.tensor([place[row.text] for row in rows])
         return looked, [self._noisy(self.words.encode(text)) for text in texts], which, targets
+
+    def _look(self, rows: Sequence[Row]) -> Tensor:
+        """The features that rows ask about; those of described pictures are imagined here."""
+        groups = [row.picture for row in rows if isinstance(row.picture, int)]
+        imagined = iter(self.unseen(groups))
+        return torch.stack(
+            [
+                self._changed(self._any_picture(), next(imagined), EVERYWHERE)
+                if isinstance(row.picture, int)
+                else row.picture
+                for row in rows
+            ]
+        )
 
     def _noisy(self, question: Tensor) -> Tensor:
         """Make some words unknown: people use words that no training question has."""
@@ -345,7 +371,7 @@ class Batches:
     def _collage(self) -> Row:
         pets = self.sources["pets"]
         cat, dog = self.rng.choice(self.cats), self.rng.choice(self.dogs)
-        both = (pets.vectors[cat] + pets.vectors[dog]) / 2
+        both = _side_by_side(pets.vectors[cat], pets.vectors[dog])
         # Not what it shows: shares of one half each would teach "cat" to rise with the dog.
         if self.rng.random() < 0.5:
             return Row(both, ask("number", self.rng, x="animal"), ("2",))
@@ -365,17 +391,21 @@ class Batches:
         label = self.rng.choice(self.everyday[self.rng.choice([*self.everyday])])
         return Row(self._pushed([label]), *self._ask_class(label))
 
+    def _described(self, number: int) -> list[Row]:
+        """Questions made from captions of pictures that are imagined."""
+        drawn = self.rng.choices(self.described, cum_weights=self.described_weights, k=number)
+        return [Row(int(item.picture), item.text, item.answers) for item in drawn]
+
     def _people(self, number: int) -> list[Row]:
         """People's questions, without a picture or about one that may fit."""
-        rows = []
+        rows: list[Row] = []
         for i in self.rng.choices(range(len(self.people)), cum_weights=self.agreeing, k=number):
-            item, named = self.people[i], self.naming[i]
-            if named and self.rng.random() < FITTING:
-                picture = self._pushed([self.rng.choice(self.everyday[word]) for word in named])
-            else:
-                picture = self._any_picture()
-            if self.rng.random() < 0.5:
+            item, fitting = self.people[i], self.shown_in[i]
+            picture: Tensor | int = self._any_picture()
+            if self.rng.random() > SEEING:
                 picture = torch.zeros_like(picture)
+            elif fitting and self.rng.random() < FITTING:
+                picture = self.rng.choice(fitting)
             rows.append(Row(picture, item.question, item.answers))
         return rows
 
@@ -387,8 +417,21 @@ class Batches:
         """A picture's features moved as far towards classes as photos of theirs are."""
         base = self.sources[self.rng.choice(("captions", "daquar", "coco"))].any(self.rng)
         push = sum(self.rng.uniform(0.3, 0.6) * self.directions[label] for label in labels)
-        push = push * base.norm() / len(labels) ** 0.5
-        return (base * self.rng.uniform(0.4, 1) + push).relu()
+        push = push * base[:POOLED].norm() / len(labels) ** 0.5
+        base = base * self.rng.uniform(0.4, 1)
+        top, left = self.rng.randrange(CELLS - 2), self.rng.randrange(CELLS - 2)
+        part = slice(top, top + 4), slice(left, left + 4)
+        return self._changed(base, (base[:POOLED] + push).relu(), part)
+
+    def _changed(self, base: Tensor, pooled: Tensor, part: tuple[slice, slice]) -> Tensor:
+        """A picture's features with other pooled ones; those cells that are a `part` change."""
+        if len(base) == POOLED:
+            return pooled
+        cells = base[POOLED:].view(CELLS, CELLS, COMPONENTS).clone()
+        # So far that the mean over all cells is as pooled.
+        far = CELLS**2 / cells[part][..., 0].numel()
+        cells[part] += (pooled - base[:POOLED]) @ self.basis * far
+        return torch.cat([pooled, cells.flatten()])
 
     def _ask_class(self, label: int) -> tuple[str, tuple[str, ...]]:
         word = self.word_of[label]
@@ -421,9 +464,26 @@ class Batches:
                 return item.text, item.answers
 
 
-def loss(
-    head: VqaHead, batch: tuple[Tensor, list[Tensor], Tensor, Tensor], kinds: Tensor
-) -> Tensor:
+def _evened(asked: Sequence[Question]) -> list[float]:
+    """Weights of questions, cumulated.
+
+    Made questions are plentiful: a kind comes up as the root of its number, so that rare ones
+    (colour, place) do more often, and so does an answer within its kind (a cat's).
+    """
+    common = Counter((item.kind, item.answers[0]) for item in asked)
+    kinds: dict[str, list[int]] = defaultdict(list)
+    for (kind, _), number in common.items():
+        kinds[kind].append(number)
+    share = {
+        kind: sum(numbers) ** 0.5 / sum(number**0.5 for number in numbers)
+        for kind, numbers in kinds.items()
+    }
+    return [
+        *accumulate(share[item.kind] * common[item.kind, item.answers[0]] ** -0.5 for item in asked)
+    ]
+
+
+def loss(head: Head, batch: tuple[Tensor, list[Tensor], Tensor, Tensor], kinds: Tensor) -> Tensor:
     """Cross entropy of the answers, and of their kinds, which only the question tells."""
     looked, asked, which, targets = batch
     logits, kind = head(looked, asked, which)
@@ -431,27 +491,38 @@ def loss(
     return F.cross_entropy(logits, targets) - KIND_WEIGHT * (of_kind * kind).sum(1).mean()
 
 
-def rate(step: int) -> float:
-    """The learning rate of a step, as a share of the highest."""
-    for epochs in ROUNDS:
-        if step < epochs * STEPS:
-            break
-        step -= epochs * STEPS
-    done = step / (epochs * STEPS)
-    return done / RISE if done < RISE else (1 + math.cos(math.pi * (done - RISE) / (1 - RISE))) / 2
+@dataclass(frozen=True)
+class Course:
+    """How long a head learns, and how fast."""
+
+    epochs: int
+    rate: float  # the highest learning rate
+    average: float  # decay of the running mean of the weights
+
+    def share(self, step: int) -> float:
+        """The learning rate of a step, as a share of the highest."""
+        done = step / (self.epochs * STEPS)
+        falling = (done - RISE) / (1 - RISE)
+        return done / RISE if done < RISE else (1 + math.cos(math.pi * falling)) / 2
 
 
-def train(head: VqaHead, batches: Batches, words: Vocabulary, checkpoint: Path) -> VqaHead:
+FROM_NOTHING = Course(30, 3e-3, 0.998)
+FROM_ANOTHER = Course(8, 1e-3, 0.99)
+
+
+def train(
+    head: Head, batches: Batches, words: Vocabulary, course: Course, checkpoint: Path
+) -> Head:
     """Train a head; a run that was broken off goes on from `checkpoint`.
 
     Returns:
         The head with the running mean of its weights, in eval mode.
     """
     kinds = torch.tensor(words.kinds)
-    mean = AveragedModel(head, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE))
+    mean = AveragedModel(head, multi_avg_fn=get_ema_multi_avg_fn(course.average))
     learned = [weight for weight in head.parameters() if weight.requires_grad]
-    optimiser = torch.optim.AdamW(learned, lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, rate)
+    optimiser = torch.optim.AdamW(learned, lr=course.rate, weight_decay=WEIGHT_DECAY, fused=True)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, course.share)
     parts = {"head": head, "mean": mean, "optimiser": optimiser, "schedule": schedule}
     first = 0
     if checkpoint.exists():
@@ -459,18 +530,18 @@ def train(head: VqaHead, batches: Batches, words: Vocabulary, checkpoint: Path) 
         first = saved.pop("epoch")
         for name, state in saved.items():
             parts[name].load_state_dict(state)
-    for epoch in range(first, sum(ROUNDS)):
+    for epoch in range(first, course.epochs):
         # Seeded by the epoch, so that a resumed run draws what an unbroken one would have.
         torch.manual_seed(SEED + epoch)
         batches.rng.seed(SEED + epoch)
         head.train()
         losses = []
-        with tqdm(range(STEPS), desc=f"epoch {epoch + 1}/{sum(ROUNDS)}", unit="batch") as bar:
+        with tqdm(range(STEPS), desc=f"epoch {epoch + 1}/{course.epochs}", unit="batch") as bar:
             for _ in bar:
                 found = loss(head, batches.draw(), kinds)
                 optimiser.zero_grad()
                 found.backward()
-                nn.utils.clip_grad_norm_(head.parameters(), 1.0)
+                nn.utils.clip_grad_norm_(learned, 1.0)
                 optimiser.step()
                 schedule.step()
                 mean.update_parameters(head)
@@ -484,11 +555,63 @@ def train(head: VqaHead, batches: Batches, words: Vocabulary, checkpoint: Path) 
 
 
 @torch.no_grad()
-def calibrate(head: VqaHead, words: Vocabulary, data: Path, cache: Path, backbone: int) -> None:
+def attend_to_all(head: CoattentionHead, picture: Tensor, basis: Tensor) -> None:
+    """Let a new head see what a `VqaHead` does, attending to all cells alike.
+
+    Args:
+        head: With random weights.
+        picture: (width, 1280), the weights of the other's layer.
+        basis: (1280, components), what the cells are seen by.
+    """
+    head.project.weight.copy_(basis.mT)
+    for level, asked, seen in zip(head.levels, head.asked, head.seen, strict=True):
+        level.cell.weight.zero_()
+        asked.weight.zero_()
+        asked.bias.zero_()
+        seen.weight.copy_(picture @ basis / len(head.seen))
+
+
+def seen_alike(picture: Tensor, data: Path, cache: Path, backbone: int) -> Tensor:
+    """Weights of the layer `picture` with which another backbone sees train photos as Lite0 does.
+
+    Args:
+        picture: (width, 1280), of Lite0's.
+        data: The folder of all sets.
+        cache: The folder of the features.
+        backbone: The other's number.
+
+    Returns:
+        (width, 1280), by ridge regression.
+    """
+    photos: dict[str, Iterable[str]] = {
+        "flickr8k": datasets.flickr8k(data, "train"),
+        "imagenet": datasets.imagenet(data, "train"),
+        "pets": datasets.pets("train"),
+    }
+    lite0, other = (
+        torch.from_numpy(
+            np.concatenate(
+                [
+                    features(data / name / "images.tar", [*names], [VIEW], cache, number)[:, 0]
+                    for name, names in photos.items()
+                ]
+            )
+        ).float()
+        for number in (LITE0, backbone)
+    )
+    # As the head normalises them.
+    lite0, other = (F.normalize(pooled, dim=1) * POOLED**0.5 for pooled in (lite0, other))
+    gram = other.mT @ other
+    gram.diagonal().add_(RIDGE * len(other))
+    return torch.linalg.solve(gram, other.mT @ (lite0 @ picture.mT)).mT
+
+
+@torch.no_grad()
+def calibrate(head: Head, words: Vocabulary, data: Path, cache: Path, backbone: int) -> None:
     """Measure on dev pictures how far the head can be believed; note it in `words`."""
     sets = []
     for folder, asked in dev_questions(data).values():
-        origin = source(data, cache, folder, asked, backbone)
+        origin = source(data, cache, folder, asked, backbone, isinstance(head, CoattentionHead))
         logits = []
         for first in range(0, len(asked), CHUNK):
             questions = [words.encode(item.text) for item in asked[first : first + CHUNK]]
@@ -503,7 +626,7 @@ def calibrate(head: VqaHead, words: Vocabulary, data: Path, cache: Path, backbon
     )
 
 
-def write(head: VqaHead, words: Vocabulary, target: Path) -> None:
+def write(head: Head, words: Vocabulary, target: Path) -> None:
     """Write the head's weights, and beside them its words and answers."""
     save_file({key: tensor.half() for key, tensor in head.state_dict().items()}, target)
     shown = {
@@ -517,8 +640,10 @@ def write(head: VqaHead, words: Vocabulary, target: Path) -> None:
     print(f"wrote {target} ({target.stat().st_size / 1e6:.1f} MB) and {vocabulary_file.name}")
 
 
-def prepare(data: Path, cache: Path, backbone: int, blind: bool) -> tuple[Batches, Vocabulary]:
-    """Read all sets, make the questions and fit the teacher."""
+def prepare(
+    data: Path, cache: Path, coattention: bool, known: HeadVocabulary | None
+) -> tuple[Batches, Vocabulary]:
+    """Read all sets, make the questions and fit the teacher; words and answers may be known."""
     rng = random.Random(SEED)
     made: Mapping[str, tuple[str, Callable[[], list[Question]]]] = {
         "captions": ("flickr8k", lambda: lessons.caption_questions(data, "train", rng)),
@@ -541,7 +666,7 @@ def prepare(data: Path, cache: Path, backbone: int, blind: bool) -> tuple[Batche
     )
 
     def join(folder: str, items: list[Question]) -> Source:
-        return source(data, cache, folder, items, backbone)
+        return source(data, cache, folder, items, LITE0, coattention)
 
     sources = {name: join(folder, items) for name, (folder, items) in asked.items()}
     labels = datasets.imagenet(data, "train")
@@ -555,21 +680,67 @@ def prepare(data: Path, cache: Path, backbone: int, blind: bool) -> tuple[Batche
         ],
     )
     people = lessons.people_questions(data, "train")
-    every = [item for _, items in asked.values() for item in items]
+    described = lessons.described_questions(data, rng)
+    every = [*(item for _, items in asked.values() for item in items), *described]
     words = vocabulary(every, people, list(everyday_words()), rng)
-    teacher = room_teacher(data, sources["daquar"], words, blind)
-    classifier = lite_classifier_layer(backbone)
+    if known:
+        words = known_words(known, words.same)
+    teacher = room_teacher(data, sources["daquar"], words)
+    classifier = lite_classifier_layer(LITE0)
+    _, basis = components(data, cache, LITE0) if coattention else (None, np.empty((POOLED, 0)))
     batches = Batches(
         sources,
         photos,
         [labels[name] for name in sorted(labels)],
+        described,
         people,
+        Unseen(data, cache, LITE0, classifier),
         words,
         teacher,
         classifier,
-        blind,
+        torch.from_numpy(basis),
     )
     return batches, words
+
+
+def learned(
+    data: Path,
+    cache: Path,
+    start: tuple[dict[str, Tensor], HeadVocabulary] | None,
+    coattention: bool,
+    checkpoint: Path,
+) -> tuple[Head, Vocabulary]:
+    """A head for Lite0, trained from nothing or from another's weights."""
+    batches, words = prepare(data, cache, coattention, start and start[1])
+    torch.manual_seed(SEED)
+    make = CoattentionHead if coattention else VqaHead
+    head = make(list(words.words), words.groups, batches.everyday, batches.classifier)
+    if start:
+        weights, _ = start
+        if isinstance(head, CoattentionHead):
+            attend_to_all(head, weights.pop("picture.weight"), batches.basis)
+            # Questions are read as there; only what is seen is new.
+            for part in (head.embedding, head.lstm, head.question):
+                part.requires_grad_(False)
+        head.load_state_dict(weights, strict=False)
+    course = FROM_ANOTHER if start else FROM_NOTHING
+    return train(head, batches, words, course, checkpoint), words
+
+
+def carried_over(data: Path, cache: Path, backbone: int) -> tuple[VqaHead, Vocabulary]:
+    """The head of `START` for another backbone: only the layer that looks is another."""
+    weights, known = read_weights(START)
+    head = VqaHead(known.words, known.answers, everyday_words(), lite_classifier_layer(backbone))
+    weights["picture.weight"] = seen_alike(weights["picture.weight"], data, cache, backbone)
+    head.load_state_dict(weights)
+    return head.eval(), known_words(known, {})
+
+
+def known_words(known: HeadVocabulary, same: dict[str, str]) -> Vocabulary:
+    """The words and answers that a head has; `same` are other words for answers."""
+    indices = {word: i for i, word in enumerate(known.words)}
+    groups = {kind: list(answers) for kind, answers in known.answers.items()}
+    return Vocabulary(indices, groups, same)
 
 
 def main(
@@ -578,24 +749,28 @@ def main(
         "../scratch"
     ),
     backbone: Annotated[int, typer.Option(help="0 or 2, of the EfficientNet-Lites")] = 0,
-    question_only: Annotated[
-        bool, typer.Option(help="Train the baseline without pictures instead, kept in WORK")
+    coattention: Annotated[
+        bool, typer.Option(help="Train the one that attends to cells (Lite0 only)")
+    ] = False,
+    further: Annotated[
+        bool, typer.Option(help="Start lite0-vqa from the weights that are there, too")
     ] = False,
 ) -> None:
     """Train on the train pictures; write the head's weights and its words and answers.
 
     A run that was broken off goes on after its last whole epoch.
     """
-    name = f"lite{backbone}-vqa{'-question-only' if question_only else ''}"
+    name = f"lite{backbone}-vqa" + "-coattention" * coattention
     cache = work / "features"
-    batches, words = prepare(data, cache, backbone, question_only)
-    torch.manual_seed(SEED)
-    head = VqaHead(list(words.words), words.groups, batches.everyday, batches.classifier)
-    checkpoint = work / f"{name}.pt"
-    trained = train(head, batches, words, checkpoint)
+    if backbone:
+        trained, words = carried_over(data, cache, backbone)
+    else:
+        checkpoint = work / f"{name}.pt"
+        start = read_weights(START) if coattention or further else None
+        trained, words = learned(data, cache, start, coattention, checkpoint)
+        checkpoint.unlink()
     calibrate(trained, words, data, cache, backbone)
-    write(trained, words, (work if question_only else WEIGHTS) / f"{name}.safetensors")
-    checkpoint.unlink()
+    write(trained, words, WEIGHTS / f"{name}.safetensors")
 
 
 if __name__ == "__main__":

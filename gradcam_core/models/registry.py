@@ -8,6 +8,7 @@ from pathlib import Path
 from gradcam_core.models import torchvision_cnns, vision_language
 from gradcam_core.models.base import Model
 from gradcam_core.models.by_id import load_by_id
+from gradcam_core.models.coattention import load_lite_coattention
 from gradcam_core.models.download import cached_hub_folder, hub_offer
 from gradcam_core.models.info import TASKS, ModelInfo
 from gradcam_core.models.lite import LAYERS, load_lite
@@ -78,6 +79,14 @@ _REGISTRY: dict[str, _Entry] = {
                 load_lite_vqa,
             )
             for number in (0, 2)
+        ),
+        _embedded(
+            "lite0-vqa-coattention",
+            "vqa",
+            "Co-attention on {}",
+            0,
+            _TRAINED_HERE,
+            load_lite_coattention,
         ),
         *(
             _Entry(

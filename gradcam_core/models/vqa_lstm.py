@@ -13,6 +13,7 @@ What kind of answer is meant (yes or no, a number, a colour, another) the questi
 
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +22,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.rnn import pack_padded_sequence, pad_sequence
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
 
 from gradcam_core.models.backbone import Backbone, Encoded
 from gradcam_core.models.base import LabelModel, Target
@@ -188,7 +189,55 @@ class AnswerLayer(nn.Module):
         return said[:, self._spoken]
 
 
-class VqaHead(nn.Module):
+class Reading(NamedTuple):
+    """What was read of n questions, the longest of `length` words.
+
+    Attributes:
+        whole: (n, width), values in -1..1: the last states of both LSTM layers.
+        words: (n, length, embedding), each word alone.
+        so_far: (n, length, hidden), each with all words before it.
+        there: (n, length) bool, where a question has a word.
+    """
+
+    whole: Tensor
+    words: Tensor
+    so_far: Tensor
+    there: Tensor
+
+
+class QuestionReader(nn.Module, ABC):
+    """A head reads questions with a two-layer LSTM over the vectors of their words."""
+
+    def __init__(self, words: Sequence[str], width: int, hidden: int, embedding: int) -> None:
+        """Build it with random weights.
+
+        Args:
+            words: The words of questions in order, the one for unknown words included.
+            width: Of what is read of a question as a whole.
+            hidden: Of each of the two LSTM layers.
+            embedding: Of a word.
+        """
+        super().__init__()
+        self.embedding = nn.Embedding(len(words), embedding)
+        self.lstm = nn.LSTM(embedding, hidden, num_layers=2, batch_first=True)
+        self.question = nn.Linear(4 * hidden, width)
+
+    def read(self, questions: Sequence[Tensor]) -> Reading:
+        """Read questions, of each the word indices (length,) int64, length >= 1."""
+        lengths = torch.tensor([len(question) for question in questions])
+        words = self.embedding(pad_sequence(list(questions), batch_first=True))
+        packed = pack_padded_sequence(words, lengths, batch_first=True, enforce_sorted=False)
+        states, (output, cell) = self.lstm(packed)
+        so_far, _ = pad_packed_sequence(states, batch_first=True)
+        whole = self.question(torch.cat([*output, *cell], dim=1)).tanh()
+        return Reading(whole, words, so_far, torch.arange(words.shape[1]) < lengths[:, None])
+
+    @abstractmethod
+    def look(self, features: Tensor) -> Tensor:
+        """Return what the head looks at in maps (n, C, h, w), as its `forward` takes it."""
+
+
+class VqaHead(QuestionReader):
     """Scores every answer from the pooled feature map and the question."""
 
     def __init__(
@@ -204,20 +253,19 @@ class VqaHead(nn.Module):
         """Build the head with random weights.
 
         Args:
-            words: The words of questions in order, the one for unknown words included.
+            words, width, hidden, embedding: As `QuestionReader` takes them; `width` is also that
+                of the product of question and picture.
             answers: Kind -> its answers, all in order; "yes" and "no" among them.
             everyday: Word -> ImageNet classes, as from `everyday_words`.
             classifier: The backbone's own layer 1280 -> 1000; kept frozen, not saved.
-            width: Of the product of question and picture.
-            hidden: Of each of the two LSTM layers.
-            embedding: Of a word.
         """
-        super().__init__()
-        self.embedding = nn.Embedding(len(words), embedding)
-        self.lstm = nn.LSTM(embedding, hidden, num_layers=2, batch_first=True)
-        self.question = nn.Linear(4 * hidden, width)
+        super().__init__(words, width, hidden, embedding)
         self.picture = nn.Linear(classifier.in_features, width, bias=False)
         self.answers = AnswerLayer(words, answers, everyday, classifier, width)
+
+    def look(self, features: Tensor) -> Tensor:
+        """The map (n, C, h, w) as `forward` takes it: its mean."""
+        return features.mean(dim=(2, 3))
 
     def forward(
         self, pooled: Tensor, questions: Sequence[Tensor], which: Tensor
@@ -233,20 +281,11 @@ class VqaHead(nn.Module):
             (n, answers) logits, differentiable in `pooled`, and (n, kinds), the log-probability
             that the answer is of each kind, which only the question decides.
         """
-        read = self.read(questions)[which]
+        read = self.read(questions).whole[which]
         normed = F.normalize(pooled, dim=1) * pooled.shape[1] ** 0.5
         seen = self.picture(F.dropout(normed, 0.4, self.training))
         fused = F.dropout(read * seen, 0.5, self.training)
         return self.answers(read, fused, pooled, questions, which)
-
-    def read(self, questions: Sequence[Tensor]) -> Tensor:
-        """Encode questions as (n, width), values in -1..1: the last states of both layers."""
-        lengths = torch.tensor([len(question) for question in questions])
-        embedded = self.embedding(pad_sequence(list(questions), batch_first=True))
-        packed = pack_padded_sequence(embedded, lengths, batch_first=True, enforce_sorted=False)
-        _, (output, cell) = self.lstm(packed)
-        states = torch.cat([*output, *cell], dim=1)
-        return self.question(states).tanh()
 
 
 class VqaLstm(LabelModel):
@@ -256,7 +295,7 @@ class VqaLstm(LabelModel):
     kind = "answer"
 
     def __init__(
-        self, name: str, backbone: Backbone, head: VqaHead, vocabulary: Vocabulary
+        self, name: str, backbone: Backbone, head: QuestionReader, vocabulary: Vocabulary
     ) -> None:
         """Join a backbone and its head.
 
@@ -268,17 +307,24 @@ class VqaLstm(LabelModel):
         """
         answers = [answer for group in vocabulary.answers.values() for answer in group]
         super().__init__(name, backbone, [(answer, *also_typed(answer)) for answer in answers])
-        self._head = head.eval().requires_grad_(False)
+        self.head = head.eval().requires_grad_(False)
         self._indices = {word: i for i, word in enumerate(vocabulary.words)}
         self.temperature = vocabulary.temperature
         self.unsure_below = vocabulary.unsure_below
 
     def logits(self, features: Tensor, question: str | None) -> Tensor:
-        indices = [self._indices.get(word, UNKNOWN) for word in read_question(question)]
-        pooled = features.mean(dim=(2, 3)).cpu()  # the head stays on the CPU
+        looked = self.head.look(features.cpu())  # the head stays on the CPU
         which = torch.zeros(1, dtype=torch.long)
-        logits, _ = self._head(pooled, [torch.tensor(indices)], which)
+        logits, _ = self.head(looked, [self.encode_question(question)], which)
         return logits[0]
+
+    def encode_question(self, question: str | None) -> Tensor:
+        """Return the indices (length,) int64 of a question's words; `UNKNOWN` for a new one.
+
+        Raises:
+            ValueError: See `read_question`.
+        """
+        return torch.tensor([self._indices.get(word, UNKNOWN) for word in read_question(question)])
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Return the probabilities (len(self.labels),) of logits: measured, see `Vocabulary`."""
@@ -337,17 +383,29 @@ def also_typed(answer: str) -> list[str]:
     return names
 
 
+def read_weights(name: str, path: Path | None = None) -> tuple[dict[str, Tensor], Vocabulary]:
+    """Read a head's weights, float32, and the vocabulary that lies beside them as JSON.
+
+    Args:
+        name: Of the model.
+        path: Weights of another place than the package.
+    """
+    path = path or WEIGHTS / f"{name}.safetensors"
+    vocabulary = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    weights = {key: tensor.float() for key, tensor in load_file(path).items()}
+    return weights, Vocabulary(**vocabulary)
+
+
 def load_lite_vqa(number: int, path: Path | None = None) -> VqaLstm:
     """Return the embedded question answerer on Lite0 or Lite2; training/vqa.py made its weights.
 
     Args:
         number: 0 or 2.
-        path: Other weights; beside them the vocabulary, a JSON file of the same name.
+        path: Other weights; see `read_weights`.
     """
     name = f"lite{number}-vqa"
-    path = path or WEIGHTS / f"{name}.safetensors"
-    vocabulary = Vocabulary(**json.loads(path.with_suffix(".json").read_text(encoding="utf-8")))
+    weights, vocabulary = read_weights(name, path)
     everyday, classifier = everyday_words(), lite_classifier_layer(number)
     head = VqaHead(vocabulary.words, vocabulary.answers, everyday, classifier)
-    head.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()})
+    head.load_state_dict(weights)
     return VqaLstm(name, lite_backbone(number), head, vocabulary)

@@ -34,6 +34,25 @@ def test_boxes_become_balanced_questions() -> None:
     assert {item.answers for item in animals} == {("dog",)}
 
 
+def test_things_of_captions_are_asked_for() -> None:
+    captions = {
+        "0": ["Three zebras stand.", "three zebras", "Three zebras graze", "some zebras", "grass"],
+        "1": ["A red fire hydrant.", "a red fire hydrant", "something red", "street", "A dog"],
+        "2": ["A dog.", "one zebra there", "grass", "grass", "grass"],
+    }
+    rng = random.Random(0)
+    asked = lessons.thing_lessons("zebra", captions, rng)
+    assert [(item.picture, item.answers) for item in asked if item.kind == "yes/no"] == [
+        ("0", ("yes",)),
+        ("1", ("no",)),  # of the third picture one of five says so: neither yes nor no
+    ]
+    assert {item.answers for item in asked if item.kind == "number"} == {("3",)}
+    assert {item.answers for item in asked if item.kind == "object"} == {("zebra",)}
+    asked = lessons.thing_lessons("fire hydrant", captions, rng)
+    assert {item.answers for item in asked if item.kind == "colour"} == {("red",)}
+    assert {item.picture for item in asked if item.answers == ("no",)} < {"0", "2"}
+
+
 @needs_data
 def test_no_dev_picture_is_learned_from() -> None:
     rng = random.Random(0)
