@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from gradcam_core.methods import at_input, cams, finer, perturbation
+from gradcam_core.methods import at_input, attention, cams, finer, perturbation
 from gradcam_core.methods.gradients import MapMethod, by_gradient
 
 DEFAULT_METHOD = "grad-cam"
@@ -136,6 +136,12 @@ METHODS: dict[str, Method] = {
         "Selvaraju et al., IJCV 2019",
         "Deconvnet times Grad-CAM.",
         at_input.times_grad_cam(at_input.by_rule("deconvnet")),
+    ),
+    "attention": Method(
+        "Own attention",
+        "Lu et al., NeurIPS 2016",
+        "Where lite0-vqa-coattention attends for a question, whatever the answer; only for it.",
+        attention.own_attention,
     ),
 }
 

@@ -1,11 +1,14 @@
 """Co-attention: what it computes, term by term, and that its embedded model keeps the contract."""
 
+from pathlib import Path
+
 import pytest
 import skimage
 import torch
 from PIL import Image
 from torch import nn
 
+import gradcam_core
 from gradcam_core.methods.gradients import gradients
 from gradcam_core.models.coattention import (
     Coattention,
@@ -129,3 +132,14 @@ def test_its_own_attention_is_a_map(model: VqaCoattention) -> None:
     assert found.std() > 0
     with pytest.raises(ValueError, match="Ask a question"):
         model.attention(encoded, "?")
+
+
+def test_its_own_attention_is_laid_beside_the_map(cat_file: Path) -> None:
+    found = gradcam_core.explain(
+        cat_file, "vqa", question=QUESTION, model="lite0-vqa-coattention", method="attention"
+    )
+    assert found.raw.shape == (7, 7)
+    assert found.raw.std() > 0
+    assert not found.raw_counterfactual.any()
+    with pytest.raises(ValueError, match="has no attention of its own"):
+        gradcam_core.explain(cat_file, "vqa", question=QUESTION, method="attention")
