@@ -3,16 +3,14 @@
 import contextlib
 import re
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
 
 from cachetools import LRUCache, cached
 
 import gradcam_core
-from demo import downloads
+from demo import downloads, zero_gpu
 from demo.uploads import GONE
 
 _SUGGESTED = 8  # labels at most
@@ -176,18 +174,4 @@ def _ranked(
     return model.predict(encoded, question, k=len(model.labels))
 
 
-def _on_gpu(
-    function: Callable[..., gradcam_core.Explanation],
-) -> Callable[..., gradcam_core.Explanation]:
-    """On a ZeroGPU Space, let a function have the GPU, for the length of a call.
-
-    There it runs in a process of its own, so it must take and return what can be pickled.
-    """
-    if find_spec("spaces") is None:
-        return function
-    import spaces
-
-    return spaces.GPU(function)
-
-
-_explain = _on_gpu(gradcam_core.explain_file)
+_explain = zero_gpu.explain_file if zero_gpu.HERE else gradcam_core.explain_file

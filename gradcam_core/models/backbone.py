@@ -7,6 +7,7 @@ each task starts at the map. At the last layer that costs no more than an ordina
 can share it.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -208,5 +209,9 @@ class Backbone:
 
 
 def device() -> torch.device:
-    """Return where models run: the GPU if there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """Return where models run: where `GRADCAM_DEVICE` says; without it, on the GPU if there is one.
+
+    ("cpu" keeps a GPU free, and its memory.)
+    """
+    found = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(os.environ.get("GRADCAM_DEVICE") or found)

@@ -4,16 +4,19 @@ import os
 import threading
 from collections import defaultdict
 
+import torch
 from cachetools import LRUCache
 
 from gradcam_core.models import registry
+from gradcam_core.models.backbone import device
 from gradcam_core.models.base import Model
 
 # Beside the embedded models so many are held; the one used least recently goes.
 _MAX_HELD = int(os.environ.get("GRADCAM_MODELS", "2"))
 
-_embedded_models: dict[str, Model] = {}
-_other_models: LRUCache[str, Model] = LRUCache(max(1, _MAX_HELD))
+# By name and device: a forked process may have another device than the one that it comes from.
+_embedded_models: dict[tuple[str, torch.device], Model] = {}
+_other_models: LRUCache[tuple[str, torch.device], Model] = LRUCache(max(1, _MAX_HELD))
 _guard = threading.Lock()
 # Two requests for a model that is not there yet must get one and the same object; but nobody
 # waits for the download of another model.
@@ -48,12 +51,14 @@ def load(name: str, task: str | None = None) -> Model:
 
 
 def _held(name: str) -> Model | None:
+    key = (name, device())
     with _guard:
-        return _embedded_models.get(name) or _other_models.get(name)
+        return _embedded_models.get(key) or _other_models.get(key)
 
 
 def _load(name: str) -> Model:
     model = registry.make(name)
     with _guard:
-        (_embedded_models if registry.is_embedded(name) else _other_models)[name] = model
+        held = _embedded_models if registry.is_embedded(name) else _other_models
+        held[name, device()] = model
     return model

@@ -467,7 +467,7 @@ CHECKPOINTS = {
 }
 
 # FastVLM captions and answers with the same weights: one object for both.
-_networks: WeakValueDictionary[str, PreTrainedModel] = WeakValueDictionary()
+_networks: WeakValueDictionary[tuple[Path, torch.device], PreTrainedModel] = WeakValueDictionary()
 _reading = threading.Lock()
 
 
@@ -495,7 +495,7 @@ def load_text_generator_from(name: str, folder: Path) -> TextGenerator:
 
     checkpoint = CHECKPOINTS[name]
     with _reading:
-        network = _networks.get(str(folder))
+        network = _networks.get((folder, device()))
         try:
             if network is None:
                 # Attention written out: PyTorch's fused kernels have no batched backward pass.
@@ -509,7 +509,7 @@ def load_text_generator_from(name: str, folder: Path) -> TextGenerator:
                 if loaded["missing_keys"]:
                     raise ValueError("some of its weights are missing.")
                 network = network.eval().requires_grad_(False).to(device())
-                _networks[str(folder)] = network
+                _networks[folder, device()] = network
             processor = transformers.AutoProcessor.from_pretrained(folder, trust_remote_code=False)
         except Exception as error:  # damaged files raise whatever the libraries trip over
             raise ValueError(f"{name} cannot be read: {first_line(error)}") from error

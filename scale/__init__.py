@@ -1,0 +1,1 @@
+"""Beyond one machine: Ray, Hugging Face Spaces, containers."""
