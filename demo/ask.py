@@ -18,6 +18,7 @@ from demo.answers import answer, preview
 from demo.examples import example_pictures
 from demo.present import written
 from demo.stopping import Stopped, stop, stoppable
+from demo.turns import drop
 from demo.uploads import uploaded
 
 _log = logging.getLogger(__name__)
@@ -115,13 +116,14 @@ def keep(
     return reply, reply.pop("file", None)
 
 
-def stop_request(event: gr.EventData, visit: gr.Request) -> None:
+async def stop_request(event: gr.EventData, visit: gr.Request) -> None:
     """Stop another request of the same page, see `stopping`; it answers itself that it was."""
     try:
-        request = _Stop.model_validate(event._data)
+        number = _Stop.model_validate(event._data).stop
     except ValidationError:
         return
-    stop(visit.session_hash, request.stop)
+    stop(visit.session_hash, number)
+    drop(visit.session_hash, number, _stopped(number))
 
 
 def _explained_at_once(request: _Explain) -> dict[str, Any]:
@@ -192,12 +194,16 @@ def answered(
         with stoppable(visit.session_hash, request.id):
             return {"id": request.id, **handler(request)}
     except Stopped:
-        return {"id": request.id, "stopped": True, "error": "Stopped."}
+        return _stopped(request.id)
     except (ValueError, FileNotFoundError, ConnectionError) as error:
         return {"id": request.id, **_failure(error)}
     except Exception:
         _log.exception("A request failed")
         return {"id": request.id, "error": FAILED}
+
+
+def _stopped(number: int) -> dict[str, Any]:
+    return {"id": number, "stopped": True, "error": "Stopped."}
 
 
 def _failure(error: Exception) -> dict[str, Any]:

@@ -5,13 +5,16 @@ from pathlib import Path
 
 # Read when their packages are imported.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+# Gradio would make a table of all requests after each, for a page that is closed here.
+os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
+os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(2**31))
 # Downloads by plain HTTP: those of Xet run in threads that no progress bar here can follow.
 os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
 
 import gradio as gr
 from starlette.middleware import Middleware
 
-from demo import api, disk, doors, page, quiz
+from demo import api, disk, doors, page, quiz, turns
 
 _HERE = Path(__file__).parent
 
@@ -31,7 +34,9 @@ def build_demo() -> gr.Blocks:
         api.build()
     with demo.route("Quiz", "/quiz", show_in_navbar=False):
         quiz.build()
-    return demo.queue(max_size=64, api_open=False, default_concurrency_limit=4)
+    demo.queue(api_open=False, default_concurrency_limit=turns.AT_ONCE)
+    demo._queue = turns.Turns(demo)
+    return demo
 
 
 def launch_options() -> dict[str, object]:

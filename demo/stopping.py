@@ -9,8 +9,7 @@ Work of the page can be stopped if it shows a bar of tqdm, or calls what does, a
 `ask` takes `progress: gr.Progress = PROGRESS` and answers by `ask._answered`. What may take more
 than two seconds belongs into the lane "long": few of them run at once, one after the other. In
 the browser `trigger('stop', {stop: ID})` stops the request of that id, in whatever lane; it then
-answers `{id: ID, stopped: true, error: "Stopped."}`. A request that still waits for its turn is
-answered so when its turn comes, without costing anything.
+answers `{id: ID, stopped: true, error: "Stopped."}`, also if it still waits for its turn.
 """
 
 import threading
@@ -21,17 +20,12 @@ from typing import Any
 import gradio as gr
 from gradio.context import LocalContext
 
-_LONGEST = 1000  # requests remembered as stopped before they began
-
 
 class Stopped(BaseException):
     """Nobody waits for this work any more; no failure, so nothing on the way takes it for one."""
 
 
-# The flags of the requests that run, by visit and id; and of those stopped before they ran.
-_running: dict[tuple[str | None, int], threading.Event] = {}
-_stopped: dict[tuple[str | None, int], None] = {}
-_guard = threading.Lock()
+_running: dict[tuple[str | None, int], threading.Event] = {}  # their flags, by visit and id
 
 
 @contextmanager
@@ -47,31 +41,21 @@ def stoppable(visit: str | None = None, number: int = 0) -> Iterator[None]:
         Stopped: The visitor has left, or pressed "stop".
     """
     key, pressed = (visit, number), threading.Event()
-    with _guard:
-        if key in _stopped:
-            del _stopped[key]
-            raise Stopped
-        _running[key] = pressed
+    _running[key] = pressed
     former = LocalContext.progress.get(None)
     LocalContext.progress.set(_Watched(pressed))
     try:
         yield
     finally:
         LocalContext.progress.set(former)
-        with _guard:
-            _running.pop(key, None)
+        _running.pop(key, None)
 
 
 def stop(visit: str | None, number: int) -> None:
-    """Stop a visitor's request, also one that has not begun yet."""
-    key = (visit, number)
-    with _guard:
-        if key in _running:
-            _running[key].set()
-            return
-        _stopped[key] = None
-        while len(_stopped) > _LONGEST:
-            del _stopped[next(iter(_stopped))]
+    """Stop a visitor's request, if it runs."""
+    pressed = _running.get((visit, number))
+    if pressed:
+        pressed.set()
 
 
 class _Watched(gr.Progress):

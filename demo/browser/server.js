@@ -24,12 +24,22 @@ function stop(lane) {
   if (lanes[lane].flying) trigger('stop', { stop: lanes[lane].flying.data.id });
 }
 
-document.addEventListener('gradcam-answer', ({ detail: { lane, answer } }) => {
+// Why there is no answer: too many wait already, or the server is gone.
+async function whyNot() {
+  try {
+    const { queue_size: waiting } = await (await fetch('gradio_api/queue/status')).json();
+    return waiting ? `The demo is busy: ${waiting} requests wait already. Please try again in a minute.` : LOST;
+  } catch {
+    return LOST;
+  }
+}
+
+document.addEventListener('gradcam-answer', async ({ detail: { lane, answer } }) => {
   const { flying, waiting } = lanes[lane];
   if (!flying || (answer?.id !== undefined && answer.id !== flying.data.id)) return;
   lanes[lane] = {};
-  flying.resolve(answer ?? { error: LOST });
   if (waiting) launch(lane, waiting);
+  flying.resolve(answer ?? { error: await whyNot() });
 });
 
 // Gradio says nothing of a server that has gone: ask for it while an answer is awaited.

@@ -1,21 +1,17 @@
 """Long work, and what ends it: the visitor says stop, or leaves."""
 
-import json
 import time
-import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from PIL import Image
+from visits import RISE, WAIT, Visit
 
 from demo import service, stopping
 from gradcam_core.models.backbone import Backbone
-
-WAIT = 60  # seconds
 
 
 def wait_for(condition: Callable[[], object]) -> None:
@@ -38,33 +34,6 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(Backbone, "features_of_each", counted)
     return batches
-
-
-class Visit:
-    """An open page, as far as the server knows."""
-
-    def __init__(self, address: str) -> None:
-        self._session = uuid.uuid4().hex
-        self._client = httpx.Client(base_url=address, timeout=WAIT)
-        known = self._client.get("config").json()["dependencies"]
-        # The page's lanes stand in its order; each is followed by what hears of its failure.
-        self._lanes = {target[1]: each["id"] for each in known for target in each["targets"]}
-
-    def ask(self, lane: str, **event: Any) -> None:
-        body = {"fn_index": self._lanes[lane], "data": [], "session_hash": self._session}
-        joined = self._client.post("gradio_api/queue/join", json={**body, "event_data": event})
-        joined.raise_for_status()
-
-    @contextmanager
-    def listening(self) -> Iterator[Iterator[dict[str, Any]]]:
-        """What comes back; to leave the block is to leave the page."""
-        url = "gradio_api/queue/data"
-        with self._client.stream("GET", url, params={"session_hash": self._session}) as stream:
-            lines = stream.iter_lines()
-            yield (json.loads(line.removeprefix("data: ")) for line in lines if line)
-
-
-RISE = {"task": "classification", "example": "cat", "method": "rise"}
 
 
 def started(asked: list[int], messages: Iterator[dict[str, Any]]) -> None:
@@ -130,12 +99,19 @@ def test_what_takes_long_holds_nobody_up(address: str) -> None:
         assert "lane of its own" in done[0]["output"]["data"][0]["error"]
 
 
-def test_a_request_stopped_before_its_turn_never_begins() -> None:
-    stopping.stop("visit", 9)
-    with pytest.raises(stopping.Stopped), stopping.stoppable("visit", 9):
-        pytest.fail("it began")
-    with stopping.stoppable("visit", 9):  # the next of that number may
-        pass
+def test_a_request_that_waits_is_stopped_at_once(address: str, asked: list[int]) -> None:
+    visit, other = Visit(address), Visit(address)
+    other.ask("long", id=1, **RISE)
+    with other.listening() as running:
+        started(asked, running)
+        visit.ask("long", id=2, **RISE | {"example": "cup"})
+        with visit.listening() as messages:
+            assert next(messages)["rank"] == 0
+            visit.ask("stop", stop=2)
+            done = [message for message in messages if message["msg"] == "process_completed"]
+        assert stopping._running  # the other one's still runs
+    answers = [message["output"]["data"] for message in done]
+    assert [{"id": 2, "stopped": True, "error": "Stopped."}] in answers
 
 
 def test_slow_maps_are_computed_once(tmp_path: Path, asked: list[int]) -> None:
