@@ -113,7 +113,7 @@ def _measured(
     for place in tqdm(range(count), desc="photos"):
         wnid, label, photo = right[place]
         others = [right[(place + step) % count][2] for step in (1, 2, 3)]
-        checked = place % CHECKED == 0
+        checked = place % CHECKED == CHECKED - 1
         todo = [
             column
             for column in COLUMNS
