@@ -148,6 +148,7 @@ def ask_for_evidence(
 
 app.command("localise")(studies.localise)
 app.command("adversarial")(studies.adversarial)
+app.command("bias")(studies.bias)
 
 
 @app.command("models")

@@ -18,9 +18,10 @@ from gradcam_core.arguments import (
 )
 from gradcam_core.evidence import protocols
 from gradcam_core.evidence.adversarial import Attack, attack, held
+from gradcam_core.evidence.bias import page, seen
 from gradcam_core.evidence.boxes import read_boxes
 from gradcam_core.evidence.localisation import THRESHOLD
-from gradcam_core.explain import explain_encoded
+from gradcam_core.explain import explain, explain_encoded
 from gradcam_core.explanation import Explanation
 from gradcam_core.image import open_image
 from gradcam_core.methods import DEFAULT_METHOD
@@ -134,6 +135,37 @@ def adversarial(
             "Of these, the map of what is there still finds it (box over its box before by more "
             f"than a half): {share:.3f}; mean rank correlation {mean:.3f} (higher is better)"
         )
+
+
+def bias(
+    photos: _PhotosArgument,
+    target: Annotated[str, typer.Option(help="The class that is looked for")],
+    out: Annotated[Path, typer.Option(help="The page to write, .html")],
+    against: Annotated[
+        str | None, typer.Option(help="Other photos, to compare with: a folder or a pattern")
+    ] = None,
+    model: ModelOption = None,
+    layer: LayerOption = None,
+    method: MethodOption = DEFAULT_METHOD,
+) -> None:
+    """Where does it look for a class, over a folder? One page of HTML (section 6.3)."""
+    try:
+        loaded = load(fetch(model, "classification"), "classification")
+        sets = {}
+        for name in [photos] if against is None else [photos, against]:
+            files = tqdm(files_of(name), unit="photo", disable=None)
+            sets[name] = [
+                seen(explain(file, target=target, model=loaded, layer=layer, method=method))
+                for file in files
+            ]
+        out.write_text(page(target, sets), encoding="utf-8")
+    except (ValueError, OSError) as error:
+        typer.echo(error, err=True)
+        raise typer.Exit(1) from None
+    for name, found in sets.items():
+        mean = sum(photo.probability for photo in found) / len(found)
+        typer.echo(f"{name}: {len(found)} photos, mean probability of {target} {mean:.3f}")
+    typer.echo(f"-> {out}")
 
 
 def _attack_figure(

@@ -1,10 +1,12 @@
 """The studies, as they are typed."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from gradcam_core.__main__ import app
@@ -73,3 +75,22 @@ def test_adversarial(photos: Path, tmp_path: Path) -> None:
     assert "Egyptian cat -> airliner" in result.output
     assert "1 of 1 photos make it say the other class" in result.output
     assert (tmp_path / "out" / "cat.png").stat().st_size > 10_000
+
+
+def test_bias_of_two_sets(photos: Path, tmp_path: Path) -> None:
+    other = tmp_path / "others"
+    other.mkdir()
+    Image.open(photos / "cat.png").transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(
+        other / "<b>flipped.png"
+    )
+    out = tmp_path / "bias.html"
+    options = ["--target", "Egyptian cat", "--against", str(other), "--out", str(out)]
+    result = CliRunner().invoke(app, ["bias", str(photos), *options])
+    assert result.exit_code == 0, result.output
+    written = out.read_text("utf-8")
+    assert "What differs" in written
+    assert "&lt;b&gt;flipped.png" in written
+    # Nothing but what is in the page itself is shown: two mean maps, a difference, and each photo
+    # as the one with the most and the least.
+    assert re.findall(r'src="(data:image/jpeg;base64),', written) == ["data:image/jpeg;base64"] * 7
+    assert written.count("src=") == 7
