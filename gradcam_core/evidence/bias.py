@@ -75,8 +75,10 @@ def page(target: str, sets: Mapping[str, Sequence[Seen]]) -> str:
             f" Mean map, on the scale of 0 to {highest:.2f}:</p>"
             f"{_image(_enlarged(coloured(means[name] / highest)))}"
             f"<h3>The most of it</h3>{_sheet(ranked[:_SHEET])}"
-            f"<h3>The least of it</h3>{_sheet(ranked[: -_SHEET - 1 : -1])}"
         )
+        if len(ranked) > _SHEET:
+            least = ranked[_SHEET:][::-1][:_SHEET]
+            parts.append(f"<h3>The least of it</h3>{_sheet(least)}")
     if len(means) == 2:
         (one, first), (other, second) = means.items()
         difference = first - second

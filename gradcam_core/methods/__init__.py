@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from gradcam_core.methods import at_input, attention, cams, finer, perturbation
+from gradcam_core.methods import at_input, attention, cams, excitation, finer, perturbation
 from gradcam_core.methods.gradients import MapMethod, by_gradient
 
 DEFAULT_METHOD = "grad-cam"
@@ -70,6 +70,13 @@ METHODS: dict[str, Method] = {
         "Zhang et al., CVPR 2025",
         "Grad-CAM of the score less those of the three most similar labels: why this, not those.",
         finer.finer_cam,
+    ),
+    "c-mwp": Method(
+        "c-MWP",
+        "Zhang et al., ECCV 2016",
+        "The probability that a cell wins for the class, less that it wins for all else; needs "
+        "activations that are not negative.",
+        excitation.c_mwp,
     ),
     "occlusion": Method(
         "Occlusion",

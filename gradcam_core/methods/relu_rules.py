@@ -36,13 +36,13 @@ class ReLURule(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        if func not in _RELUS:
+        if func not in RELUS:
             return func(*args, **kwargs)
-        values, lowest, ceiling, inplace = _RELUS[func](*args, **kwargs)
+        values, lowest, ceiling, inplace = RELUS[func](*args, **kwargs)
         if lowest != 0:  # a hardtanh that is no ReLU6
             return func(*args, **kwargs)
         if self._rule == "deconvnet":
-            out = _NoMask.apply(values, ceiling)
+            out = NoMask.apply(values, ceiling)
             out = values.copy_(out) if inplace else out
         else:
             out = func(*args, **kwargs)  # its own gradient knows where the input was active
@@ -55,7 +55,7 @@ def _positive(gradient: Tensor) -> Tensor:
     return gradient.clamp(min=0)
 
 
-class _NoMask(torch.autograd.Function):
+class NoMask(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor, ceiling: float) -> Tensor:
         return values.clamp(0, ceiling)
@@ -68,7 +68,7 @@ class _NoMask(torch.autograd.Function):
 _INFINITY = float("inf")
 
 # Each way to call a ReLU -> (input, lowest value, highest value, in place), by its own arguments.
-_RELUS: dict[Callable[..., Any], Callable[..., tuple[Tensor, float, float, bool]]] = {
+RELUS: dict[Callable[..., Any], Callable[..., tuple[Tensor, float, float, bool]]] = {
     F.relu: lambda input, inplace=False: (input, 0, _INFINITY, inplace),
     torch.relu: lambda input: (input, 0, _INFINITY, False),
     torch.relu_: lambda input: (input, 0, _INFINITY, True),

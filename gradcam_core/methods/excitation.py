@@ -1,0 +1,145 @@
+"""Contrastive excitation backpropagation: which cells won, by the probability of winning.
+
+As the ReLU rules it is a torch function mode: local to the thread, and the network computes what
+it always does.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode, resolve_name
+
+from gradcam_core.methods.gradients import Maps, gradients
+from gradcam_core.methods.relu_rules import RELUS, NoMask
+from gradcam_core.models.backbone import Encoded
+from gradcam_core.models.base import LabelModel, Model, Target
+
+Operation = Callable[[Tensor], Tensor]
+
+
+def c_mwp(model: Model, encoded: Encoded, target: Target) -> Maps:
+    """c-MWP: the marginal winning probability of each cell for y^c, less that for "not c".
+
+    Zhang et al., ECCV 2016 (arXiv 1608.00507), Eq. 5 for P, and section 3.3: "not c" is a unit with
+    the negated weights of the last layer. Both sum to 1, so their difference has a sign: what is
+    below zero is the counterfactual. It is summed over the channels.
+
+    Raises:
+        ValueError: Its assumption does not hold from the layer on: every layer between it and the
+            output must be a convolution, a linear layer, a ReLU or a pooling, and read nothing
+            negative. The target is no class.
+    """
+    if not isinstance(model, LabelModel) or target.function is not None:
+        raise ValueError("c-MWP tells a class from all others; captions and functions are none.")
+    for_it = _Excitation(model.name)
+    with for_it:
+        score = model.score_terms(encoded, target)
+        winning = gradients(score.terms, encoded.activations)[0]
+    with _Excitation(model.name, negated=for_it.weighted):
+        against = model.score_terms(encoded, target)
+        losing = gradients(against.terms, encoded.activations)[0]
+    signed = (winning - losing).sum(0)
+    return Maps(score, signed.relu(), (-signed).relu(), signed.new_zeros(0, *signed.shape))
+
+
+class _Excitation(TorchFunctionMode):
+    """Within this context probabilities go back in place of gradients.
+
+    Attributes:
+        weighted: How many layers with weights have run.
+    """
+
+    def __init__(self, name: str, negated: int = 0) -> None:
+        """Begin.
+
+        Args:
+            name: The network's, for messages.
+            negated: The number, from 1, of the layer whose weights are negated; 0 for none.
+        """
+        super().__init__()
+        self.weighted = 0
+        self._name = name
+        self._negated = negated
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: tuple[type, ...],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in _WEIGHTED:
+            return self._by_weights(_WEIGHTED[func], *args, **kwargs)
+        if func in _AVERAGES:
+            return self._won(args[0], lambda x: func(x, *args[1:], **kwargs), func(*args, **kwargs))
+        if func in RELUS:
+            values, _, ceiling, _ = RELUS[func](*args, **kwargs)
+            return NoMask.apply(values, ceiling)
+        name = getattr(func, "__name__", "")
+        out = func(*args, **kwargs)
+        if isinstance(out, Tensor) and out.requires_grad and name not in _HARMLESS:
+            raise ValueError(
+                f"c-MWP is defined for convolutions, linear layers, ReLUs and poolings; after "
+                f"this layer {self._name} has {resolve_name(func) or name}."
+            )
+        return out
+
+    def _by_weights(
+        self,
+        func: Callable[..., Tensor],
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        *rest: Any,
+        **named: Any,
+    ) -> Tensor:
+        self.weighted += 1
+        excitatory = (-weight if self.weighted == self._negated else weight).clamp(min=0)
+        out = func(input, weight, bias, *rest, **named)
+        return self._won(input, lambda x: func(x, excitatory, None, *rest, **named), out)
+
+    def _won(self, input: Tensor, operation: Operation, out: Tensor) -> Tensor:
+        if (input < 0).any():
+            raise ValueError(
+                f"c-MWP is defined for activations that are not negative, and {self._name} has "
+                "negative ones here (as linear bottlenecks do). Try its last layer."
+            )
+        return _Won.apply(input, operation, out.detach()) if input.requires_grad else out
+
+
+class _Won(torch.autograd.Function):
+    """P(a_j) = sum_i a_j w+_ji P(a_i) / sum_j a_j w+_ji, Eq. 5, on the way back."""
+
+    @staticmethod
+    def forward(ctx: Any, input: Tensor, operation: Operation, out: Tensor) -> Tensor:
+        ctx.save_for_backward(input)
+        ctx.operation = operation
+        return out.clone()
+
+    @staticmethod
+    def backward(ctx: Any, probability: Tensor) -> tuple[Tensor, None, None]:
+        (input,) = ctx.saved_tensors
+        with torch.enable_grad():
+            cells = input.detach().requires_grad_()
+            excited = ctx.operation(cells)
+            share = torch.where(excited > 0, probability / excited, 0)
+            (back,) = torch.autograd.grad(excited, cells, share)
+        return cells.detach() * back, None, None
+
+
+_WEIGHTED: dict[Callable[..., Any], Callable[..., Tensor]] = {
+    F.conv2d: F.conv2d,
+    F.linear: F.linear,
+}
+_AVERAGES = (F.adaptive_avg_pool2d, F.avg_pool2d)
+# What only moves values about; of a maximum the winner takes all.
+_HARMLESS = frozenset(
+    (
+        *("max_pool2d", "adaptive_max_pool2d", "boolean_dispatch", "fn", "dropout"),
+        *("flatten", "reshape", "view", "squeeze", "contiguous", "__getitem__", "cpu", "to"),
+    )
+)
