@@ -96,12 +96,13 @@ def described_questions(data: Path, rng: random.Random) -> list[Question]:
     """Questions from captions of COCO's pictures that are not there, their groups as names.
 
     Besides what the rules ask of any captions: which of the things are there that COCO has boxes
-    of, how many, and what colour they have.
+    of, how many, and what colour they have. What "this" is they are not asked: the rules know
+    few of the things, and an imagined cup of which they know the table would be called that.
     """
     groups = dict(enumerate(datasets.coco_sentences(data)))
     captions = {str(group): texts for group, texts in groups.items()}
     labels = {box.label for boxes in datasets.coco_boxes(data).values() for box in boxes}
-    found = _from_captions(captions, rng)
+    found = [item for item in _from_captions(captions, rng) if item.kind != "object"]
     for label in sorted(labels - {*NOUNS}):
         found += thing_lessons(label, captions, rng)
     return found

@@ -66,6 +66,7 @@ SEED = 0
 STEPS = 100  # in an epoch
 RISE = 0.1  # share of the steps in which the learning rate rises; in the others it falls
 WEIGHT_DECAY = 0.1
+NEW = 0.4  # how far a head that goes on moves towards what it learned
 RIDGE = 0.1  # beside the mean square of a feature
 NOISE = 0.1  # share of question words made unknown
 WORDINGS = 3  # of each question made by rules
@@ -88,8 +89,8 @@ SHARES = {
     "coco": 28,
     "scenes": 16,
     "collage": 8,
-    "imagenet": 16,
-    "classes": 36,
+    "imagenet": 24,
+    "classes": 44,
     "described": 64,
     "people": 96,
 }
@@ -724,7 +725,21 @@ def learned(
                 part.requires_grad_(False)
         head.load_state_dict(weights, strict=False)
     course = FROM_ANOTHER if start else FROM_NOTHING
-    return train(head, batches, words, course, checkpoint), words
+    trained = train(head, batches, words, course, checkpoint)
+    if start and not coattention:
+        go_back(trained, start[0])
+    return trained, words
+
+
+@torch.no_grad()
+def go_back(head: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Put a head between the weights that it started from and those that it learned.
+
+    There it keeps what it knew (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR
+    2022).
+    """
+    for name, weight in head.state_dict().items():
+        weight.lerp_(weights[name], 1 - NEW)
 
 
 def carried_over(data: Path, cache: Path, backbone: int) -> tuple[VqaHead, Vocabulary]:

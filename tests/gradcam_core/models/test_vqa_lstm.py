@@ -178,6 +178,22 @@ def test_a_question_gets_an_answer_of_its_kind(
     assert model.predict(model.encode(picture(name)), question, k=1)[0].text in answers
 
 
+def test_the_sister_reads_and_answers_the_same_and_sees_with_its_own_network(
+    model: VqaLstm,
+) -> None:
+    sister = load_lite_vqa(2)
+    assert sister.labels == model.labels
+    assert 0 < sister.unsure_below < 1
+    nothing = torch.zeros(1, 1280, 7, 7)
+    torch.testing.assert_close(
+        sister.logits(nothing, QUESTION), model.logits(nothing, QUESTION), atol=1e-2, rtol=1e-3
+    )
+    for name, answer in (("chelsea", "cat"), ("coffee", "cup")):
+        encoded = sister.encode(picture(name))
+        assert sister.predict(encoded, "What is this?", k=1)[0].text == answer
+        assert sister.predict(encoded, "Is it raining?", k=1)[0].text in YES_NO
+
+
 def test_maps_of_two_right_answers_differ(model: VqaLstm) -> None:
     # A cat on the left, a cup of coffee on the right.
     both = Image.new("RGB", (600, 300))
