@@ -5,6 +5,7 @@ a schema, nothing of a request that does not fit is sent back, and an answer hol
 computed here.
 """
 
+import base64
 import logging
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,7 +20,7 @@ from demo.examples import example_pictures
 from demo.present import written
 from demo.stopping import Stopped, stop, stoppable
 from demo.turns import drop
-from demo.uploads import uploaded
+from demo.uploads import GoneError, uploaded
 
 _log = logging.getLogger(__name__)
 
@@ -87,6 +88,13 @@ class _Keep(_Explain):
     format: Literal["zip", "pdf", "svg", "png"]
     colour_map: _Name
     opacity: Annotated[float, Field(ge=0, le=1, strict=False)]
+    beside_target: _Text | None = None  # what is shown beside it: another target, or the same
+    beside_model: _Name | None = None  # target of another model
+    highest: Annotated[float, Field(gt=0, le=1e30, strict=False)] | None = None  # of one scale
+
+
+class _Live(_Explain):
+    frame: Annotated[str, Field(max_length=60_000)]  # of a camera: a JPEG file as base64
 
 
 def explain(
@@ -116,6 +124,11 @@ def keep(
     return reply, reply.pop("file", None)
 
 
+def live(event: gr.EventData, visit: gr.Request) -> dict[str, Any]:
+    """Explain one frame of a camera."""
+    return answered(event, visit, _Live, _seen)
+
+
 async def stop_request(event: gr.EventData, visit: gr.Request) -> None:
     """Stop another request of the same page, see `stopping`; it answers itself that it was."""
     try:
@@ -137,15 +150,7 @@ def _explained(request: _Explain) -> dict[str, Any]:
     path = request.path()
     try:
         shown = service.explain(
-            path,
-            request.task,
-            target=request.target,
-            question=request.question,
-            model=request.model,
-            layer=request.layer,
-            method=request.method,
-            guided=request.guided,
-            download=request.download,
+            path, **_wanted(request), guided=request.guided, download=request.download
         )
     except (ValueError, ConnectionError) as error:
         if not request.new_picture:
@@ -167,19 +172,39 @@ def _suggested(request: _Suggest) -> dict[str, Any]:
     return {"labels": [{"text": label.text, "probability": label.probability} for label in found]}
 
 
+def _seen(request: _Live) -> dict[str, Any]:
+    method = gradcam_core.methods().get(request.method or "")
+    if method is not None and method.slow:
+        raise ValueError(f"{method.title} takes too long to be live: choose another method.")
+    try:
+        frame = base64.b64decode(request.frame, validate=True)
+    except ValueError:
+        raise ValueError("The frame is no picture.") from None
+    return {
+        "answer": answer(service.explain_frame(frame, **_wanted(request), guided=request.guided))
+    }
+
+
 def _kept(request: _Keep) -> dict[str, Any]:
-    shown = service.explain(
-        request.path(),
-        request.task,
-        target=request.target,
-        question=request.question,
-        model=request.model,
-        layer=request.layer,
-        method=request.method,
-        guided=True,
-        download=False,
-    )
-    return {"file": str(written(shown, request.format, request.colour_map, request.opacity))}
+    path = request.path()
+    rows = [service.explain(path, **_wanted(request), guided=True, download=False)]
+    if request.beside_target is not None or request.beside_model is not None:
+        other: dict[str, Any] = {"target": request.beside_target or request.target}
+        if request.beside_model is not None:
+            other |= {"model": request.beside_model, "layer": None}
+        rows.append(
+            service.explain(path, **{**_wanted(request), **other}, guided=True, download=False)
+        )
+    return {
+        "file": str(
+            written(rows, request.format, request.colour_map, request.opacity, request.highest)
+        )
+    }
+
+
+def _wanted(request: _Explain) -> dict[str, Any]:
+    """Return what a request wants explained, as `service` takes it."""
+    return request.model_dump(include={"task", "target", "question", "model", "layer", "method"})
 
 
 def answered(
@@ -207,7 +232,7 @@ def _stopped(number: int) -> dict[str, Any]:
 
 
 def _failure(error: Exception) -> dict[str, Any]:
-    """Return the sentence, and for a model that is not here what its download would be."""
+    """Return the sentence, and what there is to choose: labels like it, or a download."""
     if isinstance(error, service.NotHereError):
         info = error.info
         return {
@@ -218,4 +243,8 @@ def _failure(error: Exception) -> dict[str, Any]:
                 "licence": info.licence,
             },
         }
+    if isinstance(error, GoneError):
+        return {"error": str(error), "gone": True}
+    if isinstance(error, gradcam_core.UnknownLabelError):
+        return {"error": error.said, "near": error.near}
     return {"error": str(error)}

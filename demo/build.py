@@ -48,6 +48,8 @@ def launch_options() -> dict[str, object]:
             font=["system-ui", "sans-serif"],
             font_mono=["ui-monospace", "monospace"],
         ),
+        # Gradio 6.31 lacks this one, and would have the name itself read out after each answer.
+        "i18n": gr.I18n(en={"common.complete": "Done."}),
         "css_paths": page.styles(),
         "show_error": True,
         "max_file_size": doors.MAX_UPLOAD,

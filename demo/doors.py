@@ -49,14 +49,18 @@ READ_PATHS, CHANGE_PATHS = (
 )
 
 # The page loads nothing from elsewhere. Gradio's own scripts stand in its HTML and make functions
-# of text, so those two must be let in. Spaces shows the page in a frame of its own.
+# of text, so those two must be let in. Spaces shows the page in a frame of its own. The visitor's
+# browser may fetch a picture whose address they give: as data only, which is then uploaded.
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
     "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; media-src 'self' blob:; "
-    "font-src 'self' data:; connect-src 'self'; worker-src 'self' blob:; object-src 'none'; "
+    "font-src 'self' data:; connect-src 'self' https:; worker-src 'self' blob:; object-src 'none'; "
     "base-uri 'self'; form-action 'self'; "
     "frame-ancestors 'self' https://huggingface.co https://*.hf.space"
 )
+
+# The camera is for the page itself; nothing else of the visitor's machine is asked for.
+_DEVICES = "camera=(self), microphone=(), geolocation=(), display-capture=(), usb=()"
 
 
 class Doors:
@@ -79,6 +83,7 @@ class Doors:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers["content-security-policy"] = _POLICY
+                headers["permissions-policy"] = _DEVICES
                 headers["x-content-type-options"] = "nosniff"
                 headers["referrer-policy"] = "no-referrer"
             await send(message)

@@ -25,6 +25,7 @@ _SCRIPTS = (
     "state.js",
     "server.js",
     "explain.js",
+    "camera.js",
     "photo.js",
     "said.js",
     "stage.js",
@@ -42,6 +43,7 @@ LANES: dict[str, Callable[..., Any]] = {
     "long": ask.explain_slowly,
     "suggest": ask.suggest,
     "keep": ask.keep,
+    "live": ask.live,
 }
 # How many of a lane's requests run at once, where that is not the default: a large photo takes a
 # gigabyte to keep, and long work is the same to everybody whether done together or in turn.
@@ -100,7 +102,7 @@ def wire(
         None,
         [hears, file] if file else hears,
         trigger_mode="multiple",
-        show_progress="hidden" if lane == "suggest" else "full",
+        show_progress="hidden" if lane in ("suggest", "live") else "full",
         show_progress_on=hears,
         concurrency_limit=_AT_ONCE.get(lane, "default"),
         api_visibility="private",

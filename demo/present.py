@@ -5,6 +5,7 @@ import re
 import sys
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from gradio.utils import get_upload_folder
@@ -13,28 +14,42 @@ from demo import disk
 from demo.service import Shown
 
 
-def written(shown: Shown, file_format: str, colour_map: str, opacity: float) -> Path:
-    """Write an explanation into a file to download.
+def written(
+    rows: Sequence[Shown],
+    file_format: str,
+    colour_map: str,
+    opacity: float,
+    highest: float | None = None,
+) -> Path:
+    """Write what is shown into a file to download.
 
     Args:
-        shown: What to write.
+        rows: One explanation, or two of a picture beside each other.
         file_format: "zip" for everything at the picture's own size; "pdf", "svg" or "png" for
             the paper's Figure 1 of it.
         colour_map: A name that matplotlib knows.
         opacity: Of the heat maps' colours, in [0, 1].
+        highest: Where the colours of a figure end, see `Explanation.figure`.
     """
-    name = re.sub(r"[^a-z0-9]+", "-", shown.explanation.target.lower()).strip("-")[:40]
-    path = Path(tempfile.mkdtemp(dir=get_upload_folder())) / f"grad-cam-{name}.{file_format}"
+    names = [_file_name(shown.explanation.target) for shown in rows]
+    folder = Path(tempfile.mkdtemp(dir=get_upload_folder()))
+    path = folder / f"grad-cam-{'-'.join(dict.fromkeys(names))}.{file_format}"
     if file_format == "zip":
-        with tempfile.TemporaryDirectory(dir=get_upload_folder()) as temporary:
-            files = shown.full_size().save(temporary, colour_map, opacity)
-            with zipfile.ZipFile(path, "w") as packed:  # uncompressed: PNGs are already
-                for file in files:
-                    packed.write(file, file.name)
+        with zipfile.ZipFile(path, "w") as packed:  # uncompressed: PNGs are already
+            for number, (name, shown) in enumerate(zip(names, rows, strict=True), 1):
+                inside = "" if len(rows) == 1 else f"{number}-{name}/"
+                with tempfile.TemporaryDirectory(dir=get_upload_folder()) as temporary:
+                    for file in shown.full_size().save(temporary, colour_map, opacity):
+                        packed.write(file, inside + file.name)
     else:
-        shown.explanation.figure(colour_map).savefig(path, dpi=200)
+        first, *beside = (shown.explanation for shown in rows)
+        first.figure(colour_map, opacity, beside, highest).savefig(path, dpi=200)
     disk.wrote(path.stat().st_size)
     return path
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40]
 
 
 def summary(shown: Shown) -> str:

@@ -2,18 +2,14 @@
 
 import contextlib
 import re
+import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import Lock
-
-from cachetools import LRUCache, cached
 
 import gradcam_core
 from demo import downloads, zero_gpu
-from demo.uploads import GONE
-
-_SUGGESTED = 8  # labels at most
+from demo.uploads import GoneError
 
 
 class NotHereError(ValueError):
@@ -46,10 +42,10 @@ class Shown:
         """Return the explanation with the uploaded picture at its own size.
 
         Raises:
-            ValueError: The upload is not there any more.
+            GoneError: The upload is not there any more.
         """
         if not self.path.is_file():
-            raise ValueError(GONE)
+            raise GoneError
         return replace(self.explanation, picture=gradcam_core.open_image(self.path))
 
 
@@ -135,10 +131,50 @@ def explain(
     return Shown(explanation, path, time.perf_counter() - start)
 
 
+def explain_frame(
+    frame: bytes,
+    task: str,
+    *,
+    target: str | None = None,
+    question: str | None = None,
+    model: str | None = None,
+    layer: str | None = None,
+    method: str | None = None,
+    guided: bool = False,
+) -> Shown:
+    """Explain one frame of a camera, of which nothing is kept.
+
+    Args:
+        frame: A picture file; the rest is as for `explain`.
+
+    Raises:
+        NotHereError: The model must be downloaded first.
+        ValueError: What `gradcam_core.explain` raises.
+    """
+    info, here = model_info(model, task)
+    if not here:
+        raise NotHereError(info)
+    start = time.perf_counter()
+    with tempfile.NamedTemporaryFile(suffix=".jpg") as file:
+        path = Path(file.name)
+        path.write_bytes(frame)
+        explanation = gradcam_core.explain(
+            path,
+            task,
+            target=(target or "").strip() or None,
+            question=question,
+            model=info.name,
+            layer=layer or None,
+            guided=guided and info.guided,
+            method=method or "grad-cam",
+        )
+    return Shown(explanation, path, time.perf_counter() - start)
+
+
 def suggestions(
     path: Path, task: str, text: str, *, question: str | None = None, model: str | None = None
 ) -> list[gradcam_core.Prediction]:
-    """Return the labels that a typed text may mean, the likeliest in the picture first.
+    """Return the labels that a typed text may mean; none of a model that is not here yet.
 
     Args:
         path: As for `explain`.
@@ -148,30 +184,7 @@ def suggestions(
         model: As picked or typed; None or blank for the default.
     """
     info, here = model_info(model, task)
-    loaded = gradcam_core.load(info.name, task) if here else None
-    if not isinstance(loaded, gradcam_core.LabelModel):
-        return []
-    ranked = _ranked(path, loaded, question)
-    if text.strip():
-        try:
-            found = {loaded.labels[index] for index in loaded.find(text)}
-        except ValueError:  # nothing fits yet
-            return []
-        ranked = [label for label in ranked if label.text in found]
-    return ranked[:_SUGGESTED]
-
-
-@cached(
-    LRUCache(32),
-    key=lambda path, model, question: (path, model.name, question),
-    lock=Lock(),
-)
-def _ranked(
-    path: Path, model: gradcam_core.LabelModel, question: str | None
-) -> list[gradcam_core.Prediction]:
-    """Return all labels, the likeliest in a picture first."""
-    encoded = model.encode(gradcam_core.open_image(path))
-    return model.predict(encoded, question, k=len(model.labels))
+    return gradcam_core.suggest_file(path, task, text, question, info.name) if here else []
 
 
 _explain = zero_gpu.explain_file if zero_gpu.HERE else gradcam_core.explain_file

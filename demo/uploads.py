@@ -9,11 +9,19 @@ from gradio.utils import get_upload_folder
 from pydantic import model_validator
 
 
+class GoneError(ValueError):
+    """An upload is not there any more: it may be sent again."""
+
+    def __init__(self) -> None:
+        super().__init__("The picture has been removed in the meantime: please upload it again.")
+
+
 def uploaded(path: str | Path) -> Path:
     """Return the resolved path of an upload.
 
     Raises:
-        ValueError: It is not in the upload folder, or not there any more.
+        GoneError: It is not there any more.
+        ValueError: It is not in the upload folder.
     """
     folder = Path(get_upload_folder()).resolve()
     try:
@@ -23,7 +31,7 @@ def uploaded(path: str | Path) -> Path:
         gone = resolved.is_relative_to(folder) and not resolved.exists()
     except (OSError, ValueError):  # too long a name, a zero byte
         gone = False
-    raise ValueError(GONE if gone else _REFUSED)
+    raise GoneError if gone else ValueError(_REFUSED)
 
 
 class _ImageData(ImageData):
@@ -69,4 +77,3 @@ _REFUSED = (
     "Please upload the picture: paths and web addresses are not opened. In Python, give "
     "handle_file('photo.jpg') of gradio_client."
 )
-GONE = "The picture has been removed in the meantime: please upload it again."

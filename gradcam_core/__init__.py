@@ -8,10 +8,11 @@ from gradcam_core.methods import Method, methods
 from gradcam_core.models.base import LabelModel, Model, Prediction, Score, Target
 from gradcam_core.models.held import load
 from gradcam_core.models.info import ModelInfo
+from gradcam_core.models.labels import UnknownLabelError
 from gradcam_core.models.own import wrap
 from gradcam_core.models.registry import describe, models
 from gradcam_core.render import COLOUR_MAPS, DEFAULT_COLOUR_MAP, DEFAULT_OPACITY, coloured, overlay
-from gradcam_core.session import explain_file
+from gradcam_core.session import explain_file, suggest_file
 
 __version__ = package_version()
 
@@ -27,6 +28,7 @@ __all__ = [
     "Prediction",
     "Score",
     "Target",
+    "UnknownLabelError",
     "Word",
     "coloured",
     "describe",
@@ -38,5 +40,6 @@ __all__ = [
     "models",
     "open_image",
     "overlay",
+    "suggest_file",
     "wrap",
 ]

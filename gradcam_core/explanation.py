@@ -5,8 +5,10 @@ import html
 import io
 import json
 import re
+import string
 import tempfile
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -25,6 +27,15 @@ from gradcam_core.render import overlay as laid_over
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+# Of the pictures of a figure, in its order; {} is the method.
+_TITLES = {
+    "picture": "Picture",
+    "guided_backprop": "Guided Backprop",
+    "grad_cam": "{}",
+    "guided_grad_cam": "Guided {}",
+    "counterfactual": "Counterfactual",
+}
 
 SCHEMA_VERSION = 2  # of `Explanation.numbers`; see docs/json.md
 
@@ -162,7 +173,10 @@ class Explanation:
         }
 
     def panels(
-        self, colour_map: str = DEFAULT_COLOUR_MAP, opacity: float = DEFAULT_OPACITY
+        self,
+        colour_map: str = DEFAULT_COLOUR_MAP,
+        opacity: float = DEFAULT_OPACITY,
+        highest: float | None = None,
     ) -> dict[str, Image.Image]:
         """Return the pictures of the paper's Figure 1 by name, as large as the picture.
 
@@ -171,13 +185,22 @@ class Explanation:
         Args:
             colour_map: A name that matplotlib knows.
             opacity: Of the heat maps' colours, in [0, 1].
+            highest: The value, > 0, at which their colours end; None for each map's own maximum.
 
         Raises:
             ValueError: matplotlib has no such colour map.
         """
+        maps = {"grad_cam": self.raw, "counterfactual": self.raw_counterfactual}
         pictures = {
-            "grad_cam": laid_over(self.picture, self.heatmap, colour_map, opacity),
-            "counterfactual": laid_over(self.picture, self.counterfactual, colour_map, opacity),
+            name: laid_over(
+                self.picture,
+                self._at_picture_size(
+                    normalised(raw) if highest is None else (raw / highest).clip(max=1)
+                ),
+                colour_map,
+                opacity,
+            )
+            for name, raw in maps.items()
         }
         if self.gradient is not None:
             # Multiplied at the network's input size: quick for a large photo too.
@@ -228,45 +251,72 @@ class Explanation:
                 (folder / stale).unlink(missing_ok=True)
             return [file.replace(folder / file.name) for file in finished]
 
-    def figure(self, colour_map: str = DEFAULT_COLOUR_MAP) -> "Figure":
+    def figure(
+        self,
+        colour_map: str = DEFAULT_COLOUR_MAP,
+        opacity: float = DEFAULT_OPACITY,
+        beside: Sequence["Explanation"] = (),
+        highest: float | None = None,
+    ) -> "Figure":
         """Return the paper's Figure 1 for this picture: a labelled row, ready for a paper.
 
         `explanation.figure().savefig("figure.pdf")` writes it (also .svg, .png).
 
         Args:
             colour_map: A name that matplotlib knows.
+            opacity: Of the heat maps' colours, in [0, 1].
+            beside: Others of the same picture, a row each: of another target, or another model.
+            highest: The value, > 0, at which the colours of all heat maps end; None for a scale
+                of its own for each row, up to its map's maximum.
 
         Raises:
             ValueError: matplotlib has no such colour map.
         """
-        from matplotlib.cm import ScalarMappable
-        from matplotlib.colors import Normalize
         from matplotlib.figure import Figure
 
-        method = METHODS[self.method].title
-        drawn = {"picture": self.picture, **self.panels(colour_map)}
-        titles = {
-            "picture": "Picture",
-            "guided_backprop": "Guided Backprop",
-            "grad_cam": method,
-            "guided_grad_cam": f"Guided {method}",
-            "counterfactual": "Counterfactual",
-        }
-        shown = {name: title for name, title in titles.items() if name in drawn}
+        rows = (self, *beside)
+        drawn = [
+            {"picture": row.picture, **row.panels(colour_map, opacity, highest)} for row in rows
+        ]
+        columns = [name for name in _TITLES if any(name in pictures for pictures in drawn)]
         height = 2.6  # inches
         width = height * self.picture.width / self.picture.height
-        figure = Figure(figsize=(len(shown) * width + 1.2, height + 1.0), layout="constrained")
-        axes = figure.subplots(1, len(shown), squeeze=False)[0]
-        for letter, axis, (name, title) in zip("abcde", axes, shown.items(), strict=False):
-            axis.imshow(drawn[name])
-            axis.set_title(f"({letter}) {title}", fontsize=9)
-            axis.axis("off")
-        scale = ScalarMappable(Normalize(0, self.raw.max().item() or 1.0), colour_map)
-        bar = figure.colorbar(scale, ax=list(axes), fraction=0.03, pad=0.01)
-        bar.set_label(f"{method}, not normalised", fontsize=7)
-        bar.ax.tick_params(labelsize=7)
-        figure.supxlabel(str(self).replace("$", r"\$"), fontsize=8, wrap=True)
+        figure = Figure(
+            figsize=(len(columns) * width + 1.2, len(rows) * (height + 0.4) + 0.6),
+            layout="constrained",
+        )
+        grid = figure.subplots(len(rows), len(columns), squeeze=False)
+        letters = iter(string.ascii_lowercase)
+        for row, pictures, axes in zip(rows, drawn, grid, strict=True):
+            for name, axis in zip(columns, axes, strict=True):
+                axis.axis("off")
+                if name in pictures:
+                    axis.imshow(pictures[name])
+                    title = _TITLES[name].format(METHODS[row.method].title)
+                    axis.set_title(f"({next(letters)}) {title}", fontsize=9)
+            if beside:
+                said = textwrap.fill(row.target.replace("$", r"\$"), 28)
+                if row.model != self.model:
+                    said += f"\n{row.model}"
+                place = {"rotation": 90, "ha": "right", "va": "center", "fontsize": 9}
+                axes[0].text(-0.04, 0.5, said, transform=axes[0].transAxes, **place)
+            if highest is None:
+                row._colour_bar(figure, list(axes), colour_map, row.raw.max().item() or 1.0)
+        if highest is not None:
+            self._colour_bar(figure, list(grid.flat), colour_map, highest)
+        figure.supxlabel("\n".join(map(str, rows)).replace("$", r"\$"), fontsize=8, wrap=True)
         return figure
+
+    def _colour_bar(
+        self, figure: "Figure", axes: list[Any], colour_map: str, highest: float
+    ) -> None:
+        from matplotlib.cm import ScalarMappable
+        from matplotlib.colors import Normalize
+
+        scale = ScalarMappable(Normalize(0, highest), colour_map)
+        bar = figure.colorbar(scale, ax=axes, fraction=0.03, pad=0.01)
+        bar.set_label(f"{METHODS[self.method].title}, not normalised", fontsize=7)
+        bar.ax.tick_params(labelsize=7)
 
     def __str__(self) -> str:
         """Say in one line what it is."""

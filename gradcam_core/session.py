@@ -18,7 +18,7 @@ from gradcam_core.image import open_image
 from gradcam_core.methods import DEFAULT_METHOD, METHODS, method_named
 from gradcam_core.methods.gradients import Maps
 from gradcam_core.models.backbone import Backbone, Encoded
-from gradcam_core.models.base import Model, Prediction, Target
+from gradcam_core.models.base import LabelModel, Model, Prediction, Target
 from gradcam_core.models.held import load
 from gradcam_core.models.registry import models
 
@@ -28,6 +28,7 @@ DISPLAY_SIDE = 768
 _CACHE_BYTES = 256 * 2**20  # of feature maps, inputs and pictures; 1 to 15 MB each
 _CACHED_PREDICTIONS = 1024
 _MAP_BYTES = 64 * 2**20  # of slow methods; some kilobytes each, at the input some hundred
+_SUGGESTED = 8
 
 
 def explain_file(
@@ -48,9 +49,7 @@ def explain_file(
     name = models(task)[0].name if model is None else model
     slow = method_named(method).slow
     loaded = load(name, task)
-    # Pictures are told apart by what is in the file: each tab has its own upload of the same one.
-    with file.open("rb") as content:
-        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    digest = _digest(file)
     encoded, picture = _encode(digest, file, loaded.backbone, layer or loaded.backbone.layers[-1])
     return explain_encoded(
         loaded,
@@ -64,6 +63,30 @@ def explain_file(
         maps=partial(_slow_maps, digest, method) if slow else None,
         source=file,
     )
+
+
+def suggest_file(
+    file: Path, task: str, text: str, question: str | None = None, model: str | None = None
+) -> list[Prediction]:
+    """Return what a text may mean of which not all may be typed yet, the best fits first.
+
+    Of labels that fit equally well, the likelier in the picture come first; at most eight, and none
+    for captions. Takes what `explain_file` takes, and raises what it raises; of the text, only its
+    length is an error.
+    """
+    loaded = load(models(task)[0].name if model is None else model, task)
+    if not isinstance(loaded, LabelModel):
+        return []
+    encoded, _ = _encode(_digest(file), file, loaded.backbone, loaded.backbone.layers[-1])
+    known = loaded.predict(encoded, question, k=len(loaded.labels))
+    likely = {label.text: label for label in known}
+    return [likely[text] for text in loaded.suggestions(text, encoded, question, _SUGGESTED)]
+
+
+def _digest(file: Path) -> str:
+    """Tell pictures apart by what is in the file: each tab has its own upload of the same one."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _size(entry: tuple[Encoded, Image.Image]) -> int:

@@ -1,9 +1,23 @@
 // From what is chosen to a result: what is asked, and what is kept of the answer.
 
-function request(task, more) {
-  const where = photo.example ? { example: photo.example } : { upload: photo.upload };
+function request(task, more, of = photo) {
+  const where = of.example ? { example: of.example } : of.frame ? { frame: of.frame } : { upload: of.upload };
   const { model, layer, method, question } = states[task];
   return { ...where, task, model, layer, method, question: task === 'vqa' ? question : null, ...more };
+}
+
+// Ask for what is chosen; a photo that the server has thrown away in the meantime is sent again.
+async function inquire(lane, task, more) {
+  const of = photo;
+  const there = of.example || of.frame || of.upload;
+  const reply = there ? await call(lane, request(task, more, of)) : { gone: true };
+  if (!reply?.gone) return reply;
+  try {
+    of.upload = (await upload(of.file ?? (await fileOf(of)))).path;
+  } catch {
+    return { error: LOST, lost: true };
+  }
+  return call(lane, request(task, more, of));
 }
 
 async function unpacked(answer, of) {
@@ -38,6 +52,7 @@ function laneFor(lane, method) {
 async function explain({ target, again, lane = 'first' } = {}) {
   const task = tab;
   const mine = states[task];
+  if (live) return Object.assign(mine, { error: '', near: [], again: null, target: target ?? mine.target });
   const asked = ++mine.asked;
   const of = photo;
   const former = mine.shown?.photo === of ? null : mine.shown?.photo;
@@ -45,17 +60,20 @@ async function explain({ target, again, lane = 'first' } = {}) {
   Object.assign(mine, {
     busy: lane === 'download' ? 'Downloading the model, then explaining …' : 'Explaining …',
     error: '',
+    near: [],
+    again: null,
     offer: null,
     stale: false,
   });
+  keepForReload();
   render();
   if (lanes.long.flying?.data.task === task) stop('long');
-  const reply = await call(laneFor(lane, mine.method), request(task, {
+  const reply = await inquire(laneFor(lane, mine.method), task, {
     target: again ?? (mine.target || null),
     guided: GUIDED.includes(look.view),
     new_picture: !of.image,
     download: lane === 'download',
-  }));
+  });
   if (reply?.picture && !of.image) of.image = await loaded(reply.picture.url);
   const result = reply?.answer && (await unpacked(reply.answer, of));
   if (asked !== mine.asked) return;
@@ -63,14 +81,15 @@ async function explain({ target, again, lane = 'first' } = {}) {
   if (!reply || of !== photo) return render();
   if (result) {
     const same = mine.shown?.key === result.key;
+    result.typed = mine.target;
     if (same && !result.gradient) result.gradient = mine.shown.gradient;
     Object.assign(mine, { shown: result, layer: mine.layer && result.layer, word: same ? mine.word : null });
-    if (mine.beside?.target && mine.second?.photo !== of) mine.beside = mine.second = null;
     if (lookDone(result)) look.view = 'grad-cam';
     remember(result);
     askBeside();
   } else {
-    Object.assign(mine, { error: reply.error, offer: reply.download ?? null });
+    Object.assign(mine, { error: reply.error, near: reply.near ?? [], offer: reply.download ?? null });
+    if (reply.lost) mine.again = () => (reply.error === LOST ? anew() : photo === of ? explain({ again, lane }) : newPhoto(of));
     // What cannot be opened does not take the place of what can.
     if (!of.image && former?.image) {
       photo = former;
@@ -78,6 +97,12 @@ async function explain({ target, again, lane = 'first' } = {}) {
     }
   }
   render();
+}
+
+// Gradio hears nothing any more of a server that it has lost: the page is loaded anew, as Gradio
+// would do after a while, and shows what was kept of the photo.
+function anew() {
+  fetch('.', { method: 'HEAD' }).then(() => location.reload(), render);
 }
 
 // Whether a view was asked for that this network does not have.
@@ -94,11 +119,11 @@ async function askBeside(lane = 'second') {
     mine.second = null;
     return render();
   }
-  const reply = await call(laneFor(lane, mine.method), request(task, {
+  const reply = await inquire(laneFor(lane, mine.method), task, {
     guided: GUIDED.includes(look.view),
     download: lane === 'download',
     ...(beside.model ? { model: beside.model, layer: null, target: shown.target } : { target: beside.target }),
-  }));
+  });
   const result = reply?.answer && (await unpacked(reply.answer, shown.photo));
   if (!reply || mine.beside !== beside || mine.shown !== shown) return;
   mine.second = result ?? null;
@@ -109,6 +134,7 @@ async function askBeside(lane = 'second') {
 }
 
 function remember(result) {
+  keepForReload();
   visit = [...visit.filter((each) => each.key !== result.key), result].slice(-24);
   const query = new URLSearchParams(location.search);
   for (const name of ['example', 'tab', 'target', 'question']) query.delete(name);

@@ -1,5 +1,14 @@
 // Tabs, question, options and downloads.
 
+// Written anew only where something else is offered: one that is open would close.
+const offered = {};
+function offer(selector, options, chosen) {
+  const now = JSON.stringify(options);
+  if (offered[selector] !== now) $(selector).replaceChildren(...options.map(([value, text]) => make('option', { value }, text)));
+  offered[selector] = now;
+  $(selector).value = chosen;
+}
+
 function renderFields() {
   const mine = state();
   const info = infoOf(tab, mine.model);
@@ -10,24 +19,24 @@ function renderFields() {
   if (document.activeElement !== $('#gc-question')) $('#gc-question').value = mine.question;
   $('.tries').hidden = tab !== 'vqa';
   const questions = facts.questions[photo?.example] ?? facts.questions[''];
-  $('.tries').replaceChildren(...questions.map((text) => make('button', { type: 'button', onclick: () => ask(text) }, text)));
+  refill($('.tries'), ...questions.map((text) => make('button', { type: 'button', 'data-name': text, onclick: () => ask(text) }, text)));
   for (const button of element.querySelectorAll('[role=tab]')) {
     const chosen = button.dataset.task === tab;
     button.setAttribute('aria-selected', chosen);
     button.tabIndex = chosen ? 0 : -1;
     if (chosen) $('#gc-panel').setAttribute('aria-labelledby', button.id);
   }
-  for (const button of $('.examples').children) button.setAttribute('aria-pressed', button.dataset.name === photo?.example);
-  const option = (value, text, chosen) => make('option', { value, selected: chosen }, text);
+  for (const button of $('.examples').children) button.setAttribute('aria-pressed', !!photo?.example && button.dataset.name === photo.example);
+  chosenExample();
   const models = facts.tasks[tab];
   const named = (each) => `${each.title}${each.year ? `, ${each.year}` : ''} · ${each.megabytes ? `${each.megabytes.toLocaleString('en')} MB` : 'built in'} (${each.name})`;
-  const custom = models.some((each) => each.name === mine.model) ? [] : [option(mine.model, mine.model, true)];
-  $('.model').replaceChildren(...custom, ...models.map((each) => option(each.name, named(each), each.name === mine.model)));
-  $('.beside').replaceChildren(option('', 'none', !mine.beside?.model), ...models.map((each) => option(each.name, named(each), each.name === mine.beside?.model)));
+  const custom = models.some((each) => each.name === mine.model) ? [] : [[mine.model, mine.model]];
+  offer('.model', [...custom, ...models.map((each) => [each.name, named(each)])], mine.model);
+  offer('.beside', [['', 'none'], ...models.map((each) => [each.name, named(each)])], mine.beside?.model ?? '');
   $('.by-id').hidden = $('.hub').hidden = tab !== 'classification';
   const layers = Object.entries(mine.shown?.layers ?? {});
-  $('.layer').replaceChildren(option('', 'the last', !mine.layer), ...layers.map(([name, size]) => option(name, `${name} (${size})`, name === mine.layer)));
-  $('.method').replaceChildren(...facts.methods.map((each) => option(each.name, each.title, each.name === mine.method)));
+  offer('.layer', [['', 'the last'], ...layers.map(([name, size]) => [name, `${name} (${size})`])], mine.layer ?? '');
+  offer('.method', facts.methods.map((each) => [each.name, each.title]), mine.method);
   const method = facts.methods.find((each) => each.name === mine.method);
   $('.about-method').textContent = `${method.title}: ${method.about} (${method.paper})`;
   $('.options summary').textContent = `Options: ${info.title}, ${mine.layer ?? 'last layer'}, ${method.title}`;
@@ -127,10 +136,22 @@ function pickModel(name) {
 
 for (const button of element.querySelectorAll('.keep button'))
   button.addEventListener('click', async () => {
-    const { shown } = state();
-    button.disabled = true;
-    const reply = await call('keep', request(tab, { target: shown.target, format: button.dataset.format, colour_map: look.colour, opacity: look.opacity }));
-    button.disabled = false;
-    state().error = reply?.error ?? '';
+    const { shown, second, beside } = state();
+    const said = button.textContent;
+    if (button.getAttribute('aria-disabled')) return;
+    button.setAttribute('aria-disabled', 'true'); // a disabled one would lose the focus
+    button.textContent = 'Writing …';
+    const reply = await inquire('keep', tab, {
+      target: shown.target,
+      beside_target: second && beside?.target ? second.target : null,
+      beside_model: second && beside?.model ? second.model : null,
+      highest: sameScale() ? sharedMax() : null,
+      format: button.dataset.format,
+      colour_map: look.colour,
+      opacity: look.opacity,
+    });
+    button.removeAttribute('aria-disabled');
+    button.textContent = said;
+    Object.assign(state(), { error: reply?.error ?? '', near: [], again: reply?.lost ? () => button.click() : null });
     render();
   });

@@ -1,14 +1,27 @@
 // What the network says: its list, the words of a caption, and what was shown in this visit.
 
-function row(prediction, result, value, share) {
-  const { target } = result;
-  const mine = state();
-  const beside = mine.beside?.target === prediction.text;
-  return make('li', {},
-    make('button', { type: 'button', class: 'pick', 'aria-pressed': String(prediction.text === target), onclick: () => pick(prediction.text) },
-      make('span', { class: 'name' }, prediction.text), make('span', { class: 'value' }, value), make('span', { class: 'bar', style: `width: ${100 * share}%` })),
-    prediction.text !== target && make('button', { type: 'button', class: 'beside-it', 'aria-pressed': String(beside), title: 'Show it beside', 'aria-label': `Show ${prediction.text} beside`, onclick: () => besideTarget(beside ? null : prediction.text) }, 'beside'),
+// The rows stay and are written anew: live, they change under the pointer.
+function newRow() {
+  const li = make('li', {},
+    make('button', { type: 'button', class: 'pick', onclick: () => pick(li.dataset.text) }, make('span', { class: 'name' }), make('span', { class: 'value' }), make('span', { class: 'bar' })),
+    make('button', { type: 'button', class: 'beside-it', onclick: () => besideTarget(state().beside?.target === li.dataset.text ? null : li.dataset.text) }, 'why not?'),
   );
+  return li;
+}
+
+function writeRow(li, { text, probability }, { target, task }) {
+  const captions = task === 'captioning';
+  const [pick, beside] = li.children;
+  const [name, value, bar] = pick.children;
+  li.dataset.text = text;
+  name.textContent = text;
+  value.textContent = captions ? logOf(probability) : percent(probability);
+  bar.style.width = `${captions ? 0 : 100 * probability}%`;
+  pick.setAttribute('aria-pressed', text === target);
+  beside.hidden = text === target;
+  beside.setAttribute('aria-pressed', state().beside?.target === text);
+  beside.setAttribute('aria-label', `Why not ${text}?`);
+  beside.title = `Show ${text} beside ${target}`;
 }
 
 function renderList() {
@@ -20,13 +33,13 @@ function renderList() {
   if (!fresh) return;
   const { predictions, task } = shown;
   const captions = task === 'captioning';
-  const title = { classification: 'Most likely, says the network', captioning: 'The network’s own captions', vqa: 'Most likely answers' }[task];
-  list.replaceChildren(
-    make('h3', {}, title, ' ', make('small', {}, captions ? 'with log-probability' : 'click one to see why')),
-    make('ol', {}, ...predictions.map((each) => row(each, shown, captions ? logOf(each.probability) : percent(each.probability), captions ? 0 : each.probability))),
-  );
-  if (captions && predictions.some((each, i) => i && each.probability > predictions[i - 1].probability))
-    list.append(make('p', { class: 'note' }, 'Sorted by how well they agree with all that the network might say, not by log-probability.'));
+  $('.list .title').textContent = { classification: 'Most likely, says the network', captioning: 'The network’s own captions', vqa: 'Most likely answers' }[task];
+  $('.list small').textContent = captions ? 'with log-probability' : 'click one to see why';
+  const rows = $('.list ol');
+  while (rows.childElementCount < predictions.length) rows.append(newRow());
+  [...rows.children].forEach((li, i) => (predictions[i] ? writeRow(li, predictions[i], shown) : li.remove()));
+  $('.list .note').hidden = !captions || !predictions.some((each, i) => i && each.probability > predictions[i - 1].probability);
+  $('.list .knows').textContent = shown.knows;
   words.hidden = !captions;
   if (!captions) return words.replaceChildren();
   const tile = (text, value, index) => {
@@ -34,9 +47,9 @@ function renderList() {
     const { naturalWidth: w, naturalHeight: h } = shown.photo.image;
     Object.assign(canvas, { width: 128, height: Math.max(1, Math.min(256, Math.round((128 * h) / w))) });
     draw(canvas, shown, lookOf(shown, index, 'grad-cam'));
-    return make('button', { type: 'button', 'aria-pressed': String(word === index), onclick: () => setWord(index) }, canvas, make('span', { class: 'name' }, text), ' ', make('span', { class: 'value' }, value));
+    return make('button', { type: 'button', 'data-name': `${index} ${text}`, 'aria-pressed': String(word === index), onclick: () => setWord(index) }, canvas, make('span', { class: 'name' }, text), ' ', make('span', { class: 'value' }, value));
   };
-  words.replaceChildren(
+  refill(words,
     make('h3', {}, 'Word by word ', make('small', {}, 'click one to see where it comes from')),
     make('div', { role: 'group', 'aria-label': 'Words' }, tile('all', shown.score.toFixed(1), null), ...shown.words.map((each, i) => tile(each.text, each.log_prob.toFixed(1), i))),
   );
@@ -68,21 +81,22 @@ function besideTarget(text) {
 function renderVisit() {
   const box = $('.history');
   box.hidden = visit.length < 2;
-  box.lastElementChild.replaceChildren(
+  refill(box.lastElementChild,
     ...visit.toReversed().map((result) => {
       const canvas = make('canvas', { width: 48, height: 48, 'aria-hidden': true });
       const { naturalWidth: w, naturalHeight: h } = result.photo.image;
       const side = Math.min(w, h);
       canvas.getContext('2d').drawImage(result.photo.image, (w - side) / 2, (h - side) / 2, side, side, 0, 0, 48, 48);
-      return make('button', { type: 'button', onclick: () => back(result) }, canvas, make('span', {}, result.question ? `${result.question} ${result.target}` : result.target));
+      return make('button', { type: 'button', 'data-name': result.key, onclick: () => back(result) }, canvas, make('span', {}, result.question ? `${result.question} ${result.target}` : result.target));
     }),
   );
 }
 
 function back(result) {
+  stopCamera();
   tab = result.task;
   photo = result.photo;
-  Object.assign(state(), { shown: result, second: null, beside: null, word: null, error: '', offer: null, stale: false, model: result.model, method: result.method, target: result.target, asked: state().asked + 1, busy: '' });
+  Object.assign(state(), { shown: result, second: null, beside: null, word: null, error: '', near: [], again: null, offer: null, stale: false, model: result.model, method: result.method, target: result.target, asked: state().asked + 1, busy: '' });
   if (result.question) state().question = result.question;
   if (lookDone(result)) look.view = 'grad-cam';
   render();

@@ -27,7 +27,18 @@ function heading(result, word) {
   const name = make('strong', {}, ...(words.length ? ['“', ...words, '”'] : [result.target]));
   if (!of.max) return [...asked, 'Nothing in this photo speaks for ', name];
   if (hardly(result)) return [...asked, 'Hardly any evidence for ', name];
+  const { beside, second } = state();
+  if (beside?.target && second) return [...asked, 'Why ', name, ', and why not ', strong(second.task === 'captioning' ? `“${second.target}”` : second.target), '?'];
   return [...asked, 'Why ', name, '?'];
+}
+
+// Of two beside each other, what stands above each.
+function besideCaption(result) {
+  const { beside } = state();
+  const value = result.task === 'captioning' ? result.score.toFixed(1) : percent(result.probability);
+  const evidence = !result.map.max ? '; nothing speaks for it' : hardly(result) ? '; hardly any evidence' : '';
+  const by = beside?.model ? ` by ${infoOf(result.task, result.model).title}; it says ${result.predictions[0].text}` : '';
+  return `${result.target}: ${value}${evidence}${by}`;
 }
 
 function under(result, word) {
@@ -36,8 +47,8 @@ function under(result, word) {
   if (word != null) return `Log-probability ${result.words[word].log_prob.toFixed(2)} after the words before it.`;
   if (result.task === 'captioning')
     return `Log-probability ${result.score.toFixed(1)}. ` + (own ? 'The network’s own caption; click a word to see where it comes from.' : `The network’s own caption: “${best.text}” (${logOf(best.probability)}).`);
-  const { target } = state();
-  const taken = target && !/^\d+$/.test(target) && target.toLowerCase() !== result.target.toLowerCase() ? `“${target}” is taken for what fits it and is likeliest here: ${result.target}. ` : '';
+  const { typed, target } = result;
+  const taken = typed && !/^\d+$/.test(typed) && typed.toLowerCase() !== target.toLowerCase() ? `“${typed}” is taken for what fits it and is likeliest here: ${result.target}. ` : '';
   return `${taken}${percent(result.probability)}, ` + (own ? 'the network’s first choice.' : `where the network’s first choice is ${best.text} (${percent(best.probability)}).`);
 }
 
@@ -51,19 +62,18 @@ function details(result) {
     left > 0 || top > 0 || right < 1 || bottom < 1
       ? 'The network was shown the middle of the photo only; the map is empty outside.'
       : 'The network was shown the whole photo.',
-    result.knows,
     ...result.remarks,
   ];
   return parts.filter(Boolean).join(' ');
 }
 
 function renderSaid() {
-  const { shown, word, busy, error, offer, stale, besideError } = state();
+  const { shown, word, busy, error, near, again, offer, stale, besideError } = state();
   const fresh = shown?.photo === photo;
   const said = $('.said');
   said.classList.toggle('busy', !!busy);
   if (fresh && !(busy && !busy.startsWith('Explaining'))) {
-    $('h2').replaceChildren(...heading(shown, word));
+    refill($('h2'), ...heading(shown, word));
     const lines = [under(shown, word)];
     if (shown.unsure && word == null) lines.push('The network is guessing.');
     if (shown.not_understood.length) lines.unshift(`Not understood: ${shown.not_understood.join(', ')}.`);
@@ -73,14 +83,21 @@ function renderSaid() {
     $('.under').textContent = busy ? '' : error ? '' : 'The network says what it sees, and Grad-CAM shows where.';
   }
   const wrong = offer ? '' : [error, besideError].filter(Boolean).join(' ');
-  $('.error').textContent = wrong;
+  // Said once: a reader of the screen reads it out each time that it is written.
+  if ($('.error p').textContent !== wrong) $('.error p').textContent = wrong;
   $('.error').hidden = !wrong;
+  const mends = near.map((text) => [text, () => explain({ target: text })]);
+  if (again) mends.push(['Try again', again]);
+  refill($('.mends'), near.length ? 'Did you mean ' : '', ...mends.map(([text, onclick]) => make('button', { type: 'button', 'data-name': text, onclick: () => {
+    $('.said').focus({ preventScroll: true }); // the button goes
+    onclick();
+  } }, text)));
   $('.offer').hidden = !offer;
   if (offer) {
     $('.offer p').textContent = `${offer.title} is not on this machine yet: ${offer.megabytes.toLocaleString('en')} MB, licence ${offer.licence}. It is kept for the next time.`;
     $('.offer button').textContent = 'Download and explain';
   }
-  const kept = error && fresh && !busy;
+  const kept = error && fresh && !busy && !live;
   $('.stale').hidden = !shown || !(stale || kept);
   $('.stale').textContent = stale ? 'Below is still the explanation of the photo before.' : `Below is still the explanation of “${shown?.target}”.`;
 }

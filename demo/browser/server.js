@@ -1,6 +1,6 @@
 // Asking the server: one request at a time a lane; of those that wait, the last.
 
-const lanes = { first: {}, second: {}, download: {}, long: {}, suggest: {}, keep: {} };
+const lanes = { first: {}, second: {}, download: {}, long: {}, suggest: {}, keep: {}, live: {} };
 let lastId = 0;
 
 function call(lane, data) {
@@ -39,7 +39,7 @@ document.addEventListener('gradcam-answer', async ({ detail: { lane, answer } })
   if (!flying || (answer?.id !== undefined && answer.id !== flying.data.id)) return;
   lanes[lane] = {};
   if (waiting) launch(lane, waiting);
-  flying.resolve(answer ?? { error: await whyNot() });
+  flying.resolve(answer ?? { error: await whyNot(), lost: true });
 });
 
 // Gradio says nothing of a server that has gone: ask for it while an answer is awaited.

@@ -2,18 +2,39 @@
 
 const mapOf = (result, view, word) => (view === 'counterfactual' ? result.counterfactual : word == null ? result.map : result.words[word].map);
 
-// The largest value of all maps that were shown of this photo: the end of the shared scale.
-function sharedMax(result) {
-  const all = visit.filter((each) => each.photo === result.photo && each.task === result.task);
-  return Math.max(...[...all, result].flatMap((each) => [each.map.max, each.counterfactual.max, ...each.words.map((word) => word.map.max)]));
+// Whether all maps are drawn on one scale. Unless the visitor has decided: two targets of one
+// network are, since their values can be compared, and those of two networks are not.
+function sameScale() {
+  return look.same ?? !!(state().second && state().beside?.target);
+}
+
+// The largest value of all maps of this photo that were made in the way of those that are shown:
+// the end of the shared scale.
+function sharedMax() {
+  const made = ({ photo, task, model, layer, method }) => [photo.key, task, model, layer, method].join();
+  const now = [state().shown, state().second].filter(Boolean);
+  const ways = now.map(made);
+  const all = [...now, ...visit.filter((each) => ways.includes(made(each)))];
+  return Math.max(...all.flatMap((each) => [each.map.max, each.counterfactual.max, ...each.words.map((word) => word.map.max)]));
+}
+
+function aboutScale() {
+  const { second, beside } = state();
+  if (!sameScale()) return second ? 'Each map has a scale of its own: colours show where, not how much.' : '';
+  if (second && beside?.model) return 'One scale for both, but the two networks count in units of their own: compare places, not colours.';
+  return second ? 'One scale for both: the same colour is the same evidence, so what has little stays pale.' : 'One scale for all that you see of this photo: the same colour is the same evidence.';
 }
 
 // Two frames: the result, and another one beside it.
-const frames = [0, 1].map(() => {
+const frames = [0, 1].map((i) => {
   const canvas = make('canvas', { role: 'img' });
   const handle = make('div', { class: 'handle', role: 'slider', tabindex: 0, 'aria-label': 'Photo on the left, explanation on the right', 'aria-valuemin': 0, 'aria-valuemax': 100 });
   const frame = make('div', { class: 'frame' }, canvas, handle);
-  const caption = make('figcaption');
+  const close = make('button', { type: 'button', class: 'close', 'aria-label': 'Show the first alone', title: 'Show the first alone', onclick: () => {
+    frames[0].handle.focus({ preventScroll: true }); // the button goes
+    besideTarget(null);
+  } }, '×');
+  const caption = make('figcaption', {}, make('span'), i && close);
   const figure = make('figure', { hidden: true }, caption, frame);
   const follow = (event) => {
     const { left, width } = frame.getBoundingClientRect();
@@ -41,11 +62,11 @@ function setFrom(share) {
 
 function lookOf(result, word, view = look.view) {
   const map = mapOf(result, view, word);
-  return { view, map, table: tables[look.colour], opacity: look.opacity, gain: look.same ? map.max / sharedMax(result) || 0 : 1 };
+  return { view, map, table: tables[look.colour], opacity: look.opacity, gain: sameScale() ? map.max / sharedMax() || 0 : 1 };
 }
 
 function renderStage() {
-  const { shown, second, word, busy, beside, besideError } = state();
+  const { shown, second, word, busy } = state();
   const fresh = shown?.photo === photo;
   const plain = !fresh && (photo?.image ?? photo?.local);
   const results = plain ? [{ plain }] : shown ? [shown, second].filter(Boolean) : [];
@@ -66,17 +87,19 @@ function renderStage() {
     else draw(canvas, result, lookOf(result, i ? null : word), from);
     canvas.setAttribute('aria-label', result.plain ? 'Your photo' : `${VIEWS[look.view][0].replace('\u00ad', '')} for ${word == null || i ? result.target : result.words[word].text}`);
     caption.hidden = results.length < 2;
-    caption.textContent = results.length < 2 ? '' : `${result.target}: ${result.task === 'captioning' ? result.score.toFixed(1) : percent(result.probability)}` + (beside?.model ? ` by ${infoOf(result.task, result.model).title}; it says ${result.predictions[0].text}` : '');
+    caption.firstChild.textContent = results.length < 2 ? '' : besideCaption(result);
   });
   $('.stage').classList.toggle('busy', !!busy && !plain);
   $('.stage').classList.toggle('two', results.length > 1);
 }
 
+const chosenView = rove($('.views'));
+
 function renderViews() {
   const { shown, word } = state();
   const box = $('.views');
   const fresh = shown && shown.photo === photo;
-  box.hidden = !fresh;
+  box.hidden = $('.scale').hidden = !fresh;
   if (!fresh) return;
   const guided = infoOf(shown.task, shown.model).guided && !shown.remarks.some((remark) => remark.startsWith('No guided'));
   const names = Object.keys(VIEWS).filter((view) => guided || !GUIDED.includes(view));
@@ -97,14 +120,17 @@ function renderViews() {
     button.classList.toggle('later', GUIDED.includes(view) && !shown.gradient);
     draw(canvas, shown, lookOf(shown, word, view));
   }
+  chosenView();
   const map = mapOf(shown, look.view, word);
   $('.about-view').textContent =
     look.view === 'counterfactual' && !map.max ? `Nothing in this photo speaks against ${shown.target}: there is no map to show.` : VIEWS[look.view][1];
   const scaled = !GUIDED.includes(look.view) && look.view !== 'spotlight';
   $('.scale').hidden = !scaled;
   $('.opacity').hidden = !scaled;
-  const top = look.same ? sharedMax(shown) : map.max;
-  const apart = state().second && !look.same;
+  const top = sameScale() ? sharedMax() : map.max;
+  const apart = state().second && !sameScale();
+  $('.same input').checked = sameScale();
+  $('.about-scale').textContent = aboutScale();
   $('.scale .high').textContent = apart ? 'the most of each' : top ? top.toPrecision(2) : 'none';
   const bar = $('.scale canvas');
   const table = tables[look.colour];

@@ -15,6 +15,33 @@ function make(tag, attributes = {}, ...children) {
   return node;
 }
 
+// Fill a box anew; who was on one of its buttons stays on it, or on the one in its place.
+function refill(box, ...children) {
+  const buttons = [...box.querySelectorAll('button')];
+  const at = buttons.indexOf(document.activeElement);
+  const name = buttons[at]?.dataset.name;
+  box.replaceChildren(...children);
+  if (at < 0) return;
+  const now = [...box.querySelectorAll('button')];
+  (now.find((button) => name && button.dataset.name === name) ?? now[Math.min(at, now.length - 1)])?.focus();
+}
+
+// A row of buttons is one stop of the Tab key; within it go the arrow keys.
+function rove(box) {
+  const buttons = () => [...box.querySelectorAll('button:not(:disabled)')];
+  box.addEventListener('keydown', (event) => {
+    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1, Home: -Infinity, End: Infinity }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    const all = buttons();
+    const to = all.indexOf(document.activeElement) + step;
+    all[Number.isFinite(step) ? (to + all.length) % all.length : step > 0 ? all.length - 1 : 0].focus();
+  });
+  box.addEventListener('focusin', ({ target }) => stop(target));
+  const stop = (chosen) => buttons().forEach((button) => (button.tabIndex = button === chosen ? 0 : -1));
+  return () => stop(buttons().find((button) => button.getAttribute('aria-pressed') === 'true') ?? buttons()[0]);
+}
+
 const TASKS = ['classification', 'captioning', 'vqa'];
 const VIEWS = {
   'grad-cam': ['Grad-CAM', 'Where the evidence for it lies: coarse, but it moves when you ask for something else.'],
@@ -27,10 +54,10 @@ const GUIDED = ['guided', 'guided-grad-cam'];
 const LOST = 'The server does not answer: it may be busy, or gone. Please try again in a moment.';
 
 let tab = 'classification';
-let photo = null; // {key, name, example | upload, image, local}
+let photo = null; // {key, name, example | upload | frame, file, image, local}
 let from = 0; // the share of the width that stays photo
 let visit = []; // what was shown, the latest last
-const look = { view: 'grad-cam', colour: facts.colour, opacity: facts.opacity, same: false };
+const look = { view: 'grad-cam', colour: facts.colour, opacity: facts.opacity, same: null }; // same: null until the visitor decides
 const tables = Object.fromEntries(Object.entries(facts.colours).map(([name, text]) => [name, bytes(text)]));
 const states = Object.fromEntries(
   TASKS.map((task) => [
@@ -45,6 +72,8 @@ const states = Object.fromEntries(
       word: null,
       busy: '', // what is being done
       error: '',
+      near: [], // labels like the one that there is not
+      again: null, // tries once more what failed for want of a connection
       besideError: '',
       offer: null, // a download
       stale: false,

@@ -13,9 +13,9 @@ function closeOptions() {
   field.removeAttribute('aria-activedescendant');
 }
 async function openOptions() {
-  if (tab === 'captioning' || !photo?.image) return;
+  if (tab === 'captioning' || !photo?.image || live) return;
   const text = field.value;
-  const reply = await call('suggest', (({ layer, method, ...rest }) => ({ ...rest, text }))(request(tab)));
+  const reply = await inquire('suggest', tab, { text, layer: undefined, method: undefined });
   if (!reply?.labels?.length || document.activeElement !== field || field.value !== text) return closeOptions();
   active = -1;
   options.replaceChildren(...reply.labels.map((label, i) =>

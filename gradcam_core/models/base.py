@@ -112,7 +112,8 @@ class Model(ABC):
         meant; without `encoded`, the first.
 
         Raises:
-            ValueError: It cannot be said by this model; the message names what comes near.
+            ValueError: It cannot be said by this model; the message names what comes near (for
+                labels an `UnknownLabelError`).
         """
 
     @abstractmethod
@@ -191,8 +192,7 @@ class LabelModel(Model):
         # What the model itself said needs no search.
         found = (self._position[typed],) if typed in self._position else self.find(typed)
         if not found:
-            likelihood = self._likelihood(encoded, question)
-            raise ValueError(self._names.missing(typed, likelihood))
+            raise self._names.missing(typed, self._likelihood(encoded, question))
         index = found[0]
         if len(found) > 1:
             index = max(found, key=self._likelihood(encoded, question))

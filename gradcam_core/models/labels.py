@@ -42,6 +42,21 @@ def distinct(classes: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
     ]
 
 
+class UnknownLabelError(ValueError):
+    """No label fits what was typed.
+
+    Attributes:
+        said: That, in a sentence.
+        near: Labels that may be meant, the best fits first; maybe none.
+    """
+
+    def __init__(self, said: str, near: Sequence[str]) -> None:
+        nearest = f" The nearest: {', '.join(near)}." if near else " Nor is there one like it."
+        super().__init__(said + nearest)
+        self.said = said
+        self.near = list(near)
+
+
 class Labels:
     """The labels of a model, to be found as people type them.
 
@@ -101,21 +116,23 @@ class Labels:
             for form in _forms(typed):
                 found |= dict.fromkeys(sorted(fit(form), key=likelihood, reverse=True))
         # A word that is known is not misspelt: "sink" is no mink.
-        found = found or dict.fromkeys(self._spelt_like(typed))
+        found = found or dict.fromkeys(
+            i
+            for labels in self._spelt_like(typed)
+            for i in sorted(labels, key=likelihood, reverse=True)
+        )
         last = typed.split()[-1]
         if not found and last != typed:  # a black cat is a cat
             return self.near(last, likelihood, k)
         return list(found)[:k]
 
-    def missing(self, text: str, likelihood: Callable[[int], float]) -> str:
-        """Say in a sentence that no label fits `text`, and which come near it."""
-        near = ", ".join(self.shown[i] for i in self.near(text, likelihood, 5))
+    def missing(self, text: str, likelihood: Callable[[int], float]) -> UnknownLabelError:
+        """Say that no label fits `text`, and which come near it."""
         typed = text.strip() if len(text.strip()) <= 60 else f"{text.strip()[:60]}..."
         known = any(map(self._people, _forms(normalise(text))))
         people = " for people in general:" if known else ""
-        return f"There is no {self.kind}{people} '{typed}'" + (
-            f". The nearest: {near}." if near else ", nor one like it."
-        )
+        near = [self.shown[i] for i in self.near(text, likelihood, 5)]
+        return UnknownLabelError(f"There is no {self.kind}{people} '{typed}'.", near)
 
     def _read(self, text: str) -> str:
         check_length(text, self.kind, MAX_TYPED)
@@ -133,6 +150,15 @@ class Labels:
             for name in {name.replace(" ", "") for name in names}:
                 found[name].append(i)
         return dict(found)
+
+    @cached_property
+    def _vocabulary(self) -> dict[str, Iterable[int]]:
+        """Labels by all that is known: words of names, everyday words, names without spaces."""
+        known: dict[str, Iterable[int]] = {}
+        for i, names in enumerate(self._normalised):
+            for word in set(" ".join(names).split()):
+                known[word] = [*known.get(word, ()), i]
+        return known | self._hypernyms["words"] | self._by_name
 
     @cached_property
     def _hypernyms(self) -> dict[str, dict[str, list[int]]]:
@@ -165,10 +191,11 @@ class Labels:
     def _beginning(self, typed: str) -> Iterable[int]:
         return self._where(lambda name: f" {typed}" in f" {name}")
 
-    def _spelt_like(self, typed: str) -> Iterable[int]:
+    def _spelt_like(self, typed: str) -> Iterable[Iterable[int]]:
+        """The labels of each known word that is spelt like `typed`, the likest word first."""
         # No word is so long, and comparing takes the product of both lengths.
-        alike = difflib.get_close_matches(typed[:40], self._by_name, n=10, cutoff=0.7)
-        return [i for name in alike for i in self._by_name[name]]
+        alike = difflib.get_close_matches(typed[:40], self._vocabulary, n=5, cutoff=0.75)
+        return [self._vocabulary[word] for word in alike]
 
     def _where(self, fit: Callable[[str], bool]) -> Iterable[int]:
         return [i for i, names in enumerate(self._normalised) if any(map(fit, names))]

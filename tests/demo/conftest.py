@@ -5,11 +5,15 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-WAIT = 15_000  # milliseconds
+from gradcam_core.models.classifiers import Classifier
+
+WAIT = 45_000  # milliseconds
 
 
 @pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
+def browser(chromium: str, lite0: Classifier) -> Iterator[Browser]:
+    """A browser; the model is loaded, so that no page has to wait for that."""
+    expect.set_options(timeout=WAIT)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=chromium,
@@ -35,7 +39,6 @@ def visit(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:
         contexts.append(browser.new_context(viewport={"width": width, "height": 900}))
         page = contexts[-1].new_page()
         page.set_default_timeout(WAIT)
-        expect.set_options(timeout=WAIT)
         page.on("request", lambda request: requested.append(request.url))
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(address + query)

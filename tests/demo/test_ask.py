@@ -67,7 +67,7 @@ def test_no_dependency_passes_on_what_it_is_told(
 ) -> None:
     """The words of a request come back nowhere, and no file of the server does."""
     known = dependencies(address)
-    assert len(known) == 11  # six lanes of the page, what stops them, the quiz, three endpoints
+    assert len(known) == 12  # seven lanes of the page, what stops them, the quiz, three endpoints
     cases = [(dependency, hostile) for dependency in known for hostile in HOSTILE]
     with ThreadPoolExecutor(8) as threads:
         answers = threads.map(
@@ -102,7 +102,8 @@ def test_an_answer_is_numbers_and_small(address: str) -> None:
 
 def test_what_fails_is_one_sentence_and_the_picture_is_shown_all_the_same(address: str) -> None:
     answer = asked(address, 0, target="boxr", new_picture=True)
-    assert "The nearest: boxer" in answer["error"]
+    assert answer["error"] == "There is no class 'boxr'."
+    assert answer["near"][0] == "boxer"
     assert answer["picture"]["width"] == 451
     assert asked(address, 0, example=None) == {
         "id": 7,

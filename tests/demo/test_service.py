@@ -78,6 +78,10 @@ def test_suggestions_fit_what_is_typed_likeliest_first(cat_file: Path) -> None:
     assert {"Egyptian cat", "tabby", "tiger cat"} == {label.text for label in found[:3]}
     assert probabilities == sorted(probabilities, reverse=True)
     assert service.suggestions(cat_file, "classification", "qwxz") == []
+    assert service.suggestions(cat_file, "captioning", "cat") == []
+    assert [label.text for label in service.suggestions(cat_file, "classification", "labr")] == [
+        "Labrador retriever"
+    ]
     assert len(service.suggestions(cat_file, "vqa", "", question="What animal is this?")) == 8
 
 

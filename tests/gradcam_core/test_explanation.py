@@ -119,6 +119,26 @@ def test_figure_without_guided_pictures_names_the_method(cat_file: Path) -> None
     assert titles == ["(a) Picture", "(b) LayerCAM", "(c) Counterfactual"]
 
 
+def test_figure_of_two_targets_has_a_row_for_each(cat_file: Path) -> None:
+    rows = [gradcam_core.explain(cat_file, target=target) for target in ("tabby", "school bus")]
+    figure = rows[0].figure(beside=rows[1:])
+    panels = [axis.get_title() for axis in figure.axes if axis.get_title()]
+    assert [title[:3] for title in panels] == ["(a)", "(b)", "(c)", "(d)", "(e)", "(f)"]
+    ends = [axis.get_ylim()[1] for axis in figure.axes if axis.get_label() == "<colorbar>"]
+    assert ends == pytest.approx([row.raw.max() for row in rows])
+    assert [text.get_text() for axis in figure.axes for text in axis.texts] == [
+        "tabby",
+        "school bus",
+    ]
+    assert str(rows[1]) in figure.get_supxlabel()
+    # On one scale there is one colour bar, and the weaker map is paler.
+    figure = rows[0].figure(beside=rows[1:], highest=float(rows[0].raw.max()))
+    ends = [axis.get_ylim()[1] for axis in figure.axes if axis.get_label() == "<colorbar>"]
+    assert ends == pytest.approx([rows[0].raw.max()])
+    weak = np.asarray(rows[1].panels("gray", 1.0, float(rows[0].raw.max()))["grad_cam"])
+    assert weak.max() / 255 == pytest.approx(rows[1].raw.max() / rows[0].raw.max(), abs=0.02)
+
+
 def test_a_notebook_shows_a_picture(explanation: gradcam_core.Explanation) -> None:
     shown = explanation._repr_html_()
     start = shown.index("base64,") + len("base64,")

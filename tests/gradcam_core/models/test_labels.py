@@ -101,6 +101,25 @@ def test_part_of_a_word_is_no_class_but_may_be_offered(lite0: Classifier, cat: E
     assert set(lite0.suggestions("cat", cat, k=13)) == cats
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("spyder", "barn spider"),
+        ("elefant", "African elephant"),
+        ("labradoor", "Labrador retriever"),
+        ("a guittar", "acoustic guitar"),
+        ("rabit", "hare"),
+    ],
+)
+def test_a_misspelt_word_is_offered_what_is_spelt_like_it(
+    lite0: Classifier, typed: str, meant: str
+) -> None:
+    with pytest.raises(gradcam_core.UnknownLabelError) as raised:
+        lite0.target(typed)
+    assert meant in raised.value.near
+    assert raised.value.said == f"There is no class '{typed}'."
+
+
 def test_suggestions_rank_by_fit_then_by_the_picture(lite0: Classifier, cat: Encoded) -> None:
     assert lite0.suggestions("sink", cat) == ["washbasin"]
     assert lite0.suggestions("cup", cat)[0] == "cup"
