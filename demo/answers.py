@@ -31,11 +31,11 @@ def answer(shown: Shown) -> dict[str, Any]:
             {"text": best.text, "probability": best.probability} for best in explanation.predictions
         ],
         "words": [
-            {"text": word.text, "log_prob": word.log_prob, "map": _map(word.raw)}
+            {"text": word.text, "log_prob": word.log_prob, "map": packed(word.raw)}
             for word in explanation.words
         ],
-        "map": _map(explanation.raw),
-        "counterfactual": _map(explanation.raw_counterfactual),
+        "map": packed(explanation.raw),
+        "counterfactual": packed(explanation.raw_counterfactual),
         "gradient": None if explanation.gradient is None else _signed(explanation.gradient),
         "box": list(explanation.box),
         "knows": _knows(explanation),
@@ -53,6 +53,14 @@ def preview(picture: Image.Image) -> dict[str, Any]:
         "width": picture.width,
         "height": picture.height,
     }
+
+
+def packed(raw: np.ndarray) -> dict[str, Any]:
+    """Pack a map >= 0 (h, w): 16 bits a value tell more than a screen shows."""
+    highest = float(raw.max())
+    steps = np.rint(raw * (65535 / highest) if highest else raw).astype("<u2")
+    h, w = raw.shape
+    return {"h": h, "w": w, "max": highest, "data": _text(steps.tobytes())}
 
 
 def colour_tables() -> dict[str, str]:
@@ -77,14 +85,6 @@ def _knows(explanation: gradcam_core.Explanation) -> str:
         return "It has learned from short captions of everyday photos."
     kind = "answers" if explanation.task == "vqa" else "classes"
     return f"It knows {len(model.labels):,} {kind}, and says one of them whatever it is shown."
-
-
-def _map(raw: np.ndarray) -> dict[str, Any]:
-    """Pack a map >= 0 (h, w): 16 bits a value tell more than a screen shows."""
-    highest = float(raw.max())
-    steps = np.rint(raw * (65535 / highest) if highest else raw).astype("<u2")
-    h, w = raw.shape
-    return {"h": h, "w": w, "max": highest, "data": _text(steps.tobytes())}
 
 
 def _signed(gradient: np.ndarray) -> dict[str, Any]:

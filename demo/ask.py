@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import gradio as gr
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import gradcam_core
-from demo import service
+from demo import evidence, service
 from demo.answers import answer, preview
 from demo.examples import example_pictures
 from demo.present import written
@@ -74,6 +75,36 @@ class _Explain(_Request):
     download: bool = False  # of the model, if need be
 
 
+class _Test(_Explain):
+    test: Literal["occlusion", "curves", "figures", "sanity"]
+
+
+_Side = Annotated[int, Field(ge=1, le=256)]
+
+
+class _Paint(_Explain):
+    columns: _Side
+    rows: _Side
+    mask: Annotated[str, Field(max_length=12_000)]  # a bit a cell, row by row, as base64
+    filling: Literal["grey", "mean", "blur"]
+
+    def covered(self) -> np.ndarray:
+        """Return the mask, (rows, columns) bool.
+
+        Raises:
+            ValueError: It is none of this size.
+        """
+        cells = self.rows * self.columns
+        try:
+            data = np.frombuffer(base64.b64decode(self.mask, validate=True), np.uint8)
+        except ValueError:
+            data = np.empty(0, np.uint8)
+        if len(data) != -(-cells // 8):
+            raise ValueError("What is painted over does not fit the photo: reload the page.")
+        bits = np.unpackbits(data, count=cells, bitorder="little")
+        return bits.reshape(self.rows, self.columns).astype(bool)
+
+
 class _Suggest(_Request):
     text: _Name
 
@@ -111,6 +142,20 @@ def explain_slowly(
     return answered(event, visit, _Explain, _explained)
 
 
+def test(
+    event: gr.EventData, visit: gr.Request, progress: gr.Progress = PROGRESS
+) -> dict[str, Any]:
+    """Ask a map for evidence: figures, and what they say."""
+    return answered(event, visit, _Test, _tested)
+
+
+def paint(
+    event: gr.EventData, visit: gr.Request, progress: gr.Progress = PROGRESS
+) -> dict[str, Any]:
+    """Explain the same of a picture of which a part is painted over."""
+    return answered(event, visit, _Paint, _painted)
+
+
 def suggest(event: gr.EventData, visit: gr.Request) -> dict[str, Any]:
     """Offer labels for what is typed."""
     return answered(event, visit, _Suggest, _suggested)
@@ -140,10 +185,14 @@ async def stop_request(event: gr.EventData, visit: gr.Request) -> None:
 
 
 def _explained_at_once(request: _Explain) -> dict[str, Any]:
-    method = gradcam_core.methods().get(request.method or "")
-    if request.download or (method is not None and method.slow):
+    if request.download or _slow(request):
         raise ValueError("What takes long has a lane of its own: reload the page.")
     return _explained(request)
+
+
+def _slow(request: _Explain) -> bool:
+    method = gradcam_core.methods().get(request.method or "")
+    return method is not None and method.slow
 
 
 def _explained(request: _Explain) -> dict[str, Any]:
@@ -183,6 +232,20 @@ def _seen(request: _Live) -> dict[str, Any]:
     return {
         "answer": answer(service.explain_frame(frame, **_wanted(request), guided=request.guided))
     }
+
+
+def _tested(request: _Test) -> dict[str, Any]:
+    shown = service.explain(request.path(), **_wanted(request), download=False)
+    return evidence.tested(shown.full_size(), request.test)
+
+
+def _painted(request: _Paint) -> dict[str, Any]:
+    if _slow(request):
+        raise ValueError("This answers at once: choose a quick method in Options first.")
+    shown = service.explain_covered(
+        request.path(), request.covered(), request.filling, **_wanted(request)
+    )
+    return {"answer": answer(shown), "picture": preview(shown.explanation.picture)}
 
 
 def _kept(request: _Keep) -> dict[str, Any]:

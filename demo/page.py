@@ -32,6 +32,11 @@ _SCRIPTS = (
     "found.js",
     "fields.js",
     "target.js",
+    "dig.js",
+    "trust.js",
+    "compare.js",
+    "paint.js",
+    "box.js",
     "start.js",
 )
 
@@ -41,19 +46,27 @@ LANES: dict[str, Callable[..., Any]] = {
     "second": ask.explain,
     "download": ask.explain_slowly,
     "long": ask.explain_slowly,
+    "compare": ask.explain,
+    "evidence": ask.test,
+    "paint": ask.paint,
     "suggest": ask.suggest,
     "keep": ask.keep,
     "live": ask.live,
 }
 # How many of a lane's requests run at once, where that is not the default: a large photo takes a
-# gigabyte to keep, and long work is the same to everybody whether done together or in turn.
-_AT_ONCE = {"keep": 1, "download": 2, "long": max(1, (os.cpu_count() or 1) // 4)}
+# gigabyte to keep and some 300 MB to paint over, and long work is the same to everybody whether
+# done together or in turn.
+_AT_ONCE = {"keep": 1, "download": 2, "paint": 2, "long": max(1, (os.cpu_count() or 1) // 4)}
+# Lanes that wait for each other; Gradio itself would let those of one handler do so.
+_TURN = {"second": "first", "compare": "first", "evidence": "long"}
 
 
 def build() -> None:
     """Build the page, and wire it."""
     page = gr.HTML(
-        html_template=browser_file("page.html"),
+        html_template=browser_file("page.html").replace(
+            "<!-- evidence.html -->", browser_file("evidence.html")
+        ),
         js_on_load="\n".join([*map(browser_file, _SCRIPTS), *map(named, [*LANES, "stop"])]),
         apply_default_css=False,
         padding=False,
@@ -104,7 +117,8 @@ def wire(
         trigger_mode="multiple",
         show_progress="hidden" if lane in ("suggest", "live") else "full",
         show_progress_on=hears,
-        concurrency_limit=_AT_ONCE.get(lane, "default"),
+        concurrency_limit=_AT_ONCE.get(_TURN.get(lane, lane), "default"),
+        concurrency_id=_TURN.get(lane, lane),
         api_visibility="private",
     )
     answered.failure(None, js=_FAILED.replace("LANE", lane))
@@ -112,9 +126,9 @@ def wire(
         answered.success(None, js=_CLICKED)
 
 
-def styles() -> Path:
-    """Return the page's style sheet."""
-    return _BROWSER / "page.css"
+def styles() -> list[Path]:
+    """Return the page's style sheets."""
+    return [_BROWSER / "page.css", _BROWSER / "evidence.css"]
 
 
 def _facts() -> dict[str, Any]:
@@ -134,6 +148,7 @@ def _facts() -> dict[str, Any]:
         "colours": colour_tables(),
         "colour": gradcam_core.DEFAULT_COLOUR_MAP,
         "opacity": gradcam_core.DEFAULT_OPACITY,
+        "lanes": list(LANES),
         "examples": [
             {"name": name, "thumbnail": _data_url(path)}
             for name, path in example_thumbnails().items()

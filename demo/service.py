@@ -7,9 +7,13 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 import gradcam_core
 from demo import downloads, zero_gpu
 from demo.uploads import GoneError
+
+_SHOWN_SIDE = 768  # pixels, of a painted picture in the page
 
 
 class NotHereError(ValueError):
@@ -169,6 +173,51 @@ def explain_frame(
             method=method or "grad-cam",
         )
     return Shown(explanation, path, time.perf_counter() - start)
+
+
+def explain_covered(
+    path: Path,
+    mask: np.ndarray,
+    filling: str,
+    task: str,
+    *,
+    target: str | None = None,
+    question: str | None = None,
+    model: str | None = None,
+    layer: str | None = None,
+    method: str | None = None,
+) -> Shown:
+    """Explain a picture of which a part is painted over; its `picture` is that one.
+
+    Args:
+        path: As for `explain`, as are those that are not named here.
+        mask: (h, w) bool, see `gradcam_core.evidence.cover`.
+        filling: One of `gradcam_core.evidence.FILLINGS`.
+
+    Raises:
+        NotHereError: The model must be downloaded first.
+        ValueError: What `gradcam_core.explain` raises.
+        FileNotFoundError: The file is gone.
+    """
+    info, here = model_info(model, task)
+    if not here:
+        raise NotHereError(info)
+    picture = gradcam_core.evidence.cover(gradcam_core.open_image(path), mask, filling)
+    gradcam_core.load(info.name, task)
+    start = time.perf_counter()
+    explanation = gradcam_core.explain(
+        picture,
+        task,
+        (target or "").strip() or None,
+        question,
+        info.name,
+        layer or None,
+        method=method or "grad-cam",
+    )
+    seconds = time.perf_counter() - start
+    picture = picture.copy()
+    picture.thumbnail((_SHOWN_SIDE, _SHOWN_SIDE))
+    return Shown(replace(explanation, picture=picture), path, seconds)
 
 
 def suggestions(

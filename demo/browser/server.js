@@ -1,6 +1,6 @@
 // Asking the server: one request at a time a lane; of those that wait, the last.
 
-const lanes = { first: {}, second: {}, download: {}, long: {}, suggest: {}, keep: {}, live: {} };
+const lanes = Object.fromEntries(facts.lanes.map((lane) => [lane, {}]));
 let lastId = 0;
 
 function call(lane, data) {

@@ -7,6 +7,7 @@ function render() {
   renderList();
   renderFields();
   renderVisit();
+  renderDig();
 }
 
 const query = new URLSearchParams(location.search);

@@ -1,0 +1,150 @@
+// "Can I trust this map?": figures about it, each when it is asked for.
+
+const TESTS = {
+  occlusion: {
+    title: 'Cover part after part',
+    about: 'A grey square goes over the photo. Where covering costs the most score, the network looked. Does the map rank the parts alike?',
+  },
+  curves: {
+    title: 'Take away what it marks, and bring it back',
+    about: 'What the map marks turns grey, the strongest first: a good map makes the probability fall at once. Then it comes back into a blurred photo: a good map makes it rise at once.',
+  },
+  sanity: {
+    title: 'Make the network forget',
+    about: 'Its layers are filled with random numbers, from the top down. A map that stays as it is explains the photo, not the network.',
+  },
+};
+const figures = new Map(); // a result's key -> {test: what the server found}
+
+const testButtons = Object.fromEntries(
+  Object.entries(TESTS).map(([test, { title, about }]) => {
+    const button = make('button', { type: 'button', class: 'main', onclick: () => (working ? stopWork() : runTest(test)) });
+    const parts = { button, wrong: make('p', { class: 'wrong', role: 'alert', hidden: true }), found: make('div', { class: 'figures', 'aria-live': 'polite' }), drawn: null };
+    $('.tests').append(make('section', { class: `test ${test}`, 'aria-label': title }, make('h3', {}, title), make('p', {}, about), button, parts.wrong, parts.found));
+    return [test, parts];
+  }),
+);
+
+async function runTest(test) {
+  const result = shownNow();
+  const kept = figures.get(result.key) ?? {};
+  figures.set(result.key, kept);
+  delete kept[test];
+  await work(`test ${test}`, async (ask) => {
+    const reply = await ask('evidence', requestOf(result, { test }));
+    if (reply) kept[test] = reply;
+  });
+}
+
+function renderTrust(result) {
+  const kept = figures.get(result.key) ?? {};
+  for (const [test, { button, wrong, found }] of Object.entries(testButtons)) {
+    const reply = kept[test];
+    button.closest('section').hidden = test === 'sanity' && result.task !== 'classification';
+    starter(button, `test ${test}`, reply && !reply.error ? 'Test again' : 'Test');
+    button.classList.toggle('main', !reply || !!reply.error);
+    wrong.hidden = !reply?.error;
+    wrong.textContent = reply?.error ?? '';
+    const parts = testButtons[test];
+    const drawn = reply && !reply.error ? reply : null;
+    if (drawn === parts.drawn && drawn?.colour === look.colour) continue;
+    if (drawn) drawn.colour = look.colour;
+    parts.drawn = drawn;
+    found.replaceChildren(...(drawn ? FOUND[test](result, drawn) : []));
+  }
+  $('.keep-figures').hidden = !Object.values(kept).some((reply) => reply && !reply.error);
+}
+
+const FOUND = { occlusion: foundOcclusion, curves: foundCurves, sanity: foundSanity };
+
+function pair(caption, canvas) {
+  return make('figure', {}, make('figcaption', {}, caption), canvas);
+}
+
+function foundOcclusion(result, { findings, sentence }) {
+  const { value, map } = findings['occlusion-correlation'];
+  const values = map.flat().map((drop) => Math.max(0, drop));
+  const max = Math.max(...values);
+  const drops = { h: map.length, w: map[0].length, max, values: Float32Array.from(values, (drop) => drop / (max || 1)) };
+  return [
+    make('p', { class: 'verdict' }, sentence),
+    make('div', { class: 'pairs' }, pair('The map', miniature(result, result.map, 'The map')), pair('What covering costs', miniature(result, drops, 'Where covering lowers the score'))),
+    make('p', {}, make('b', {}, `Rank correlation ${value.toFixed(2)}`), '. 1: the same order of parts, 0: no relation, higher is better. The paper (section 5.3) found .254 on average for Grad-CAM, over many photos.'),
+  ];
+}
+
+const CURVES = [
+  ['map', 'the map’s order', 'curve-map'],
+  ['random order', 'random order', 'curve-random'],
+  ['centre', 'centre first', 'curve-centre'],
+];
+
+function foundCurves(result, { findings, sentence }) {
+  const drop = findings['average-drop'];
+  return [
+    make('p', { class: 'verdict' }, sentence),
+    make('div', { class: 'pairs' },
+      chart('Turned grey', 'lower is better', 'share of the photo turned grey', findings.deletion),
+      chart('Brought back', 'higher is better', 'share of the photo brought back', findings.insertion)),
+    make('p', {}, make('b', {}, `Drop ${percentOf(drop.value)}`), `: so much of its probability is lost when only what the map marks is seen (0 is best)${drop.beside.increase ? '; here it even rises' : ''}. Curves: Petsiuk et al. 2018; drop: Chattopadhay et al. 2018.`),
+  ];
+}
+
+const percentOf = (share) => `${(100 * share).toFixed(0)} %`;
+const figureOf = (value) => (Math.abs(value) < 0.01 && value ? value.toPrecision(2) : value.toFixed(2)); // of captions they are tiny
+
+function svg(tag, attributes, ...children) {
+  const node = document.createElementNS('http://www.w3.org/2000/svg', tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.append(...children);
+  return node;
+}
+
+// Probability against the share of the photo that was changed.
+function chart(title, better, along, { value, beside, curve, curves_beside }) {
+  const curves = { map: curve, ...curves_beside };
+  const areas = { map: value, ...beside };
+  const top = Math.max(...Object.values(curves).flat()) || 1;
+  const [width, height, left, bottom] = [300, 150, 38, 130];
+  const x = (i, n) => left + ((width - left - 6) * i) / (n - 1);
+  const y = (p) => bottom - ((bottom - 8) * p) / top;
+  const text = (at, down, anchor, said) => svg('text', { x: at, y: down, 'text-anchor': anchor }, said);
+  const drawn = svg('svg', { viewBox: `0 0 ${width} ${height + 12}`, role: 'img', 'aria-label': `${title}: area under the curve ${CURVES.map(([name, said]) => `${figureOf(areas[name])} for ${said}`).join(', ')}` },
+    svg('path', { class: 'axis', d: `M${left} 6V${bottom}H${width - 4}` }),
+    text(left - 4, 14, 'end', top < 0.01 ? top.toExponential(0) : percentOf(top)), text(left - 4, bottom, 'end', '0'),
+    text(left, bottom + 14, 'middle', '0 %'), text(width - 6, bottom + 14, 'end', '100 %'), text((left + width) / 2, bottom + 28, 'middle', along),
+    ...CURVES.toReversed().map(([name, , kind]) => svg('polyline', { class: kind, points: curves[name].map((p, i, all) => `${x(i, all.length)},${y(p)}`).join(' ') })));
+  const legend = CURVES.map(([name, said, kind]) => make('li', {}, svg('svg', { class: 'swatch', viewBox: '0 0 26 6', 'aria-hidden': 'true' }, svg('path', { class: kind, d: 'M0 3H26' })), ` ${said}: `, make('b', {}, figureOf(areas[name]))));
+  return make('figure', {}, make('figcaption', {}, title, ' ', make('small', {}, `area under the curve; ${better}`)), drawn, make('ul', { class: 'legend' }, ...legend));
+}
+
+function foundSanity(result, { steps }) {
+  const last = steps.at(-1).correlation;
+  const kept = Math.abs(last) > 0.5;
+  return [
+    make('p', { class: 'verdict' }, kept ? 'The map hardly changes: it shows the photo more than what the network learned.' : 'The map falls apart as the network forgets: it shows what the network learned.'),
+    make('div', { class: 'strip', role: 'group', tabindex: 0, 'aria-label': 'The map as the network forgets' },
+      make('figure', {}, miniature(result, result.map, 'The map itself', 160), make('figcaption', {}, 'as it is')),
+      ...steps.map(({ layer, correlation, map }) => make('figure', {}, miniature(result, unpackMap(map), `The map with all from the top down to ${layer} random`, 160), make('figcaption', {}, `${layer}: ${correlation.toFixed(2)}`)))),
+    make('p', {}, 'Below each map: the layer that was randomised last (all above it are random too), and the rank correlation with the true map; near 0 is good (Adebayo et al. 2018).'),
+  ];
+}
+
+$('.keep-figures button').addEventListener('click', () => {
+  const result = shownNow();
+  const { occlusion, curves, sanity } = figures.get(result.key);
+  const { task, model, layer, method, question, target, score, probability } = result;
+  save(`evidence-${target}.json`, {
+    picture: result.photo.name, task, model, layer, method, question, target, score, probability,
+    findings: { ...occlusion?.findings, ...curves?.findings },
+    said: [occlusion, curves].map((reply) => reply?.sentence).filter(Boolean),
+    sanity: sanity?.steps?.map(({ layer, correlation }) => ({ layer, correlation })) ?? [],
+    box: { above: locateAbove(), ...located(result) },
+  });
+});
+
+function save(name, content) {
+  const url = URL.createObjectURL(new Blob([JSON.stringify(content, null, 1)], { type: 'application/json' }));
+  make('a', { href: url, download: name.replace(/[^\w.-]+/g, '-') }).click();
+  URL.revokeObjectURL(url);
+}

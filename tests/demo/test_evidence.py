@@ -1,0 +1,264 @@
+"""The sections under the result: evidence for a map, other maps, and asking without a part."""
+
+import base64
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+import gradcam_core
+from demo.examples import example_pictures
+from gradcam_core import evidence
+from tests.demo.test_ask import asked as asked_by_number
+from tests.demo.test_ask import dependencies
+
+PATIENCE = 120_000  # milliseconds, for a hundred passes on a busy machine
+
+
+def asked(address: str, lane: str, **request: Any) -> dict[str, Any]:
+    numbers = {event: each["id"] for each in dependencies(address) for _, event in each["targets"]}
+    return asked_by_number(address, numbers[lane], **request)
+
+
+def opened(page: Page, title: str) -> None:
+    page.locator(".dig summary", has_text=title).click()
+
+
+def test_the_figures_are_those_of_the_core(address: str) -> None:
+    explanation = gradcam_core.explain(example_pictures()["cat"], target="tabby")
+    answer = asked(address, "evidence", target="tabby", test="occlusion")
+    expected = evidence.measure(explanation, ["occlusion-correlation"])
+    assert answer["sentence"] == evidence.in_words(expected)
+    found, finding = answer["findings"]["occlusion-correlation"], expected["occlusion-correlation"]
+    assert found["value"] == pytest.approx(finding.value, abs=1e-4)
+    assert np.array(found["map"]) == pytest.approx(finding.map, abs=1e-4)
+    steps = asked(address, "evidence", target="tabby", test="sanity")["steps"]
+    assert [(step["layer"], step["correlation"]) for step in steps] == [
+        (step.layer, pytest.approx(step.correlation, abs=1e-4))
+        for step in evidence.sanity_check(explanation)
+    ]
+    refused = asked(address, "evidence", task="vqa", question="What is this?", test="sanity")
+    assert "randomises classifiers" in refused["error"]
+
+
+def test_a_covered_picture_is_explained_as_in_the_core(address: str) -> None:
+    rng = np.random.default_rng(0)
+    mask = rng.random((9, 14)) < 0.3
+    packed = base64.b64encode(np.packbits(mask, bitorder="little").tobytes()).decode()
+    painted = {"target": "tabby", "rows": 9, "columns": 14, "mask": packed, "filling": "blur"}
+    answer = asked(address, "paint", **painted)
+    with Image.open(example_pictures()["cat"]) as picture:
+        covered = evidence.cover(picture, mask, "blur")
+    expected = gradcam_core.explain(covered, target="tabby")
+    assert answer["answer"]["score"] == pytest.approx(expected.score, abs=1e-3)
+    assert answer["answer"]["map"]["max"] == pytest.approx(expected.raw.max(), abs=1e-4)
+    assert (answer["picture"]["width"], answer["picture"]["height"]) == covered.size
+    for wrong in ({"mask": "AAAA"}, {"mask": "no base64!"}, {"rows": 256, "columns": 256}):
+        assert "does not fit the photo" in asked(address, "paint", **painted | wrong)["error"]
+    assert "a quick method" in asked(address, "paint", **painted, method="rise")["error"]
+
+
+def test_evidence_is_asked_for_and_can_be_stopped(visit: Callable[..., Page]) -> None:
+    page = visit()
+    posts: list[str] = []
+    page.on("request", lambda request: request.method == "POST" and posts.append(request.url))
+    for summary in page.locator(".dig summary").all():
+        summary.click()
+    assert posts == []  # nothing is computed unasked
+    curves = page.get_by_role("region", name="Take away what it marks")
+    curves.get_by_role("button", name="Test").click()
+    curves.get_by_role("button", name="Working … Stop").click()
+    expect(curves.get_by_role("button", name="Test", exact=True)).to_be_enabled(timeout=PATIENCE)
+    expect(curves.locator("svg")).to_have_count(0)
+    cover = page.get_by_role("region", name="Cover part after part")
+    cover.get_by_role("button", name="Test").click()
+    expect(cover.locator("canvas")).to_have_count(2, timeout=PATIENCE)
+    expected = evidence.measure(
+        gradcam_core.explain(example_pictures()["cat and motorcycle"]), ["occlusion-correlation"]
+    )
+    expect(cover.locator(".verdict")).to_have_text(evidence.in_words(expected))
+    value = expected["occlusion-correlation"].value
+    expect(cover).to_contain_text(f"Rank correlation {value:.2f}")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save the figures").click()
+    saved = json.loads(Path(download.value.path()).read_text("utf-8"))
+    assert saved["target"] == "moped"
+    assert saved["findings"]["occlusion-correlation"]["value"] == pytest.approx(value, abs=1e-4)
+    assert len(saved["box"]["box"]) == 4
+    # They belong to what is shown, and come back with it.
+    page.locator(".pick", has_text="tabby").click()
+    expect(page.locator("#gradcam h2")).to_have_text("Why tabby?")
+    expect(cover.locator(".verdict")).to_have_count(0)
+    page.locator(".history button", has_text="moped").click()
+    expect(cover.locator(".verdict")).to_have_count(1)
+
+
+def test_curves_and_the_sanity_check_are_drawn(visit: Callable[..., Page]) -> None:
+    page = visit()
+    opened(page, "Can I trust this map?")
+    curves = page.get_by_role("region", name="Take away what it marks")
+    curves.get_by_role("button", name="Test").click()
+    expect(curves.locator("polyline")).to_have_count(6, timeout=PATIENCE)
+    expect(curves.locator(".verdict")).to_contain_text("than chance")
+    sanity = page.get_by_role("region", name="Make the network forget")
+    sanity.get_by_role("button", name="Test").click()
+    layers = gradcam_core.load("lite0").layers
+    expect(sanity.locator("canvas")).to_have_count(2 + len(layers), timeout=PATIENCE)
+    page.get_by_role("tab", name="VQA").click()
+    expect(page.locator("#gradcam h2")).to_contain_text("What is this?")
+    expect(sanity).to_be_hidden()  # it is for classifiers
+
+
+def test_all_methods_and_all_layers_in_a_row(visit: Callable[..., Page]) -> None:
+    page = visit()
+    opened(page, "Compare methods and layers")
+    methods = page.get_by_role("region", name="Methods")
+    methods.get_by_role("button", name="Draw the quick ones").click()
+    expect(methods.get_by_role("button", name="Draw the quick ones")).to_be_disabled(
+        timeout=PATIENCE
+    )
+    expect(methods.get_by_role("button", name="Measure each")).to_be_enabled(timeout=PATIENCE)
+    known = gradcam_core.methods()
+    quick = {method.title for method in known.values() if not method.slow}
+    drawn = {image.get_attribute("aria-label") for image in methods.get_by_role("img").all()}
+    # What does not apply is left out, and said.
+    said = methods.locator(".left-out").inner_text()
+    refused = {title for title in quick if f"{title}: " in said}
+    assert drawn == {f"{title} for moped" for title in quick - refused}
+    assert known["attention"].title in refused
+    expect(methods.get_by_role("button", name="Draw it: slow")).to_have_count(
+        sum(method.slow for method in known.values())
+    )
+    occlusion = methods.locator("figure", has_text="Occlusion")
+    occlusion.get_by_role("button", name="Draw it: slow").click()
+    expect(occlusion.get_by_role("img")).to_be_visible(timeout=PATIENCE)
+    layers = page.get_by_role("region", name="Layers")
+    layers.get_by_role("button", name="Draw all layers").click()
+    expect(layers.get_by_role("img")).to_have_count(
+        len(gradcam_core.load("lite0").layers), timeout=PATIENCE
+    )
+    layers.get_by_role("button", name="blocks.4").click()
+    expect(page.locator(".details")).to_contain_text("layer blocks.4: 14 × 14 cells")
+
+
+def test_why_this_and_not_that(visit: Callable[..., Page]) -> None:
+    page = visit()
+    opened(page, "Why this and not that?")
+    page.get_by_label("Instead of").select_option("tabby")
+    page.get_by_role("button", name="Show the difference").click()
+    expect(page.locator(".difference canvas")).to_be_visible(timeout=PATIENCE)
+    one, other = (
+        gradcam_core.explain(example_pictures()["cat and motorcycle"], target=target).raw
+        for target in ("moped", "tabby")
+    )
+    difference = (one - other) / max(one.max(), other.max())
+    expect(page.locator(".difference li")).to_have_text(
+        [
+            f"more for moped: up to {100 * difference.max():.0f} % of the stronger map’s maximum",
+            f"more for tabby: up to {-100 * difference.min():.0f} % of the stronger map’s maximum",
+        ]
+    )
+
+
+def test_the_box_is_that_of_the_core(visit: Callable[..., Page]) -> None:
+    page = visit()
+    opened(page, "Where is it?")
+    heatmap = gradcam_core.explain(example_pictures()["cat and motorcycle"]).heatmap
+    for share in ("0.15", "0.5"):
+        page.locator(".share").fill(share)
+        expected = evidence.bounding_box(evidence.segment(heatmap, float(share)))
+        numbers = re.search(r"\d+, \d+, \d+, \d+", page.locator(".where").inner_text())
+        assert numbers is not None
+        assert [int(n) for n in numbers[0].split(", ")] == pytest.approx(expected, abs=1)
+    # Parts that touch at corners only, two of a size, none at all.
+    script = (Path(__file__).parents[2] / "demo/browser/box.js").read_text("utf-8")
+    functions = script[: script.index("const locateAbove")]
+    rng = np.random.default_rng(0)
+    for field in (
+        (rng.random((12, 17)) ** 3).astype(np.float32),
+        np.eye(9)[:, ::-1],
+        np.eye(2) * 0,
+    ):
+        height, width = field.shape
+        seen = page.evaluate(
+            f"([field, w, h]) => {{ {functions}; const mask = segment(field, w, h, 0.15);"
+            "return [[...mask], boundingBox(mask, w, h)]; }",
+            [field.ravel().tolist(), width, height],
+        )
+        mask = evidence.segment(field)
+        assert np.array_equal(np.array(seen[0]).reshape(field.shape), mask)
+        assert seen[1] == (None if not mask.any() else list(evidence.bounding_box(mask)))
+
+
+def test_a_part_is_painted_over_by_pointer_and_by_keyboard(visit: Callable[..., Page]) -> None:
+    page = visit(390)
+    opened(page, "Ask it yourself")
+    again = page.get_by_role("button", name="Ask again")
+    again.click()
+    expect(page.locator(".paint .wrong")).to_have_text("Paint over a part of the photo first.")
+    easel = page.locator(".easel canvas")
+    seen = [easel.evaluate("canvas => canvas.toDataURL()")]
+
+    def changed() -> None:
+        seen.append(easel.evaluate("canvas => canvas.toDataURL()"))
+        assert seen[-1] not in seen[:-1]
+
+    easel.focus()
+    for key in ("ArrowLeft", "ArrowUp", "Space"):
+        easel.press(key)
+    easel.blur()
+    changed()
+    easel.scroll_into_view_if_needed()
+    box = easel.bounding_box()
+    page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 0.4 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.9 * box["width"], box["y"] + 0.6 * box["height"], steps=5)
+    page.mouse.up()
+    changed()
+    page.get_by_role("button", name="Clear").click()
+    page.get_by_role("button", name="Cover what the map marks").click()
+    changed()
+    page.locator(".filling").select_option("blur")
+    changed()
+    again.click()
+    rows = page.locator(".painted tbody tr")
+    expect(rows.first).to_contain_text("moped", timeout=PATIENCE)
+    expect(page.locator(".painted .verdict")).to_contain_text("It now says “")
+    assert page.locator(".painted canvas").count() == 2
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    # Painting starts anew on another photo.
+    page.locator(".examples button", has=page.get_by_alt_text("coffee", exact=True)).click()
+    expect(page.locator("#gradcam h2")).to_have_text("Why espresso?")
+    expect(page.locator(".painted")).to_be_empty()
+
+
+@pytest.mark.parametrize(("theme", "width"), [("light", 390), ("dark", 1280)])
+def test_axe_finds_nothing_serious(visit: Callable[..., Page], theme: str, width: int) -> None:
+    page = visit(width, f"?__theme={theme}")
+    for summary in page.locator(".dig summary").all():
+        summary.click()
+    page.get_by_role("button", name="Draw all layers").click()
+    expect(page.locator(".layers .strip [role=img]").nth(3)).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_role("button", name="Draw all layers")).to_be_visible(timeout=PATIENCE)
+    page.get_by_role("button", name="Show the difference").click()
+    expect(page.locator(".difference canvas")).to_be_visible(timeout=PATIENCE)
+    page.get_by_role("button", name="Cover all the rest").click()
+    page.get_by_role("button", name="Ask again").click()
+    expect(page.locator(".painted table")).to_be_visible(timeout=PATIENCE)
+    page.get_by_role("region", name="Make the network forget").get_by_role("button").click()
+    expect(page.locator(".sanity .verdict")).to_be_visible(timeout=PATIENCE)
+    found = Axe().run(page).response["violations"]
+    wrong = [
+        (each["id"], [node["target"] for node in each["nodes"]])
+        for each in found
+        if each["impact"] in ("critical", "serious")
+    ]
+    assert wrong == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
