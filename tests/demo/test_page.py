@@ -86,6 +86,7 @@ def test_photo_and_map_are_the_same_pixels_at_every_shape(
         was = page.locator(".details").text_content()
         upload(page, file)
         expect(page.locator(".details")).not_to_have_text(was)
+        expect(page.locator(".details")).to_contain_text("cells")  # it is empty meanwhile
         for full in (False, True):
             if full:
                 page.get_by_role("button", name="Fullscreen").click()
@@ -439,7 +440,7 @@ def test_two_models_beside_each_other(page: Page) -> None:
     expect(page.locator(".details")).to_contain_text("9 × 9 cells")
     page.get_by_label("Target layer").select_option("blocks.3")
     expect(page.locator(".details")).to_contain_text("layer blocks.3")
-    page.get_by_label("Method").select_option("layercam")
+    page.get_by_label("Method", exact=True).select_option("layercam")
     expect(page.locator(".options summary")).to_contain_text("LayerCAM")
 
 
