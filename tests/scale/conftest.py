@@ -1,4 +1,4 @@
-"""The app as a process of its own, as containers and proxies have it."""
+"""The app as a process of its own, as containers and proxies have it; photos and their results."""
 
 import os
 import socket
@@ -7,11 +7,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parents[2]
+
+CATS = [f"cat {number}.png" for number in range(6)]
 
 Start = Callable[..., tuple[subprocess.Popen[bytes], int]]
 
@@ -51,3 +55,33 @@ def start_app(tmp_path: Path) -> Iterator[Start]:
     for app in started:
         app.kill()
         app.wait()
+
+
+@pytest.fixture(scope="session")
+def folder(cat_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six photos, two of them deeper, and a file that is none."""
+    folder = tmp_path_factory.mktemp("photos")
+    (folder / "deeper").mkdir()
+    cat = Image.open(cat_file).convert("RGB")
+    for number in range(6):
+        name = f"{'deeper/' if number > 3 else ''}cat {number}.png"
+        cat.rotate(number).save(folder / name)
+    (folder / "broken.jpg").write_bytes(b"no photo")
+    return folder
+
+
+def table(out: str | Path, kind: str = "results") -> list[dict[str, Any]]:
+    """All rows, from whatever store."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from scale.places import Place
+
+    files = Place(str(out)).below(kind).files()
+    return [
+        row for file in files for row in pq.read_table(pa.BufferReader(file.read())).to_pylist()
+    ]
+
+
+def names(rows: list[dict[str, Any]]) -> list[str]:
+    return sorted(Path(row["source"]).name for row in rows)

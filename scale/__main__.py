@@ -1,0 +1,75 @@
+"""The command line with what goes beyond one machine: gradcam batch PHOTOS --out DIR_OR_URL."""
+
+import sys
+from typing import Annotated
+
+import typer
+from tqdm import tqdm
+
+from gradcam_core.__main__ import app
+from gradcam_core.arguments import (
+    DetailOption,
+    LayerOption,
+    MethodOption,
+    ModelOption,
+    QuestionOption,
+    TargetOption,
+    TaskOption,
+    fetch,
+)
+from gradcam_core.methods import DEFAULT_METHOD
+
+_MISSING = "This needs the packages of requirements-scale.txt: pip install '.[scale]'."
+
+
+@app.command("batch")
+def explain_batch(
+    photos: Annotated[
+        str,
+        typer.Argument(
+            help="A folder, a quoted pattern, a list (.txt), a Parquet file with a column "
+            "'source'; also in a store, as s3://bucket/photos"
+        ),
+    ],
+    out: Annotated[str, typer.Option(help="Folder for the results, also in a store")],
+    task: TaskOption = "classification",
+    target: TargetOption = None,
+    question: QuestionOption = None,
+    model: ModelOption = None,
+    layer: LayerOption = None,
+    method: MethodOption = DEFAULT_METHOD,
+    detail: DetailOption = 1.0,
+    pictures: Annotated[bool, typer.Option("--pictures", help="Also the PNGs")] = False,
+) -> None:
+    """Explain very many photos into Parquet files; interrupted, it goes on where it was."""
+    try:
+        from scale import batches
+        from scale.places import Place
+        from scale.places import photos as named_photos
+    except ImportError:
+        typer.echo(_MISSING, err=True)
+        raise typer.Exit(1) from None
+    failed = 0
+    try:
+        place = Place(out)
+        found = named_photos(photos, place)
+        name = fetch(model, task)
+        asked = batches.Asked(task, target, question, name, layer, method, detail, pictures)
+        left = batches.remaining(found, asked, place)
+        typer.echo(f"{len(found):,} photos, of which {len(found) - len(left):,} are done.")
+        with tqdm(total=len(left), unit="photo", disable=None) as bar:
+            for photo, error in batches.explain_here(left, asked, place):
+                bar.update()
+                if error is not None:
+                    failed += 1
+                    tqdm.write(f"{photo.uri}: {error}", file=sys.stderr)
+    except (ValueError, OSError) as wrong:
+        typer.echo(wrong, err=True)
+        raise typer.Exit(1) from None
+    typer.echo(f"{len(left) - failed:,} explained, {failed:,} failed; the results are in {out}.")
+    if failed:
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m scale")
