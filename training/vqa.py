@@ -775,12 +775,14 @@ def main(
 
     A run that was broken off goes on after its last whole epoch.
     """
+    if backbone and (coattention or further):
+        raise typer.BadParameter("The one on another backbone is not trained: leave these out.")
     name = f"lite{backbone}-vqa" + "-coattention" * coattention
     cache = work / "features"
     if backbone:
         trained, words = carried_over(data, cache, backbone)
     else:
-        checkpoint = work / f"{name}.pt"
+        checkpoint = work / f"{name}{'-further' * further}.pt"
         start = read_weights(START) if coattention or further else None
         trained, words = learned(data, cache, start, coattention, checkpoint)
         checkpoint.unlink()
