@@ -271,21 +271,22 @@ def _read(path: Path) -> Iterator[Row]:
 
 
 def _print(rows: list[Row]) -> None:
-    """Print the tables in Markdown: a row a method, a column a metric."""
+    """Print what was measured as tables in Markdown: a row a method, a column a metric."""
     draw = np.random.default_rng(SEED)
-    for question, metrics in TABLES.items():
+    for question, known in TABLES.items():
+        metrics = {name: about for name, about in known.items() if any(r[2] == name for r in rows)}
+        if not metrics:
+            continue
         print(f"\n| {question} | " + " | ".join(metric.title for metric in metrics.values()) + " |")
         print("|---" * (len(metrics) + 1) + "|")
         print("| better | " + " | ".join(metric.better for metric in metrics.values()) + " |")
         print("| whose | " + " | ".join(metric.whose for metric in metrics.values()) + " |")
         for column in COLUMNS:
-            cells = [
-                cell([v for _, c, m, v in rows if (c, m) == (column, metric)], draw)
-                for metric in metrics
-            ]
-            print(f"| {column} | {' | '.join(cells)} |")
-        counts = {metric: len({p for p, _, m, _ in rows if m == metric}) for metric in metrics}
-        print("| photos | " + " | ".join(str(count) for count in counts.values()) + " |")
+            values = [[v for _, c, m, v in rows if (c, m) == (column, name)] for name in metrics]
+            if any(values):
+                print(f"| {column} | {' | '.join(cell(each, draw) for each in values)} |")
+        counts = [str(len({p for p, _, m, _ in rows if m == name})) for name in metrics]
+        print(f"| photos | {' | '.join(counts)} |")
 
 
 def cell(values: list[float], draw: np.random.Generator) -> str:
