@@ -101,3 +101,13 @@ function renderSaid() {
   $('.stale').hidden = !shown || !(stale || kept);
   $('.stale').textContent = stale ? 'Below is still the explanation of the photo before.' : `Below is still the explanation of “${shown?.target}”.`;
 }
+
+// The drawing of how it works tells the numbers of what is shown; it stands below the page's own
+// part, and only once it has been opened.
+function renderHow() {
+  const { shown } = state();
+  const write = (name, text) => document.querySelectorAll(`.how-${name}`).forEach((node) => (node.textContent = text));
+  write('map', shown ? `${shown.map.w} × ${shown.map.h} cells` : '');
+  write('score', shown ? `${shown.score.toFixed(2)} for ${shown.target.length > 20 ? shown.target.slice(0, 19) + '…' : shown.target}` : '');
+}
+document.addEventListener('click', () => setTimeout(renderHow));

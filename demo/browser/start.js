@@ -8,6 +8,7 @@ function render() {
   renderFields();
   renderVisit();
   renderDig();
+  renderHow();
 }
 
 const query = new URLSearchParams(location.search);

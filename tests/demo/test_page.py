@@ -483,6 +483,15 @@ def test_questions_and_another_answer(page: Page) -> None:
     heading(page, "“Is there a cat?” Why yes?")
 
 
+def test_the_drawing_tells_the_numbers_of_what_is_shown(page: Page) -> None:
+    page.get_by_text("How to read the pictures").click()
+    score = page.locator("svg .how-score")
+    expect(score).to_contain_text("for moped")
+    expect(page.locator("svg .how-map")).to_have_text("7 × 7 cells")
+    page.locator(".pick").nth(1).click()
+    expect(score).to_contain_text("for tabby")
+
+
 def test_a_guess_is_said_to_be_one(visit: Callable[..., Page]) -> None:
     guessed = gradcam_core.explain(example_pictures()["astronaut"], "vqa", question="What is this?")
     assert guessed.unsure
