@@ -234,7 +234,7 @@ def test_a_part_is_painted_over_by_pointer_and_by_keyboard(visit: Callable[..., 
     assert page.locator(".painted canvas").count() == 2
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     # Painting starts anew on another photo.
-    page.locator(".examples button", has=page.get_by_alt_text("coffee", exact=True)).click()
+    page.locator(".examples [data-name]", has=page.get_by_alt_text("coffee", exact=True)).click()
     expect(page.locator("#gradcam h2")).to_have_text("Why espresso?")
     expect(page.locator(".painted")).to_be_empty()
 

@@ -268,7 +268,7 @@ def test_another_photo_takes_one_step(page: Page, cat_file: Path) -> None:
     }"""
     page.evaluate(give, [data, "drop"])
     heading(page, "Why espresso?")
-    page.locator(".examples button").first.click()
+    page.locator(".examples [data-name]").first.click()
     heading(page, "Why moped?")
     page.evaluate(give, [data, "paste"])
     heading(page, "Why espresso?")
@@ -288,7 +288,7 @@ def test_while_a_photo_is_explained_the_old_result_is_gone_and_that_is_said(
         held.append(route)
 
     page.route("**/queue/join*", hold)
-    page.locator(".examples button").nth(3).click()
+    page.locator(".examples [data-name]").nth(3).click()
     heading(page, "Explaining …")
     expect(page.locator(".stage")).to_have_class("stage busy")
     upload(page, cat_file)
@@ -393,7 +393,7 @@ def test_formats_that_browsers_cannot_show_are_shown(
         heading(page, "Why Egyptian cat?")
         page.locator(".handle").first.press("End")
         assert difference(page, Image.open(file)) < 3
-        page.locator(".examples button").first.click()
+        page.locator(".examples [data-name]").first.click()
         heading(page, "Why moped?")
 
 
@@ -497,14 +497,14 @@ def test_a_guess_is_said_to_be_one(visit: Callable[..., Page]) -> None:
     assert guessed.unsure
     page = visit(query="?example=astronaut&tab=vqa", said=f"“What is this?” Why {guessed.target}?")
     expect(page.locator(".under")).to_contain_text("The network is guessing.")
-    page.locator(".examples button").first.click()
+    page.locator(".examples [data-name]").first.click()
     heading(page, "“What is this?” Why cat?")
     expect(page.locator(".under")).not_to_contain_text("guessing")
 
 
 def test_an_address_restores_what_was_shown(visit: Callable[..., Page]) -> None:
     page = visit()
-    page.locator(".examples button", has=page.get_by_alt_text("coffee", exact=True)).click()
+    page.locator(".examples [data-name]", has=page.get_by_alt_text("coffee", exact=True)).click()
     heading(page, "Why espresso?")
     page.locator(".pick").nth(1).click()
     expect(page.locator("#gradcam h2")).not_to_have_text("Why espresso?")
