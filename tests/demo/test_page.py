@@ -346,12 +346,16 @@ def test_the_counterfactual_is_said_to_be_empty_where_it_is(page: Page, cat_file
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing_serious(visit: Callable[..., Page], theme: str) -> None:
     page = visit(query=f"?__theme={theme}")
+    page.get_by_role("button", name="Web address").click()
+    page.get_by_role("button", name="Camera", exact=True).click()
     for tab in ("Classification", "Captioning", "VQA"):
         page.get_by_role("tab", name=tab).click()
         expect(page.locator("#gradcam h2")).to_contain_text("Why")
         if not page.locator(".options").get_attribute("open"):
             page.locator(".options summary").click()
-        explain(page, "qwxz")
+        page.locator(".beside-it:visible").first.click()
+        expect(page.locator("figcaption:visible")).to_have_count(2)
+        explain(page, "catt")
         expect(page.locator("#gradcam .error")).to_be_visible()
         found = Axe().run(page).response["violations"]
         wrong = [
