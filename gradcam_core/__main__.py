@@ -4,6 +4,7 @@ import csv
 import itertools
 import sys
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -22,9 +23,11 @@ from gradcam_core.arguments import (
     fetch,
     files_of,
 )
+from gradcam_core.batch import beside, explain_many
 from gradcam_core.explain import explain
 from gradcam_core.explanation import Explanation, package_version
 from gradcam_core.methods import DEFAULT_METHOD, METHODS
+from gradcam_core.models.held import load
 from gradcam_core.models.registry import models
 
 _COLUMNS = (
@@ -83,16 +86,24 @@ def explain_photos(
     except (ValueError, OSError) as error:  # OSError: no folder, no hub, no room on the disk
         typer.echo(error, err=True)
         raise typer.Exit(1) from None
+    explained = explain_many(
+        files,
+        load(name, task),
+        target=target,
+        question=question,
+        layer=layer,
+        guided=guided,
+        method=method,
+        detail=detail,
+    )
     failed = 0
-    for file in tqdm(files, unit="photo", disable=None):
+    # Written in a thread: the next photo is explained meanwhile.
+    written = beside(partial(_save, out), explained, threads=1, ahead=2)
+    for (file, _), saved in tqdm(written, total=len(files), unit="photo", disable=None):
         row: dict[str, object] = {"source": file, "task": task, "model": name, "method": method}
         row |= {"question": question, "target": target}
         try:
-            explanation = explain(
-                file, task, target, question, model, layer, guided, method, detail
-            )
-            folder = _new_folder(out, file.stem)
-            explanation.save(folder)
+            explanation, folder = saved.result()
         except (ValueError, OSError) as error:
             failed += 1
             row["error"] = error
@@ -167,6 +178,16 @@ def list_methods() -> None:
     """List the methods: name, title, paper, and what each does."""
     for name, method in METHODS.items():
         typer.echo(f"{name:12}  {method.title:12}  {method.paper:32}  {method.about}")
+
+
+def _save(out: Path, explained: tuple[Path, Explanation | Exception]) -> tuple[Explanation, Path]:
+    """Write an explanation into a folder of its own, and return both; raise what is wrong."""
+    file, explanation = explained
+    if isinstance(explanation, Exception):
+        raise explanation
+    folder = _new_folder(out, file.stem)
+    explanation.save(folder)
+    return explanation, folder
 
 
 def _new_folder(out: Path, stem: str) -> Path:

@@ -8,7 +8,7 @@ can share it.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -106,6 +106,25 @@ class Backbone:
         name = self.layer_named(layer)
         pixels, box = self.pixels(image, detail)
         return self.encode_pixels(pixels, name, box)
+
+    def encode_many(self, images: Sequence[Image.Image], layer: str | None = None) -> list[Encoded]:
+        """Do the same for many pictures, in one pass where their inputs are of one size.
+
+        Raises:
+            ValueError: There is no such layer.
+        """
+        name = self.layer_named(layer)
+        inputs = [self.pixels(image) for image in images]
+        if len({pixels.shape for pixels, _ in inputs}) != 1:
+            return [self.encode_pixels(pixels, name, box) for pixels, box in inputs]
+        with torch.no_grad():
+            maps, features = self.run(torch.cat([pixels for pixels, _ in inputs]), name)
+        return [
+            Encoded(name, activations.detach().requires_grad_(), of_one, pixels, box)
+            for activations, of_one, (pixels, box) in zip(
+                maps.split(1), features.split(1), inputs, strict=True
+            )
+        ]
 
     def layer_named(self, layer: str | nn.Module | None) -> str:
         """Return the name of a layer, of the default for None.

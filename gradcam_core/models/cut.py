@@ -6,7 +6,7 @@ The hooks are installed once and ask a `ContextVar` what to do, so threads do no
 """
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from gradcam_core.geometry import seen_through
-from gradcam_core.models.backbone import Backbone
+from gradcam_core.models.backbone import Backbone, Encoded
 from gradcam_core.models.download import first_line
 from gradcam_core.models.nonlinearity import NonLinearities
 from gradcam_core.models.probe import (
@@ -179,6 +179,10 @@ class CutNetwork(Backbone):
     def features(self, pixels: Tensor) -> Any:
         """Return the network's output, differentiable in `pixels`."""
         return self._network(pixels)
+
+    def encode_many(self, images: Sequence[Image.Image], layer: str | None = None) -> list[Encoded]:
+        """Run the network over many pictures, one after the other."""
+        return [self.encode(image, layer) for image in images]
 
     def features_of_each(self, pixels: Tensor) -> list[Any]:
         """Return the network's output for each of many inputs; it may know nothing of batches."""

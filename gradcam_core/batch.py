@@ -1,0 +1,145 @@
+"""Very many photos: read ahead, through the CNN in batches, and explained one after the other.
+
+However many there are, no more than a few are in memory at once.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+from PIL import Image
+
+from gradcam_core.explain import explain, explain_encoded
+from gradcam_core.explanation import Explanation
+from gradcam_core.image import open_image
+from gradcam_core.methods import DEFAULT_METHOD
+from gradcam_core.models.backbone import Encoded
+from gradcam_core.models.base import Model
+
+BATCH = 8  # pictures in one pass; more is no faster on a CPU
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def explain_many(
+    files: Iterable[Path],
+    model: Model,
+    *,
+    target: str | None = None,
+    question: str | None = None,
+    layer: str | None = None,
+    guided: bool = False,
+    method: str = DEFAULT_METHOD,
+    detail: float = 1.0,
+) -> Iterator[tuple[Path, Explanation | Exception]]:
+    """Explain photos one after the other, the CNN in batches; a bad photo stops no other.
+
+    Args:
+        files: Photos; asked for as they are needed.
+        model: From `load`.
+        target: As for `explain`, of every photo.
+        question: As for `explain`, of every photo.
+        layer: As for `explain`.
+        guided: As for `explain`; each photo needs a pass of its own then.
+        method: As for `explain`.
+        detail: As for `explain`; each photo needs a pass of its own then.
+
+    Yields:
+        Each file in its order, with its explanation; or with what is wrong, a `ValueError` or an
+        `OSError` as `explain` raises it.
+    """
+    read = beside(open_image, files, threads=2, ahead=BATCH)
+    if guided or detail != 1:
+        for file, opened in read:
+            try:
+                explanation = explain(
+                    opened.result(),
+                    model.task,
+                    target,
+                    question,
+                    model,
+                    layer,
+                    guided,
+                    method,
+                    detail,
+                )
+            except (ValueError, OSError) as error:
+                yield file, error
+            else:
+                yield file, replace(explanation, source=file)
+        return
+    while batch := list(islice(read, BATCH)):
+        for file, encoded in _encoded(batch, model, layer):
+            if isinstance(encoded, Exception):
+                yield file, encoded
+                continue
+            try:
+                yield (
+                    file,
+                    explain_encoded(
+                        model,
+                        *encoded,
+                        target=target,
+                        question=question,
+                        method=method,
+                        source=file,
+                    ),
+                )
+            except (ValueError, OSError) as error:
+                yield file, error
+
+
+def _encoded(
+    batch: Iterable[tuple[Path, "Future[Image.Image]"]], model: Model, layer: str | None
+) -> list[tuple[Path, tuple[Encoded, Image.Image] | Exception]]:
+    """Run the CNN over those of a batch that could be read."""
+    pictures: dict[Path, Image.Image] = {}
+    wrong: dict[Path, Exception] = {}
+    files = []
+    for file, opened in batch:
+        files.append(file)
+        try:
+            pictures[file] = opened.result()
+        except (ValueError, OSError) as error:
+            wrong[file] = error
+    if not pictures:
+        return [(file, wrong[file]) for file in files]
+    try:
+        encoded = model.backbone.encode_many([*pictures.values()], layer)
+    except ValueError as error:
+        return [(file, wrong.get(file, error)) for file in files]
+    found = dict(zip(pictures, zip(encoded, pictures.values(), strict=True), strict=True))
+    return [(file, wrong[file] if file in wrong else found[file]) for file in files]
+
+
+def beside(
+    function: Callable[[T], R], items: Iterable[T], *, threads: int, ahead: int
+) -> Iterator[tuple[T, "Future[R]"]]:
+    """Call a function of each item in threads, beside what the caller does.
+
+    Args:
+        function: Of an item.
+        items: Asked for as they are needed.
+        threads: How many.
+        ahead: How many items at most are begun before their turn.
+
+    Yields:
+        Each item in its order, with its result, which may have to be waited for.
+    """
+    begun: deque[tuple[T, Future[R]]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for item in items:
+                begun.append((item, pool.submit(function, item)))
+                if len(begun) > ahead:
+                    yield begun.popleft()
+            while begun:
+                yield begun.popleft()
+        finally:
+            for _, future in begun:  # nobody waits for them any more
+                future.cancel()
