@@ -83,11 +83,12 @@ def imagenet(data: Path, name: str, show: int = 0) -> list[str]:
     model = gradcam_core.load(name, "captioning")
     labels = datasets.imagenet(data, "dev")
     classifier = lite_classifier_layer(2 if "2" in name else 0)
-    said, sure, named = {}, {}, {}
+    said, sure, named, guessed = {}, {}, {}, {}
     photos = datasets.pictures(data, "imagenet", labels)
     for file, photo in tqdm(photos, "imagenet", total=len(labels)):
         encoded = model.encode(photo)
-        said[file] = model.predict(encoded, k=1)[0].text
+        (caption,) = model.predict(encoded, k=1)
+        said[file], guessed[file] = caption.text, model.is_guess(encoded, caption)
         with torch.no_grad():
             best = classifier(encoded.features.mean((2, 3)).cpu()).softmax(1)[0].max(0)
         sure[file] = best.indices.item() == labels[file] and best.values.item() > SURE
@@ -101,13 +102,15 @@ def imagenet(data: Path, name: str, show: int = 0) -> list[str]:
         f"imagenet, {len(named)} photos of classes of which none trained it:",
         _share("the thing is named", named.values()),
         _share("where the classifier is sure and right", [named[f] for f in named if sure[f]]),
+        _share("of captions called a guess", [named[f] for f in named if guessed[f]]),
+        _share("of the other captions", [named[f] for f in named if not guessed[f]]),
         _share("no dog, wolf or fox there, and no dog said", no_dog),
         f"  different captions: {len(set(said.values())) / len(said):.3f} of {len(said)}",
     ]
 
 
 def _share(label: str, hits: Collection[bool]) -> str:
-    return f"  {label}: {sum(hits) / len(hits):.3f} of {len(hits)}"
+    return f"  {label}: {sum(hits) / max(len(hits), 1):.3f} of {len(hits)}"
 
 
 # --- people's sentences -------------------------------------------------------------------------

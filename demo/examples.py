@@ -8,14 +8,14 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 _PHOTOS = {
-    "cheetah": ("gradio", "media_assets/images/cheetah.jpg"),
+    "cheetah": ("gradio", "media_assets/images/cheetah1.jpg"),
     "lion": ("gradio", "media_assets/images/lion.jpg"),
     "tower": ("gradio", "media_assets/images/tower.jpg"),
     "cat": ("skimage", "data/chelsea.png"),
     "coffee": ("skimage", "data/coffee.png"),
     "astronaut": ("skimage", "data/astronaut.png"),
     "motorcycle": ("skimage", "data/motorcycle_left.png"),
-    "rocket": ("skimage", "data/rocket.jpg"),
+    "photographer": ("skimage", "data/camera.png"),
     "palace": ("sklearn", "datasets/images/china.jpg"),
     "flower": ("sklearn", "datasets/images/flower.jpg"),
 }
@@ -43,7 +43,11 @@ QUESTIONS: dict[str, dict[str, str]] = {
     "coffee": {"What is this?": "cup", "Is there a cup?": "yes", "Is there a spoon?": "no"},
     "astronaut": {"Is there a person?": "yes", "Is there a cat?": "no"},
     "motorcycle": {"What vehicle is this?": "motorcycle", "Is there a motorcycle?": "yes"},
-    "rocket": {"Is it night?": "yes", "Is there a dog?": "no"},
+    "photographer": {
+        "Is it outdoors?": "yes",
+        "What is the man holding?": "camera",
+        "Is there a cat?": "no",
+    },
     "palace": {"Is there a tree?": "yes", "Is there a dog?": "no"},
     "flower": {"Is there a flower?": "yes", "Is there a cat?": "no"},
 }

@@ -148,7 +148,7 @@ def explain_encoded(
         ),
         remarks=remarks(model),
         detail=detail,
-        unsure=bool(predictions) and predictions[0].probability < model.unsure_below,
+        unsure=bool(predictions) and model.is_guess(encoded, predictions[0]),
     )
 
 

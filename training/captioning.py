@@ -4,8 +4,9 @@
     python -m training.captioning ../shared/data --work ../scratch --backbone 2
 
 First the attributes, which are phrases that people use; then the LSTM, on captions of real and of
-imagined pictures. Stopped, it goes on from the last epoch. The LSTM reads attributes, not
-pictures: so Lite2 takes it over, and learns to see the same phrases.
+imagined pictures; then a little self-critical training on CIDEr-D. Stopped, it goes on from the
+last epoch. The LSTM reads attributes, not pictures: so Lite2 takes it over, and learns to see the
+same phrases.
 
 Most of the captions have no picture with them, and most of the things that the backbone knows no
 caption: the features of the ones are imagined (imagined.py), and sentences for the others made
@@ -18,7 +19,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, groupby
+from itertools import chain, groupby, takewhile
 from pathlib import Path
 from typing import Annotated
 
@@ -38,16 +39,18 @@ from gradcam_core.models.show_and_tell import (
     CaptionHead,
     join_names,
     normalise,
+    sample,
     split_words,
     weights_file,
 )
 from gradcam_core.models.vqa_lstm import everyday_words
 from training import datasets, sentences
+from training.colours import colours
 from training.features import features
 from training.imagined import Imagination, class_directions
 
 SEED = 0
-VIEWS = ("whole",)
+VIEWS = ("whole", "whole-flip")
 LEAST_WORD = 8  # uses of a word that is learned
 LEAST_PHRASE = 130  # pictures that a phrase must be used of to become an attribute
 LENGTH = 18  # of a training caption, with END; what is longer is cut
@@ -55,15 +58,19 @@ PAD = -1
 WIDTH = 352
 FOLDS = 5
 ATTRIBUTE_EPOCHS = 6
-LIKELIHOOD_EPOCHS = 3
-LIKELIHOOD_STEPS = 225  # of an epoch, a batch each
+LIKELIHOOD_EPOCHS = 8
+LIKELIHOOD_STEPS = 200  # of an epoch, a batch each
+CRITICAL_EPOCHS = 2
+CRITICAL_STEPS = 60  # of an epoch, 64 pictures each
 BATCH = 128  # captions
+SAMPLES = 5  # sentences drawn of a picture
+LIKELIHOOD_SHARE = 0.2  # of the loss in self-critical training
 AVERAGE = 0.99
 IMITATION_RIDGE = 0.1  # beside the mean square of a feature
 IMAGINED = 2  # pictures of each class that are imagined
-STEPS = {"scenes": 4, "pets": 2}  # one in so many of these is enough
+SCENES_STEP = 4  # one in so many of the scenes is enough
 # How often an epoch has the captions of a set, so that none swallows the others.
-REPEATS = {"coco": 10, "imagenet": 2}
+REPEATS = {"coco": 5, "imagenet": 2}
 
 
 @dataclass(frozen=True)
@@ -163,6 +170,54 @@ def fit_attributes(vectors: Tensor, table: Tensor, epochs: int, seed: int) -> nn
 # --- training -----------------------------------------------------------------------------------
 
 
+class Consensus:
+    """CIDEr-D (Vedantam et al. 2015) against the five captions of a picture, as a reward.
+
+    pycocoevalcap takes document frequencies from the captions it is given, so it cannot score
+    a batch; this one counts them once over the training set.
+    """
+
+    def __init__(self, captions: Sequence[Sequence[Sequence]]) -> None:
+        """Read the captions of each picture, each a sequence of words or of their indices."""
+        counted = [[self._count(caption) for caption in group] for group in captions]
+        self._log_n = math.log(len(captions))
+        self._frequency = Counter(g for counts in counted for g in set().union(*counts))
+        self._references = [[self._weigh(counts) for counts in cs] for cs in counted]
+
+    def __call__(self, words: Sequence, picture: int) -> float:
+        """The reward for saying `words` of the picture of this index: 0..10."""
+        return self._mean_similarity(self._weigh(self._count(words)), self._references[picture])
+
+    @staticmethod
+    def _count(words: Sequence) -> Counter[tuple]:
+        return Counter(
+            tuple(words[i : i + n]) for n in (1, 2, 3, 4) for i in range(len(words) - n + 1)
+        )
+
+    def _weigh(self, counts: Counter) -> tuple[list[dict], list[float], int]:
+        """The tf-idf vector of each n-gram length, their norms, and the number of words."""
+        vectors = [{}, {}, {}, {}]
+        for gram, n in counts.items():
+            idf = self._log_n - math.log(max(1, self._frequency[gram]))
+            vectors[len(gram) - 1][gram] = n * idf
+        norms = [math.sqrt(sum(v * v for v in vector.values())) for vector in vectors]
+        return vectors, norms, sum(n for gram, n in counts.items() if len(gram) == 1)
+
+    @staticmethod
+    def _mean_similarity(said: tuple, references: Sequence[tuple]) -> float:
+        vectors, norms, length = said
+        total = 0.0
+        for ref_vectors, ref_norms, ref_length in references:
+            closeness = math.exp(-((length - ref_length) ** 2) / 72)
+            for vector, norm, ref, ref_norm in zip(
+                vectors, norms, ref_vectors, ref_norms, strict=True
+            ):
+                if norm and ref_norm:
+                    common = sum(min(v, ref[g]) * ref[g] for g, v in vector.items() if g in ref)
+                    total += closeness * common / (norm * ref_norm)
+        return 10 * total / 4 / len(references)
+
+
 class Trainer:
     """The head with all its training state, saved after every epoch so that a run can resume."""
 
@@ -219,6 +274,40 @@ class Trainer:
             bar.set_postfix(loss=f"{loss.item():.3f}")
         self.save()
 
+    def learn_consensus(self, reward: Consensus, n_pictures: int, epochs: int) -> None:
+        """One epoch of self-critical training (Rennie et al. 2017) on CIDEr-D.
+
+        The baseline of a sampled sentence is the mean reward of the picture's other samples. The
+        likelihood of all captions stays in the loss, so that what has no people's is not forgotten.
+        """
+        torch.manual_seed(SEED + self.epoch)
+        batches = torch.randperm(n_pictures).split(64)[:CRITICAL_STEPS]
+        spoken = torch.randperm(len(self.captions)).split(128)
+        bar = tqdm(batches, f"self-critical {self.epoch + 1}/{epochs}")
+        for i, rows in enumerate(bar):
+            attributes = self._view_of(rows).repeat_interleave(SAMPLES, 0)
+            self.head.eval()
+            chances = torch.rand(len(attributes), self.captions.shape[1])
+            drawn = sample(self.head, attributes, chances, [UNKNOWN])
+            rewards = torch.tensor(
+                [
+                    reward(list(takewhile(lambda i: i != END, ids)), rows[j // SAMPLES].item())
+                    for j, ids in enumerate(drawn.tolist())
+                ]
+            ).view(-1, SAMPLES)
+            others = (rewards.sum(1, keepdim=True) - rewards) / (SAMPLES - 1)
+            advantage = (rewards - others).flatten()
+            self.head.train()
+            logits = self.head(attributes, drawn)
+            log_probs = logits.log_softmax(-1).gather(-1, drawn[:, :, None])[:, :, 0]
+            # Every word counts, and the first END.
+            counted = (drawn == END).cumsum(1) - (drawn == END).int() == 0
+            critical = -(advantage[:, None] * log_probs * counted).sum() / counted.sum()
+            loss = critical + LIKELIHOOD_SHARE * self._likelihood(spoken[i])
+            self._step(loss, 2e-4, (self.epoch + i / len(batches)) / epochs)
+            bar.set_postfix(reward=f"{rewards.mean().item():.3f}")
+        self.save()
+
     def _step(self, loss: Tensor, peak: float, progress: float) -> None:
         """Descend, at a rate that warms up over the first 2 % and then falls like a cosine."""
         rate = peak * min(1.0, progress / 0.02 + 0.01) * (1 + math.cos(math.pi * progress)) / 2
@@ -255,10 +344,16 @@ class Trainer:
 # --- the whole ----------------------------------------------------------------------------------
 
 
-def pooled(data: Path, pictures: Sequence[Picture], cache: Path, backbone: int = 0) -> Tensor:
+def pooled(
+    data: Path,
+    pictures: Sequence[Picture],
+    cache: Path,
+    backbone: int = 0,
+    views: Sequence[str] = VIEWS,
+) -> Tensor:
     """The pooled features of pictures in the order given, (n, views, 1280) float32."""
     parts = [
-        features(data / source / "images.tar", [p.name for p in group], VIEWS, cache, backbone)
+        features(data / source / "images.tar", [p.name for p in group], views, cache, backbone)
         for source, group in groupby(pictures, key=lambda picture: picture.source)
     ]
     return torch.from_numpy(np.concatenate(parts)).float()
@@ -304,7 +399,7 @@ def gather(
     vectors = pooled(data, photos, cache)
     groups = described("sentences", dict(enumerate(datasets.coco_sentences(data))))
     asked = [(item.picture, item.answers) for item in datasets.daquar(data, "train")]
-    scenes = list(datasets.scenes("train"))[:: STEPS["scenes"]]
+    scenes = list(datasets.scenes("train"))[::SCENES_STEP]
     rooms = composed("daquar", sentences.of_rooms(sentences.things_named(asked)))
     places = {name: sentences.of_scene(name.split("/")[0]) for name in scenes}
     known = [*rooms, *composed("scenes", places)]
@@ -327,10 +422,12 @@ def gather(
 
     # Where the things of the others are is said by attributes of the pictures so far.
     likely = places_layer(torch.cat([vectors, of_known]), [*spoken, *known])
-    pets = dict(list(datasets.pets("train").items())[:: STEPS["pets"]])
+    pets = datasets.pets("train")
     of_pets = pooled(data, [Picture("pets", name, []) for name in pets], cache)
     classes = list(range(len(towards))) * IMAGINED
-    of_classes = torch.stack([imagination.push(towards[classes]) for _ in VIEWS], 1)
+    around = [sentences.surroundings(WORD_OF[label], rng) for label in classes]
+    of_classes = imagination.push(towards[classes], around)[:, None].expand(-1, len(VIEWS), -1)
+    seen = {source: colours(data / source / "images.tar", cache) for source in ("pets", "imagenet")}
     things = [
         *(("pets", name, kind) for name, kind in pets.items()),
         *(("imagenet", name, WORD_OF[label]) for name, label in labels.items()),
@@ -341,7 +438,10 @@ def gather(
         Picture(
             source,
             name,
-            [join_names(words, EVERYDAY) for words in sentences.of_thing(word, scores, rng)],
+            [
+                join_names(words, EVERYDAY)
+                for words in sentences.of_thing(word, scores, rng, seen.get(source, {}).get(name))
+            ],
         )
         for (source, name, word), scores in zip(things, likely(of_things), strict=True)
     ]
@@ -429,7 +529,9 @@ def imitate(data: Path, cache: Path, backbone: int) -> None:
     photos = [Picture("flickr8k", name, []) for name in datasets.flickr8k(data, "train")]
     photos += [Picture("coco", name, []) for name in datasets.coco_captions(data, "train")]
     photos += [Picture("imagenet", name, []) for name in datasets.imagenet(data, "train")]
-    theirs, own = (normalise(pooled(data, photos, cache, n)[:, 0]) for n in (0, backbone))
+    theirs, own = (
+        normalise(pooled(data, photos, cache, n, VIEWS[:1])[:, 0]) for n in (0, backbone)
+    )
     wanted = theirs @ head["phrases.weight"].float().t() + head["phrases.bias"].float()
     middle, spread = wanted.mean(0), wanted.std(0)
     centre = own.mean(0)
@@ -498,7 +600,13 @@ def main(
     )
     while trainer.epoch < LIKELIHOOD_EPOCHS:
         trainer.learn_captions(LIKELIHOOD_EPOCHS)
-    export(trainer.best(), phrases, words, weights_file(0))
+    critic = Trainer(
+        trainer.best(), attributes, captions, owners, kept.with_name(f"{kept.name}-critical.pt")
+    )
+    consensus = Consensus(numbered[: len(spoken)])
+    while critic.epoch < CRITICAL_EPOCHS:
+        critic.learn_consensus(consensus, len(spoken), CRITICAL_EPOCHS)
+    export(critic.best(), phrases, words, weights_file(0))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ LEAST = 15  # pictures that a word must be used of
 PUSH = (0.7, 2.2)  # how far a picture of a class alone is, in `REACH`
 SHOWN = (0.0, 2.2)  # how large a thing that is spoken of may be, beside the mean
 MISTAKEN = (0.0, 0.5)  # how far a picture is from the middle towards what nobody speaks of
+BESIDE = (-1.0, 1.5)  # how far a picture of a class has what is beside it; below 0 not at all
 REACH = 4.0  # length of the direction of a class of which the picture is full
 
 
@@ -80,11 +81,20 @@ class Imagination:
         seen = self.middle + used @ self.directions + mistaken
         return (seen + self._rests(len(used))).relu()
 
-    def push(self, directions: Tensor) -> Tensor:
-        """Imagine pictures of nothing else than what directions (n, 1280) lead to."""
+    def push(self, directions: Tensor, beside: Sequence[Sequence[str]]) -> Tensor:
+        """Imagine pictures of what directions (n, 1280) lead to, with what some words speak of.
+
+        Args:
+            directions: Of the thing that fills each picture.
+            beside: For each picture words that people would use of the rest of it, such as
+                "grass"; each shows as much as chance has it, or not at all.
+        """
         nothing = self.middle - self.used_mean @ self.directions
         far = torch.empty(len(directions), 1).uniform_(*PUSH)
-        return (nothing + far * directions + self._rests(len(directions))).relu()
+        used = shares([[words] for words in beside], self.words)
+        used = used * torch.empty_like(used).uniform_(*BESIDE).clamp(min=0)
+        around = used @ self.directions
+        return (nothing + far * directions + around + self._rests(len(directions))).relu()
 
     def _rests(self, n: int) -> Tensor:
         return self.rests[torch.randint(len(self.rests), (n,))]

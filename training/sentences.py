@@ -9,6 +9,7 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 from gradcam_core.models.show_and_tell import split_words
@@ -16,7 +17,8 @@ from gradcam_core.models.show_and_tell import split_words
 TABLES = tomllib.loads(Path(__file__).with_name("captions.toml").read_text(encoding="utf-8"))
 SPELLING: Mapping[str, str] = TABLES["spelling"]
 CAPTIONS = 5  # of a picture
-LIKELY = 0.25  # share of people who would say a sign of a place, from which on it is said
+COLOURED = 3  # of these, where a colour is seen
+LIKELY = 0.2  # share of people who would use a sign, from which on what it speaks for is said
 ROOM_THING = 15  # rooms that a thing must be named in: what is common can be learned
 
 
@@ -29,20 +31,31 @@ _KIND = {word: kind for kind, row in TABLES["kinds"].items() for word in _listed
 
 
 def signs() -> list[str]:
-    """All phrases that speak for places."""
-    return sorted({sign for place in TABLES["places"].values() for sign in place["signs"]})
+    """All phrases that speak for places, people and colours."""
+    listed = [place["signs"] for place in TABLES["places"].values()]
+    listed += [*TABLES["people"].values(), *TABLES["tints"].values()]
+    return sorted(set(chain.from_iterable(listed)))
 
 
 def pattern_words() -> Iterable[list[str]]:
     """The words of all patterns and places."""
     for kind in TABLES["kinds"].values():
-        for pattern in [*kind["placed"], *kind["alone"]]:
+        for pattern in [*kind["placed"], *kind["alone"], *kind["held"]]:
             yield split_words(re.sub(r"{.*?}", " ", pattern))
     for place in TABLES["places"].values():
         yield from map(split_words, place["said"])
     for written in TABLES["scenes"].values():
         yield from map(split_words, written)
-    yield from map(split_words, TABLES["said"].values())
+    yield from map(split_words, chain(TABLES["said"].values(), TABLES["people"]))
+    yield from map(split_words, chain.from_iterable(TABLES["tints"].values()))
+
+
+def surroundings(word: str, rng: random.Random) -> list[str]:
+    """A sign of a place where a thing may be, and one of a colour it may have; single words."""
+    kind = TABLES["kinds"][_KIND.get(word, "thing")]
+    colours = [c for c in TABLES["tints"].get(kind["colours"], []) if " " not in c]
+    chosen = [TABLES["places"][rng.choice(kind["places"])]["signs"][0]]
+    return chosen + ([rng.choice(colours)] if colours else [])
 
 
 def with_article(noun: str) -> str:
@@ -55,30 +68,53 @@ def with_article(noun: str) -> str:
     return f"an {noun}" if vowel else f"a {noun}"
 
 
-def of_thing(word: str, likely: Mapping[str, float], rng: random.Random) -> list[list[str]]:
-    """Five sentences that name a thing, and where it is if a place is likely in the picture.
+def of_thing(
+    word: str, likely: Mapping[str, float], rng: random.Random, colour: str | None = None
+) -> list[list[str]]:
+    """Five sentences that name a thing, with what is likely in the picture: place, people, colour.
 
     Args:
         word: Its everyday word.
         likely: How likely people use each of `signs` of the picture, 0..1.
         rng: Chooses the patterns.
+        colour: That of its pixels, if they clearly have one.
     """
     kind = TABLES["kinds"][_KIND.get(word, "thing")]
-    scores = {
-        place: max(likely[sign] for sign in TABLES["places"][place]["signs"])
-        for place in kind["places"]
-    }
-    ranked = sorted(scores, key=lambda place: -scores[place])
-    found = [place for place in ranked[:2] if scores[place] > LIKELY]
-    patterns = rng.sample(kind["alone"], 2) if found else list(kind["alone"])
-    sentences = [rng.choice(patterns) for _ in range(CAPTIONS)]
+    found = _likeliest({p: TABLES["places"][p]["signs"] for p in kind["places"]}, likely)[:2]
+    who = _likeliest(TABLES["people"], likely)[:1] if kind["held"] else []
+    alone = rng.sample(kind["alone"], len(kind["alone"]))
+    sentences = [alone[i % len(alone)] for i in range(CAPTIONS)]
     for i, pattern in zip(range(4), rng.sample(kind["placed"], len(kind["placed"])), strict=False):
         if found:
             place = rng.choice(TABLES["places"][found[i // 3 % len(found)]]["said"])
             sentences[i] = pattern.replace("{in}", place)
-    noun = split_words(word)
-    thing = with_article(" ".join(noun))
-    return [split_words(s.format(x=thing, n=" ".join(noun))) for s in sentences]
+    if who:  # who is there matters more than a second place
+        sentences[2] = rng.choice(kind["held"]).replace("{who}", who[0])
+        sentences[3] = rng.choice(kind["held"]).replace("{who}", who[0])
+    noun = " ".join(split_words(word))
+    shown = [with_article(noun)] * CAPTIONS
+    if noun not in TABLES["said"] and (tint := _colour(kind["colours"], likely, colour)):
+        shown[:COLOURED] = [with_article(f"{tint} {noun}")] * COLOURED
+    return [
+        split_words(sentence.format(x=thing, n=noun))
+        for sentence, thing in zip(sentences, shown, strict=True)
+    ]
+
+
+def _likeliest(signs: Mapping[str, Sequence[str]], likely: Mapping[str, float]) -> list[str]:
+    """What people are likely to speak of, by the signs of each; the likeliest first."""
+    scores = {name: max(likely[sign] for sign in listed) for name, listed in signs.items()}
+    return sorted((name for name in scores if scores[name] > LIKELY), key=lambda n: -scores[n])
+
+
+def _colour(kind: str, likely: Mapping[str, float], pixels: str | None) -> str | None:
+    """The colour to say of a thing of a kind that may have some: its own, or a likely one."""
+    if not kind:
+        return None
+    colours = TABLES["tints"][kind]
+    if pixels in colours:
+        return pixels
+    return next(iter(_likeliest({colour: [colour] for colour in colours}, likely)), None)
 
 
 def of_scene(kind: str) -> list[list[str]]:

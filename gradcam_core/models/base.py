@@ -135,6 +135,10 @@ class Model(ABC):
             "be explained for a network of your own, see `wrap`."
         )
 
+    def is_guess(self, encoded: Encoded, said: Prediction) -> bool:
+        """Whether what the model says first was measured to be wrong more often than right."""
+        return said.probability < self.unsure_below
+
     def unknown_words(self, question: str | None) -> list[str]:
         """Return the words of `question` that the model does not know; none but for VQA."""
         return []

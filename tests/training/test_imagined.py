@@ -42,5 +42,5 @@ def test_pictures_pushed_to_a_class_are_of_that_class() -> None:
     towards = class_directions(classifier.weight.detach())
     pooled = torch.rand(200, 1280) * 0.8
     made = Imagination(pooled, [[["a"]]] * 200, [], {}, pooled[:1] * 0)
-    found = classifier(made.push(towards)).argmax(1)
+    found = classifier(made.push(towards, [["a"]] * 1000)).argmax(1)
     assert (found == torch.arange(1000)).float().mean() > 0.8

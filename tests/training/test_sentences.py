@@ -31,10 +31,32 @@ def test_a_place_is_said_where_it_is_likely_and_fits() -> None:
     assert any("water" in s for s in said("shark", NOWHERE | {"water": 3.0}))
 
 
+def test_the_colour_of_the_pixels_is_said_before_a_likely_one() -> None:
+    assert any("red car" in s for s in said("car", NOWHERE | {"red": 3.0}))
+    of_pixels = sentences.of_thing("car", NOWHERE | {"red": 3.0}, random.Random(0), "blue")
+    assert any("blue car" in " ".join(words) for words in of_pixels)
+    assert not any("red" in words for words in of_pixels)
+    # A dog is not green, and what is in a bowl not of one colour.
+    assert not any("green" in s for s in said("dog", NOWHERE | {"green": 3.0}))
+    assert not any("red" in s.split() for s in said("soup", NOWHERE | {"red": 3.0}))
+
+
+def test_people_are_said_to_have_a_thing_where_they_are_likely() -> None:
+    assert any("a woman" in s for s in said("violin", NOWHERE | {"woman": 3.0, "man": 1.0}))
+    assert not any("man" in s.split() for s in said("violin", NOWHERE))
+
+
+def test_surroundings_are_places_and_colours_of_a_kind() -> None:
+    chosen = {sign for i in range(50) for sign in sentences.surroundings("shark", random.Random(i))}
+    assert {"water", "ocean", "blue"} <= chosen <= set(sentences.signs())
+    assert "kitchen" not in chosen
+
+
 def test_patterns_only_have_places_that_there_are() -> None:
     for kind in sentences.TABLES["kinds"].values():
         assert set(kind["places"]) <= sentences.TABLES["places"].keys()
         assert len(kind["alone"]) >= 2
+        assert kind["colours"] in {"", *sentences.TABLES["tints"]}
 
 
 def test_every_word_of_a_kind_is_an_everyday_word_and_has_one_kind() -> None:

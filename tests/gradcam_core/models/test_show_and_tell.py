@@ -10,10 +10,13 @@ from PIL import Image
 from gradcam_core.methods.cams import grad_cam
 from gradcam_core.methods.gradients import gradients
 from gradcam_core.models.backbone import Encoded
+from gradcam_core.models.base import Prediction
 from gradcam_core.models.lite import lite_classifier_layer
 from gradcam_core.models.show_and_tell import (
+    LENGTH_POWER,
     MAX_WORDS,
     UNSEEN,
+    Candidate,
     ShowAndTell,
     join_names,
     load_lite_caption,
@@ -175,3 +178,24 @@ def test_the_maps_of_two_things_lie_on_their_own(model: ShowAndTell) -> None:
     left, right = maps[:, :, :half].sum((1, 2)), maps[:, :, -half:].sum((1, 2))
     assert left[target.words.index("cat")] > 2 * right[target.words.index("cat")]
     assert right[target.words.index("cup")] > 2 * left[target.words.index("cup")]
+
+
+def test_a_caption_of_what_is_hardly_seen_is_a_guess(model: ShowAndTell, cat: Encoded) -> None:
+    assert not model.is_guess(cat, Prediction("a cat is sitting", 0.1))
+    assert model.is_guess(cat, Prediction("a toucan is sitting", 0.1))
+    # The classifier knows no people, and what names nothing is not said to be wrong.
+    assert not model.is_guess(cat, Prediction("a man with a toucan", 0.1))
+    assert not model.is_guess(cat, Prediction("it is sitting", 0.1))
+
+
+def test_captions_are_whole_and_say_nothing_twice(model: ShowAndTell, cat: Encoded) -> None:
+    ids = [model.words.index(word) for word in ["a", "bowl", "of", "bowl"]]
+    likely = Candidate(-0.1 / 5**LENGTH_POWER, 0.0, ids)
+    assert model._flawed(likely)
+    assert not model._flawed(likely._replace(ids=[*ids[:3], model.words.index("soup")]))
+    broken_off = Candidate(-5 / 3**LENGTH_POWER, 0.0, ids[:2])
+    assert model._flawed(broken_off)
+    another = [model.words.index(w) for w in ["a", "car", "next", "to", "another", "car"]]
+    assert not model._flawed(Candidate(-0.1 / 7**LENGTH_POWER, 0.0, another))
+    for caption in model.predict(cat, k=3):
+        assert caption.text.split()[-1] not in {"a", "an", "the", "of", "in"}
