@@ -40,12 +40,19 @@ def explain_batch(
     method: MethodOption = DEFAULT_METHOD,
     detail: DetailOption = 1.0,
     pictures: Annotated[bool, typer.Option("--pictures", help="Also the PNGs")] = False,
+    ray: Annotated[
+        str | None,
+        typer.Option(help="Address of a Ray cluster; 'local' for one of this machine's own"),
+    ] = None,
 ) -> None:
     """Explain very many photos into Parquet files; interrupted, it goes on where it was."""
     try:
         from scale import batches
         from scale.places import Place
         from scale.places import photos as named_photos
+
+        if ray is not None:
+            from scale import on_ray
     except ImportError:
         typer.echo(_MISSING, err=True)
         raise typer.Exit(1) from None
@@ -58,7 +65,11 @@ def explain_batch(
         left = batches.remaining(found, asked, place)
         typer.echo(f"{len(found):,} photos, of which {len(found) - len(left):,} are done.")
         with tqdm(total=len(left), unit="photo", disable=None) as bar:
-            for photo, error in batches.explain_here(left, asked, place):
+            if ray is None:
+                told = batches.explain_here(left, asked, place)
+            else:
+                told = on_ray.explain_there(left, asked, place, ray)
+            for photo, error in told:
                 bar.update()
                 if error is not None:
                     failed += 1
