@@ -103,12 +103,14 @@ class _Excitation(TorchFunctionMode):
         return self._won(input, lambda x: func(x, excitatory, None, *rest, **named), out)
 
     def _won(self, input: Tensor, operation: Operation, out: Tensor) -> Tensor:
+        if not input.requires_grad:  # it comes before the target layer
+            return out
         if (input < 0).any():
             raise ValueError(
                 f"c-MWP is defined for activations that are not negative, and {self._name} has "
                 "negative ones here (as linear bottlenecks do). Try its last layer."
             )
-        return _Won.apply(input, operation, out.detach()) if input.requires_grad else out
+        return _Won.apply(input, operation, out.detach())
 
 
 class _Won(torch.autograd.Function):
@@ -140,6 +142,16 @@ _AVERAGES = (F.adaptive_avg_pool2d, F.avg_pool2d)
 _HARMLESS = frozenset(
     (
         *("max_pool2d", "adaptive_max_pool2d", "boolean_dispatch", "fn", "dropout"),
-        *("flatten", "reshape", "view", "squeeze", "contiguous", "__getitem__", "cpu", "to"),
+        *(
+            "flatten",
+            "reshape",
+            "view",
+            "squeeze",
+            "contiguous",
+            "clone",
+            "__getitem__",
+            "cpu",
+            "to",
+        ),
     )
 )

@@ -1,6 +1,7 @@
 """The app as a process of its own, as containers and proxies have it; photos and their results."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -40,7 +41,13 @@ def start_app(tmp_path: Path) -> Iterator[Start]:
             "GRADIO_TEMP_DIR": str(tmp_path / "uploads"),
             **settings,
         }
-        app = subprocess.Popen([sys.executable, "app.py"], cwd=folder, env=os.environ | settings)
+        app = subprocess.Popen(
+            [sys.executable, "app.py"],
+            cwd=folder,
+            env=os.environ | settings,
+            # Who runs the tests in the background of a shell has Ctrl-C ignored, here and below.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+        )
         started.append(app)
         while True:
             assert app.poll() is None
