@@ -141,17 +141,7 @@ _AVERAGES = (F.adaptive_avg_pool2d, F.avg_pool2d)
 # What only moves values about; of a maximum the winner takes all.
 _HARMLESS = frozenset(
     (
-        *("max_pool2d", "adaptive_max_pool2d", "boolean_dispatch", "fn", "dropout"),
-        *(
-            "flatten",
-            "reshape",
-            "view",
-            "squeeze",
-            "contiguous",
-            "clone",
-            "__getitem__",
-            "cpu",
-            "to",
-        ),
+        *("max_pool2d", "adaptive_max_pool2d", "boolean_dispatch", "fn", "dropout", "clone"),
+        *("flatten", "reshape", "view", "squeeze", "contiguous", "__getitem__", "cpu", "to"),
     )
 )
