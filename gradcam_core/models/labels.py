@@ -51,10 +51,15 @@ class UnknownLabelError(ValueError):
     """
 
     def __init__(self, said: str, near: Sequence[str]) -> None:
-        nearest = f" The nearest: {', '.join(near)}." if near else " Nor is there one like it."
-        super().__init__(said + nearest)
+        super().__init__(said, near)  # as it is made again when it comes from another process
         self.said = said
         self.near = list(near)
+
+    def __str__(self) -> str:
+        nearest = (
+            f"The nearest: {', '.join(self.near)}." if self.near else "Nor is there one like it."
+        )
+        return f"{self.said} {nearest}"
 
 
 class Labels:

@@ -110,5 +110,5 @@ def test_on_zero_gpu_explanations_and_errors_come_back_from_its_process(
     assert elsewhere  # this process has encoded no picture for it
     here = gradcam_core.explain(cat_file, model="squeezenet1_1", target="tabby")
     assert np.allclose(large[1], here.raw, atol=1e-6)
-    assert refused[0] == "ValueError"
+    assert refused[0] == "UnknownLabelError"
     assert "no such thing" in refused[1]
