@@ -6,7 +6,7 @@ has left the page or pressed "stop"; if so `Stopped` is raised, just as Ctrl-C r
 KeyboardInterrupt there on the command line.
 
 Work of the page can be stopped if it shows a bar of tqdm, or calls what does, and its handler in
-`ask` takes `progress: gr.Progress = PROGRESS` and answers by `ask._answered`. What may take more
+`ask` takes `progress: gr.Progress = PROGRESS` and answers by `ask.answered`. What may take more
 than two seconds belongs into the lane "long": few of them run at once, one after the other. In
 the browser `trigger('stop', {stop: ID})` stops the request of that id, in whatever lane; it then
 answers `{id: ID, stopped: true, error: "Stopped."}`, also if it still waits for its turn.
