@@ -24,9 +24,11 @@ from benchmarks.grounding import Case, report
 from gradcam_core.models.coattention import CoattentionHead
 from gradcam_core.models.vqa_lstm import VqaLstm, read_question
 from training import datasets, lessons
+from training.answers import kind_of
+from training.batches import source
 from training.calibration import dev_questions
 from training.questions import KINDS, Question
-from training.vqa import CHUNK, kind_of, source
+from training.vqa import CHUNK
 
 SEED = 0
 WHAT_IS_THIS = "What is this?"

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from training import datasets, lessons
-from training.vqa import NEW, Vocabulary, go_back, kind_of, shares, vocabulary
+from training.answers import Vocabulary, kind_of, shares, vocabulary
+from training.vqa import NEW, go_back
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the data sets are not here")
