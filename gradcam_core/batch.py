@@ -4,12 +4,12 @@ However many there are, no more than a few are in memory at once.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from PIL import Image
 
@@ -22,26 +22,29 @@ from gradcam_core.models.base import Model
 
 BATCH = 8  # pictures in one pass; more is no faster on a CPU
 
+P = TypeVar("P", bound=Hashable)
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 def explain_many(
-    files: Iterable[Path],
+    photos: Iterable[P],
     model: Model,
     *,
+    read: Callable[[Any], Image.Image] = open_image,
     target: str | None = None,
     question: str | None = None,
     layer: str | None = None,
     guided: bool = False,
     method: str = DEFAULT_METHOD,
     detail: float = 1.0,
-) -> Iterator[tuple[Path, Explanation | Exception]]:
+) -> Iterator[tuple[P, Explanation | Exception]]:
     """Explain photos one after the other, the CNN in batches; a bad photo stops no other.
 
     Args:
-        files: Photos; asked for as they are needed.
+        photos: Files, or what `read` takes, hashable; asked for as they are needed.
         model: From `load`.
+        read: Returns a photo as RGB, or raises what `open_image` raises; called in threads.
         target: As for `explain`, of every photo.
         question: As for `explain`, of every photo.
         layer: As for `explain`.
@@ -50,12 +53,12 @@ def explain_many(
         detail: As for `explain`; each photo needs a pass of its own then.
 
     Yields:
-        Each file in its order, with its explanation; or with what is wrong, a `ValueError` or an
+        Each photo in its order, with its explanation; or with what is wrong, a `ValueError` or an
         `OSError` as `explain` raises it.
     """
-    read = beside(open_image, files, threads=2, ahead=BATCH)
+    pictures = beside(read, photos, threads=2, ahead=BATCH)
     if guided or detail != 1:
-        for file, opened in read:
+        for photo, opened in pictures:
             try:
                 explanation = explain(
                     opened.result(),
@@ -69,52 +72,56 @@ def explain_many(
                     detail,
                 )
             except (ValueError, OSError) as error:
-                yield file, error
+                yield photo, error
             else:
-                yield file, replace(explanation, source=file)
+                yield photo, replace(explanation, source=_file(photo))
         return
-    while batch := list(islice(read, BATCH)):
-        for file, encoded in _encoded(batch, model, layer):
+    while batch := list(islice(pictures, BATCH)):
+        for photo, encoded in _encoded(batch, model, layer):
             if isinstance(encoded, Exception):
-                yield file, encoded
+                yield photo, encoded
                 continue
             try:
                 yield (
-                    file,
+                    photo,
                     explain_encoded(
                         model,
                         *encoded,
                         target=target,
                         question=question,
                         method=method,
-                        source=file,
+                        source=_file(photo),
                     ),
                 )
             except (ValueError, OSError) as error:
-                yield file, error
+                yield photo, error
+
+
+def _file(photo: object) -> Path | None:
+    return photo if isinstance(photo, Path) else None
 
 
 def _encoded(
-    batch: Iterable[tuple[Path, "Future[Image.Image]"]], model: Model, layer: str | None
-) -> list[tuple[Path, tuple[Encoded, Image.Image] | Exception]]:
+    batch: Iterable[tuple[P, "Future[Image.Image]"]], model: Model, layer: str | None
+) -> list[tuple[P, tuple[Encoded, Image.Image] | Exception]]:
     """Run the CNN over those of a batch that could be read."""
-    pictures: dict[Path, Image.Image] = {}
-    wrong: dict[Path, Exception] = {}
-    files = []
-    for file, opened in batch:
-        files.append(file)
+    pictures: dict[P, Image.Image] = {}
+    wrong: dict[P, Exception] = {}
+    photos = []
+    for photo, opened in batch:
+        photos.append(photo)
         try:
-            pictures[file] = opened.result()
+            pictures[photo] = opened.result()
         except (ValueError, OSError) as error:
-            wrong[file] = error
+            wrong[photo] = error
     if not pictures:
-        return [(file, wrong[file]) for file in files]
+        return [(photo, wrong[photo]) for photo in photos]
     try:
         encoded = model.backbone.encode_many([*pictures.values()], layer)
     except ValueError as error:
-        return [(file, wrong.get(file, error)) for file in files]
+        return [(photo, wrong.get(photo, error)) for photo in photos]
     found = dict(zip(pictures, zip(encoded, pictures.values(), strict=True), strict=True))
-    return [(file, wrong[file] if file in wrong else found[file]) for file in files]
+    return [(photo, wrong[photo] if photo in wrong else found[photo]) for photo in photos]
 
 
 def beside(

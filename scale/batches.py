@@ -9,22 +9,22 @@ import hashlib
 import json
 import tempfile
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 import gradcam_core
+from gradcam_core.batch import beside, explain_many
 from scale.places import Place
 from scale.table import FAILURES, RESULTS, parquet, rows
 
 PART = 128  # photos in a file of results at most
 _SECONDS = 20.0  # after which results are written, however few
-_AHEAD = 2  # photos read before they are needed
 
 
 @dataclass(frozen=True)
@@ -116,52 +116,37 @@ def _told(photo: Place, found: _Found) -> Told:
 
 
 def _explained(photos: Iterable[Place], asked: Asked, out: Place) -> Iterator[tuple[Place, _Found]]:
-    """Explain photos one after the other; the next ones are read and decoded meanwhile."""
-    with ThreadPoolExecutor(_AHEAD) as reader:
-        reading: deque[tuple[Place, Future[Image.Image | str]]] = deque()
-        for photo in photos:
-            reading.append((photo, reader.submit(_read, photo)))
-            if len(reading) > _AHEAD:
-                yield _next(reading, asked, out)
-        while reading:
-            yield _next(reading, asked, out)
+    explained = explain_many(
+        photos,
+        gradcam_core.load(asked.model, asked.task),
+        read=_opened,
+        target=asked.target,
+        question=asked.question,
+        layer=asked.layer,
+        method=asked.method,
+        detail=asked.detail,
+    )
+    for (photo, _), found in beside(partial(_row, asked, out), explained, threads=1, ahead=2):
+        yield photo, found.result()
 
 
-def _next(
-    reading: deque[tuple[Place, Future[Image.Image | str]]], asked: Asked, out: Place
-) -> tuple[Place, _Found]:
-    photo, read = reading.popleft()
-    picture = read.result()
-    return photo, picture if isinstance(picture, str) else _row(photo, picture, asked, out)
+def _opened(photo: Place) -> Image.Image:
+    """Do what `open_image` does, also in a store."""
+    if photo.is_local:
+        return gradcam_core.open_image(photo.uri)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / photo.name
+        file.write_bytes(photo.read())
+        return gradcam_core.open_image(file)
 
 
-def _read(photo: Place) -> Image.Image | str:
-    """Return a photo's picture, or why it has none."""
-    try:
-        if photo.is_local:
-            return gradcam_core.open_image(photo.uri)
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / photo.name
-            file.write_bytes(photo.read())
-            return gradcam_core.open_image(file)
-    except (ValueError, OSError) as error:
-        return str(error)
-
-
-def _row(photo: Place, picture: Image.Image, asked: Asked, out: Place) -> _Found:
-    try:
-        explanation = gradcam_core.explain(
-            picture,
-            asked.task,
-            asked.target,
-            asked.question,
-            asked.model,
-            asked.layer,
-            method=asked.method,
-            detail=asked.detail,
-        )
-    except (ValueError, OSError) as error:
-        return str(error)
+def _row(
+    asked: Asked, out: Place, explained: tuple[Place, gradcam_core.Explanation | Exception]
+) -> _Found:
+    """Return what the results say of a photo; its PNGs are written."""
+    photo, explanation = explained
+    if isinstance(explanation, Exception):
+        return str(explanation)
     if asked.pictures:
         folder = out.below("pictures", f"{Path(photo.name).stem}-{_digest(photo.uri)}")
         with tempfile.TemporaryDirectory() as temporary:
