@@ -6,8 +6,7 @@ ImageNet photos that the network is right about, drawn at random, for what the n
 collages of four of them for grid pointing; COCO photos and people's boxes for pointing game and
 localisation. A row for each figure is kept as it is measured, so a run that was stopped goes on.
 Means with 95 % intervals, bootstrapped over photos. Beside the methods a map that knows nothing of
-the network: the picture's centre. One photo in three has what is dear: slow methods, curves, the
-sanity check; `--every 0` leaves it out.
+the network: the picture's centre. The slow methods come last, and for one photo in three only.
 """
 
 import csv
@@ -43,10 +42,13 @@ COLUMNS = {
     "Grad-CAM++": ("grad-cam++", 1.0),
     "Guided Backprop": ("guided-backprop", 1.0),
     "Guided Grad-CAM": ("guided-grad-cam", 1.0),
+    "c-MWP": ("c-mwp", 1.0),
     "Gradient": ("gradient", 1.0),
     "SmoothGrad": ("smoothgrad", 1.0),
     "Integrated gradients": ("integrated-gradients", 1.0),
     "Occlusion": ("occlusion", 1.0),
+    "Score-CAM": ("score-cam", 1.0),
+    "RISE": ("rise", 1.0),
     "centre": ("centre", 1.0),
 }
 
@@ -89,51 +91,63 @@ def main(
     data: Annotated[Path, typer.Argument(help="Folder with imagenet/ and coco/")],
     work: Annotated[Path, typer.Option(help="Folder that keeps the rows")],
     photos: Annotated[int, typer.Option(help="How many of ImageNet; of COCO twice as many")] = 40,
-    every: Annotated[int, typer.Option(min=0, help="Of so many photos one has what is dear")] = 3,
+    every: Annotated[
+        int, typer.Option(min=0, help="Of so many photos one has the slow methods too; 0: none")
+    ] = 3,
     name: Annotated[str, typer.Option("--model", help="Trained on ImageNet-1k")] = "lite0",
 ) -> None:
     """Measure what is not measured yet, and print the tables."""
     work.mkdir(parents=True, exist_ok=True)
     kept = work / f"tables-{name}.csv"
     rows = list(_read(kept))
-    done = {(photo, column) for photo, column, _, _ in rows}
     model = gradcam_core.load(name, "classification")
     with kept.open("a", newline="") as file:
         writer = csv.writer(file)
-        for new in _measured(model, data, photos, every, done):
-            writer.writerows(new)
+        for new in _measured(model, data, photos, every, {row[:3] for row in rows}):
+            writer.writerow(new)
             file.flush()
-            rows += new
+            rows.append(new)
     _print(rows)
 
 
 def _measured(
-    model: Model, data: Path, count: int, every: int, done: set[tuple[str, str]]
-) -> Iterator[list[Row]]:
-    """Measure photo after photo, those of the two kinds in turn."""
+    model: Model, data: Path, count: int, every: int, done: set[tuple[str, str, str]]
+) -> Iterator[Row]:
+    """Measure photo after photo, those of the two kinds in turn; then the slow methods."""
     right = list(_right(model, data, count))
     with_boxes = list(boxed(data, 2 * count))
-    for place in tqdm(range(count), desc="photos"):
+    fast = [column for column in COLUMNS if not _slow(column)]
+    slow = [column for column in COLUMNS if _slow(column)]
+    rounds = [(place, fast) for place in range(count)]
+    if every:
+        rounds += [(place, slow) for place in range(0, count, every)]
+    for place, columns in tqdm(rounds, desc="photos"):
         wnid, label, photo = right[place]
+        lacking = {
+            column: {metric for metric in _asked(column) if (wnid, column, metric) not in done}
+            for column in columns
+        }
+        yield from _faithful(model, wnid, label, photo, lacking)
         others = [right[(place + step) % count][2] for step in (1, 2, 3)]
-        checked = every > 0 and place % every == every - 1
-        todo = [
-            column
-            for column in COLUMNS
-            if (wnid, column) not in done and (checked or not _slow(column))
-        ]
-        if todo:
-            quarter = place % 4
-            grid = collage([*others[:quarter], photo, *others[quarter:]])
-            yield [
-                *_faithful(model, wnid, label, photo, todo, checked=checked),
-                *_in_grid(model, wnid, label, grid, quarter, todo),
-            ]
+        quarter = place % 4
+        grid = collage([*others[:quarter], photo, *others[quarter:]])
+        todo = [column for column in columns if (wnid, column, "grid share") not in done]
+        yield from _in_grid(model, wnid, label, grid, quarter, todo)
+        if columns is slow:
+            continue
         for image, picture, boxes in with_boxes[2 * place : 2 * place + 2]:
-            todo = [
-                column for column in COLUMNS if (image, column) not in done and not _slow(column)
-            ]
-            yield list(_on_boxes(model, image, picture, boxes, todo))
+            todo = [column for column in columns if (image, column, "pointing") not in done]
+            yield from _on_boxes(model, image, picture, boxes, todo)
+
+
+def _asked(column: str) -> list[str]:
+    """Return what is measured of a column's map of a single photo."""
+    asked = ["occlusion", "deletion", "insertion", "drop", "increase"]
+    if COLUMNS[column][0] in METHODS:
+        asked.append("seconds")
+        if not _slow(column):
+            asked += ["sanity, head", "sanity, all"]
+    return asked
 
 
 def _right(model: Model, data: Path, count: int) -> Iterator[tuple[str, str, Image.Image]]:
@@ -175,32 +189,34 @@ def _slow(column: str) -> bool:
 
 
 def _faithful(
-    model: Model, name: str, label: str, photo: Image.Image, columns: list[str], *, checked: bool
+    model: Model, name: str, label: str, photo: Image.Image, lacking: dict[str, set[str]]
 ) -> Iterator[Row]:
     encoded = model.encode(photo)
     target = model.target(label, encoded=encoded)
     drops = None
-    for column in columns:
+    for column, metrics in lacking.items():
+        if not metrics:
+            continue
         start = time.process_time()
         raw, seen = _map(column, model, photo, encoded, target)
-        seconds = time.process_time() - start
+        found = {"seconds": time.process_time() - start}
         subject = Subject(model, encoded, target, raw)
-        if drops is None:
-            drops = faithfulness.drops_when_covered(subject)
-        shown = faithfulness.average_drop(subject)
-        yield name, column, "occlusion", faithfulness.correlation(raw, drops)
-        if checked:
-            yield name, column, "deletion", faithfulness.curve_area(subject, deleting=True)
-            yield name, column, "insertion", faithfulness.curve_area(subject, deleting=False)
-        yield name, column, "drop", shown.value
-        yield name, column, "increase", shown.beside["increase"]
-        method = COLUMNS[column][0]
-        if method in METHODS:
-            yield name, column, "seconds", seconds
-        if checked and method in METHODS and not _slow(column):
-            steps = list(sanity.cascade(Subject(model, seen, target, raw), method))
-            yield name, column, "sanity, head", steps[0].correlation
-            yield name, column, "sanity, all", steps[-1].correlation
+        if "occlusion" in metrics:
+            drops = faithfulness.drops_when_covered(subject) if drops is None else drops
+            found["occlusion"] = faithfulness.correlation(raw, drops)
+        if "deletion" in metrics:
+            found["deletion"] = faithfulness.curve_area(subject, deleting=True)
+        if "insertion" in metrics:
+            found["insertion"] = faithfulness.curve_area(subject, deleting=False)
+        if "drop" in metrics:
+            shown = faithfulness.average_drop(subject)
+            found |= {"drop": shown.value, "increase": shown.beside["increase"]}
+        if "sanity, head" in metrics:
+            steps = list(sanity.cascade(Subject(model, seen, target, raw), COLUMNS[column][0]))
+            found["sanity, head"] = steps[0].correlation
+            found["sanity, all"] = steps[-1].correlation
+        for metric in metrics:
+            yield name, column, metric, found[metric]
 
 
 def _in_grid(
