@@ -142,6 +142,7 @@ def _facts() -> dict[str, Any]:
                 "paper": method.paper,
                 "about": method.about,
                 "slow": method.slow,
+                "transformers": method.transformers,
             }
             for name, method in gradcam_core.methods().items()
         ],
@@ -167,6 +168,7 @@ def _models(task: str) -> list[dict[str, Any]]:
             "megabytes": info.download_mb,
             "licence": info.licence,
             "guided": info.guided,
+            "convolutional": info.convolutional,
         }
         for info in gradcam_core.models(task)
     ]

@@ -11,7 +11,7 @@ const STRIPS = {
     title: 'Methods',
     about: 'Other ways to make a map of the same network, photo and target, at the same layer. Each is coloured up to its own maximum: their units differ. At the last layer of most networks CAM, Grad-CAM, XGrad-CAM and HiResCAM are the same map. Click one to see it large.',
     button: 'Draw the quick ones',
-    ways: (result) => facts.methods.map(({ name, title, paper, slow }) => ({ way: { method: name }, title, small: paper, slow, current: name === result.method })),
+    ways: (result) => methodsOf(infoOf(result.task, result.model)).map(({ name, title, paper, slow }) => ({ way: { method: name }, title, small: paper, slow, current: name === result.method })),
     choose: ({ method }) => Object.assign(state(), { method }),
   },
   layers: {

@@ -36,7 +36,7 @@ function renderFields() {
   $('.by-id').hidden = $('.hub').hidden = tab !== 'classification';
   const layers = Object.entries(mine.shown?.layers ?? {});
   offer('.layer', [['', 'the last'], ...layers.map(([name, size]) => [name, `${name} (${size})`])], mine.layer ?? '');
-  offer('.method', facts.methods.map((each) => [each.name, each.title]), mine.method);
+  offer('.method', methodsOf(info).map((each) => [each.name, each.title]), mine.method);
   const method = facts.methods.find((each) => each.name === mine.method);
   $('.about-method').textContent = `${method.title}: ${method.about} (${method.paper})`;
   $('.options summary').textContent = `Options: ${info.title}, ${mine.layer ?? 'last layer'}, ${method.title}`;
@@ -130,7 +130,9 @@ choice('.beside', (name) => {
   askBeside();
 });
 function pickModel(name) {
-  Object.assign(state(), { model: name, layer: null });
+  const mine = state();
+  Object.assign(mine, { model: name, layer: null });
+  if (!methodsOf(infoOf(tab, name)).some((each) => each.name === mine.method)) mine.method = 'grad-cam';
   explain();
 }
 

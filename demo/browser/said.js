@@ -3,6 +3,8 @@
 const percent = (p) => (p >= 0.1 ? `${(100 * p).toFixed(0)} %` : p >= 0.001 ? `${(100 * p).toFixed(1)} %` : 'under 0.1 %');
 const logOf = (p) => Math.log(Math.max(p, 1e-300)).toFixed(1);
 const infoOf = (task, name) => facts.tasks[task].find((info) => info.name === name) ?? { name, title: name, year: 0, megabytes: 0, guided: true };
+// Of a network by its id only loading tells what it is.
+const methodsOf = (info) => facts.methods.filter((each) => !each.transformers || !info.convolutional);
 
 // Weak beside what the network's first choice has: said in the heading.
 function hardly(result) {

@@ -2,7 +2,15 @@
 
 from dataclasses import dataclass
 
-from gradcam_core.methods import at_input, attention, cams, excitation, finer, perturbation
+from gradcam_core.methods import (
+    at_input,
+    attention,
+    cams,
+    excitation,
+    finer,
+    perturbation,
+    rollout,
+)
 from gradcam_core.methods.gradients import MapMethod, by_gradient
 
 DEFAULT_METHOD = "grad-cam"
@@ -18,6 +26,7 @@ class Method:
         about: One sentence on what it does differently.
         maps: (model, encoded picture, target) -> heat maps.
         slow: Whether it asks the network dozens of times or more, which takes seconds to minutes.
+        transformers: Whether it is for vision transformers alone.
     """
 
     title: str
@@ -25,6 +34,7 @@ class Method:
     about: str
     maps: MapMethod
     slow: bool = False
+    transformers: bool = False
 
 
 METHODS: dict[str, Method] = {
@@ -143,6 +153,21 @@ METHODS: dict[str, Method] = {
         "Selvaraju et al., IJCV 2019",
         "Deconvnet times Grad-CAM.",
         at_input.times_grad_cam(at_input.by_rule("deconvnet")),
+    ),
+    "attention-gradient": Method(
+        "Attention times gradient",
+        "Chefer et al., ICCV 2021",
+        "What the tokens that are read were mixed of, where attention speaks for the class; "
+        "for vision transformers.",
+        rollout.attention_gradient,
+        transformers=True,
+    ),
+    "attention-rollout": Method(
+        "Attention rollout",
+        "Abnar and Zuidema, ACL 2020",
+        "What the tokens that are read were mixed of, whatever the class; for vision transformers.",
+        rollout.attention_rollout,
+        transformers=True,
     ),
     "attention": Method(
         "Own attention",
