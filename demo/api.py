@@ -192,16 +192,8 @@ def _explain(
 ) -> Shown:
     if picture is None:
         raise ValueError("Please give a picture: handle_file('photo.jpg') of gradio_client.")
-    return service.explain(
-        Path(picture),
-        task,
-        target=target,
-        question=question,
-        layer=layer,
-        model=model,
-        method=method,
-        guided=True,
-    )
+    wanted = service.Wanted(task, target, question, model, layer, method, guided=True)
+    return service.explain(Path(picture), wanted)
 
 
 def _drawn(shown: Shown, colour_map: str, opacity: float) -> list[Any]:

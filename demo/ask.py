@@ -7,6 +7,7 @@ computed here.
 
 import base64
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -198,9 +199,8 @@ def _slow(request: _Explain) -> bool:
 def _explained(request: _Explain) -> dict[str, Any]:
     path = request.path()
     try:
-        shown = service.explain(
-            path, **_wanted(request), guided=request.guided, download=request.download
-        )
+        wanted = _wanted(request, guided=request.guided)
+        shown = service.explain(path, wanted, download=request.download)
     except (ValueError, ConnectionError) as error:
         if not request.new_picture:
             raise
@@ -229,13 +229,11 @@ def _seen(request: _Live) -> dict[str, Any]:
         frame = base64.b64decode(request.frame, validate=True)
     except ValueError:
         raise ValueError("The frame is no picture.") from None
-    return {
-        "answer": answer(service.explain_frame(frame, **_wanted(request), guided=request.guided))
-    }
+    return {"answer": answer(service.explain_frame(frame, _wanted(request, guided=request.guided)))}
 
 
 def _tested(request: _Test) -> dict[str, Any]:
-    shown = service.explain(request.path(), **_wanted(request), download=False)
+    shown = service.explain(request.path(), _wanted(request), download=False)
     return evidence.tested(shown.full_size(), request.test)
 
 
@@ -243,21 +241,20 @@ def _painted(request: _Paint) -> dict[str, Any]:
     if _slow(request):
         raise ValueError("This answers at once: choose a quick method in Options first.")
     shown = service.explain_covered(
-        request.path(), request.covered(), request.filling, **_wanted(request)
+        request.path(), request.covered(), request.filling, _wanted(request)
     )
     return {"answer": answer(shown), "picture": preview(shown.explanation.picture)}
 
 
 def _kept(request: _Keep) -> dict[str, Any]:
     path = request.path()
-    rows = [service.explain(path, **_wanted(request), guided=True, download=False)]
+    wanted = _wanted(request, guided=True)
+    rows = [service.explain(path, wanted, download=False)]
     if request.beside_target is not None or request.beside_model is not None:
         other: dict[str, Any] = {"target": request.beside_target or request.target}
         if request.beside_model is not None:
             other |= {"model": request.beside_model, "layer": None}
-        rows.append(
-            service.explain(path, **{**_wanted(request), **other}, guided=True, download=False)
-        )
+        rows.append(service.explain(path, replace(wanted, **other), download=False))
     return {
         "file": str(
             written(rows, request.format, request.colour_map, request.opacity, request.highest)
@@ -265,9 +262,9 @@ def _kept(request: _Keep) -> dict[str, Any]:
     }
 
 
-def _wanted(request: _Explain) -> dict[str, Any]:
-    """Return what a request wants explained, as `service` takes it."""
-    return request.model_dump(include={"task", "target", "question", "model", "layer", "method"})
+def _wanted(request: _Explain, *, guided: bool = False) -> service.Wanted:
+    asked = {"task", "target", "question", "model", "layer", "method"}
+    return service.Wanted(**request.model_dump(include=asked), guided=guided)
 
 
 def answered(

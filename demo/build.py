@@ -19,8 +19,12 @@ from demo import api, disk, doors, page, quiz, turns
 _HERE = Path(__file__).parent
 
 
-def build_demo() -> gr.Blocks:
-    """Return the demo, not yet launched; see `launch_options`."""
+def build_demo(at_once: int = turns.AT_ONCE) -> gr.Blocks:
+    """Return the demo, not yet launched; see `launch_options`.
+
+    Args:
+        at_once: How many requests are answered at the same time; the others wait for their turn.
+    """
     disk.take_folder()
     with gr.Blocks(
         title="Grad-CAM: why does the network say that?",
@@ -34,8 +38,8 @@ def build_demo() -> gr.Blocks:
         api.build()
     with demo.route("Quiz", "/quiz", show_in_navbar=False):
         quiz.build()
-    demo.queue(api_open=False, default_concurrency_limit=turns.AT_ONCE)
-    demo._queue = turns.Turns(demo)
+    demo.queue(api_open=False, default_concurrency_limit=at_once)
+    demo._queue = turns.Turns(demo, at_once)
     return demo
 
 

@@ -3,6 +3,7 @@
 What is asked and answered stays in the browser; the server only draws the questions.
 """
 
+from dataclasses import replace
 from itertools import permutations
 from typing import Annotated, Any, Literal
 
@@ -60,21 +61,16 @@ def _made(request: _Question) -> dict[str, Any]:
     if request.kind == "what":
         thing, other = PAIRS[request.number // 2]
         places = (other, thing) if second_first else (thing, other)
-        shown = [
-            service.explain(collage(*places), "classification", target=THINGS[thing], guided=True)
-        ]
+        wanted = service.Wanted("classification", THINGS[thing], guided=True)
+        shown = [service.explain(collage(*places), wanted)]
         choices = sorted((thing, other))
         right = choices.index(thing)
     else:
         thing = list(THINGS)[request.number // 2 % len(THINGS)]
         networks = NETWORKS[::-1] if second_first else NETWORKS
         photo = example_pictures()[thing]
-        shown = [
-            service.explain(
-                photo, "classification", target=THINGS[thing], model=network, guided=True
-            )
-            for network in networks
-        ]
+        wanted = service.Wanted("classification", THINGS[thing], guided=True)
+        shown = [service.explain(photo, replace(wanted, model=network)) for network in networks]
         choices = ["the first one", "the second one"]
         right = networks.index(NETWORKS[1])
     return {

@@ -1,13 +1,15 @@
 """A request from outside -> an Explanation."""
 
-import contextlib
 import re
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from PIL import Image
 
 import gradcam_core
 from demo import downloads, zero_gpu
@@ -53,6 +55,41 @@ class Shown:
         return replace(self.explanation, picture=gradcam_core.open_image(self.path))
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked of a picture, as picked or typed.
+
+    Attributes:
+        task: "classification", "captioning" or "vqa".
+        target: None or blank explains the model's own prediction.
+        question: For "vqa" only.
+        model: None or blank for the default.
+        layer: The target layer; None or blank for the last.
+        method: A name from `gradcam_core.methods()`; None or blank for Grad-CAM.
+        guided: Also compute guided backpropagation, where it has a meaning.
+    """
+
+    task: str
+    target: str | None = None
+    question: str | None = None
+    model: str | None = None
+    layer: str | None = None
+    method: str | None = None
+    guided: bool = False
+
+    def settings(self, info: gradcam_core.ModelInfo) -> dict[str, Any]:
+        """Return it as `gradcam_core.explain` takes it, of a model that it names."""
+        return {
+            "task": self.task,
+            "target": (self.target or "").strip() or None,
+            "question": self.question,
+            "model": info.name,
+            "layer": self.layer or None,
+            "guided": self.guided and info.guided,
+            "method": self.method or "grad-cam",
+        }
+
+
 def model_info(name: str | None, task: str) -> tuple[gradcam_core.ModelInfo, bool]:
     """Tell what a model is, and whether it is on this machine; see `gradcam_core.describe`.
 
@@ -84,29 +121,12 @@ def model_info(name: str | None, task: str) -> tuple[gradcam_core.ModelInfo, boo
     return info, here
 
 
-def explain(
-    path: Path,
-    task: str,
-    *,
-    target: str | None = None,
-    question: str | None = None,
-    model: str | None = None,
-    layer: str | None = None,
-    method: str | None = None,
-    guided: bool = False,
-    download: bool = True,
-) -> Shown:
+def explain(path: Path, wanted: Wanted, *, download: bool = True) -> Shown:
     """Explain a picture; the CNN runs only if it has not seen it yet.
 
     Args:
         path: Of the file, checked by `uploads`.
-        task: "classification", "captioning" or "vqa".
-        target: As typed; None or blank explains the model's own prediction.
-        question: As typed; for "vqa" only.
-        model: As picked or typed; None or blank for the default.
-        layer: The target layer; None or blank for the last.
-        method: A name from `gradcam_core.methods()`; None or blank for Grad-CAM.
-        guided: Also compute guided backpropagation, where it has a meaning.
+        wanted: What is asked of it.
         download: Whether to download the model if need be.
 
     Raises:
@@ -115,105 +135,51 @@ def explain(
         FileNotFoundError: The file is gone.
         ConnectionError: The model cannot be downloaded.
     """
-    info, here = model_info(model, task)
-    if not here and not download:
-        raise NotHereError(info)
-    with contextlib.nullcontext() if here else downloads.turn():
-        # Before a GPU is asked for, and before the clock starts.
-        gradcam_core.load(info.name, task)
+    info = _model(wanted, download=download)
     start = time.perf_counter()
-    explanation = _explain(
-        path,
-        task,
-        (target or "").strip() or None,
-        question,
-        info.name,
-        layer or None,
-        guided and info.guided,
-        method or "grad-cam",
-    )
+    explanation = _compute(gradcam_core.explain_file, path, **wanted.settings(info))
     return Shown(explanation, path, time.perf_counter() - start)
 
 
-def explain_frame(
-    frame: bytes,
-    task: str,
-    *,
-    target: str | None = None,
-    question: str | None = None,
-    model: str | None = None,
-    layer: str | None = None,
-    method: str | None = None,
-    guided: bool = False,
-) -> Shown:
+def explain_frame(frame: bytes, wanted: Wanted) -> Shown:
     """Explain one frame of a camera, of which nothing is kept.
 
     Args:
-        frame: A picture file; the rest is as for `explain`.
+        frame: A picture file.
+        wanted: What is asked of it.
 
     Raises:
         NotHereError: The model must be downloaded first.
         ValueError: What `gradcam_core.explain` raises.
     """
-    info, here = model_info(model, task)
-    if not here:
-        raise NotHereError(info)
+    info = _model(wanted, download=False)
     start = time.perf_counter()
     with tempfile.NamedTemporaryFile(suffix=".jpg") as file:
         path = Path(file.name)
         path.write_bytes(frame)
-        explanation = gradcam_core.explain(
-            path,
-            task,
-            target=(target or "").strip() or None,
-            question=question,
-            model=info.name,
-            layer=layer or None,
-            guided=guided and info.guided,
-            method=method or "grad-cam",
-        )
+        picture = gradcam_core.open_image(path)
+    explanation = _compute(gradcam_core.explain, picture, **wanted.settings(info))
     return Shown(explanation, path, time.perf_counter() - start)
 
 
-def explain_covered(
-    path: Path,
-    mask: np.ndarray,
-    filling: str,
-    task: str,
-    *,
-    target: str | None = None,
-    question: str | None = None,
-    model: str | None = None,
-    layer: str | None = None,
-    method: str | None = None,
-) -> Shown:
+def explain_covered(path: Path, mask: np.ndarray, filling: str, wanted: Wanted) -> Shown:
     """Explain a picture of which a part is painted over; its `picture` is that one.
 
     Args:
-        path: As for `explain`, as are those that are not named here.
+        path: As for `explain`.
         mask: (h, w) bool, see `gradcam_core.evidence.cover`.
         filling: One of `gradcam_core.evidence.FILLINGS`.
+        wanted: What is asked of it.
 
     Raises:
         NotHereError: The model must be downloaded first.
         ValueError: What `gradcam_core.explain` raises.
         FileNotFoundError: The file is gone.
     """
-    info, here = model_info(model, task)
-    if not here:
-        raise NotHereError(info)
+    info = _model(wanted, download=False)
     picture = gradcam_core.evidence.cover(gradcam_core.open_image(path), mask, filling)
-    gradcam_core.load(info.name, task)
     start = time.perf_counter()
-    explanation = gradcam_core.explain(
-        picture,
-        task,
-        (target or "").strip() or None,
-        question,
-        info.name,
-        layer or None,
-        method=method or "grad-cam",
-    )
+    explanation = _compute(gradcam_core.explain, picture, **wanted.settings(info))
     seconds = time.perf_counter() - start
     picture = picture.copy()
     picture.thumbnail((_SHOWN_SIDE, _SHOWN_SIDE))
@@ -233,7 +199,47 @@ def suggestions(
         model: As picked or typed; None or blank for the default.
     """
     info, here = model_info(model, task)
-    return gradcam_core.suggest_file(path, task, text, question, info.name) if here else []
+    if not here:
+        return []
+    asked = {"task": task, "text": text, "question": question, "model": info.name}
+    found: list[gradcam_core.Prediction] = _compute(gradcam_core.suggest_file, path, **asked)
+    return found
 
 
-_explain = zero_gpu.explain_file if zero_gpu.HERE else gradcam_core.explain_file
+def _model(wanted: Wanted, *, download: bool) -> gradcam_core.ModelInfo:
+    """Return what the model is; from here on it is on this machine.
+
+    Raises:
+        NotHereError: It must be downloaded, and was not to be.
+        ValueError: See `model_info`.
+        ConnectionError: It cannot be downloaded.
+    """
+    info, here = model_info(wanted.model, wanted.task)
+    if not here:
+        if not download:
+            raise NotHereError(info)
+        with downloads.turn():
+            gradcam_core.load(info.name, wanted.task)
+    return info
+
+
+# A function of the core, a picture or its file, and what else the function takes -> what it gives.
+Compute = Callable[..., Any]
+
+
+def compute_by(how: Compute) -> None:
+    """Let what is asked of the core be computed elsewhere.
+
+    Args:
+        how: Given a function of the core and its arguments, a file or a picture first and the
+            others by name, returns and raises what it does.
+    """
+    global _compute  # noqa: PLW0603
+    _compute = how
+
+
+def _here(function: Compute, picture: Path | Image.Image, **settings: Any) -> Any:
+    return function(picture, **settings)
+
+
+_compute: Compute = zero_gpu.compute if zero_gpu.HERE else _here

@@ -22,15 +22,15 @@ _Refusal = Literal["success", "error", "queue_full", "validator_error"]
 class Turns(Queue):
     """Gradio's queue, but not first come, first served."""
 
-    def __init__(self, demo: Blocks) -> None:
-        """Take the place of a page's own queue."""
+    def __init__(self, demo: Blocks, at_once: int) -> None:
+        """Take the place of a page's own queue; so many requests are answered at a time."""
         super().__init__(
             live_updates=True,
             concurrency_count=demo.max_threads,
             update_intervals=1,
             max_size=None,  # `push` knows better
             blocks=demo,
-            default_concurrency_limit=AT_ONCE,
+            default_concurrency_limit=at_once,
         )
 
     async def push(

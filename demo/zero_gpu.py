@@ -5,7 +5,11 @@ what is computed in it is computed without.
 """
 
 import os
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 import gradcam_core
 
@@ -14,28 +18,27 @@ HERE = "SPACES_ZERO_GPU" in os.environ
 _EMBEDDED = {info.name for info in gradcam_core.models() if not info.download_mb}
 
 
-def explain_file(*arguments: Any) -> gradcam_core.Explanation:
-    """Do what `gradcam_core.explain_file` does, with the GPU where that pays.
+def compute(function: Callable[..., Any], picture: Path | Image.Image, **settings: Any) -> Any:
+    """Call a function of the core with a picture, with the GPU where that pays.
 
     Embedded networks explain sooner than a GPU is there, and visitors have few seconds of it a day.
     """
-    _, _, _, _, model, *_ = arguments
-    if model in _EMBEDDED:
-        return gradcam_core.explain_file(*arguments)
-    found = _lent(*arguments)
+    if function is not gradcam_core.explain_file or settings["model"] in _EMBEDDED:
+        return function(picture, **settings)
+    found = _lent(picture, settings)
     if isinstance(found, Exception):
         raise found
     return found
 
 
-def _with_gpu(*arguments: Any) -> gradcam_core.Explanation | Exception:
+def _with_gpu(file: Path, settings: dict[str, Any]) -> gradcam_core.Explanation | Exception:
     """Explain in a process that has the GPU; what it takes and returns is pickled.
 
     Of an error that is raised there Spaces tells the kind only, so it is returned.
     """
     os.environ.pop("GRADCAM_DEVICE", None)
     try:
-        return gradcam_core.explain_file(*arguments)
+        return gradcam_core.explain_file(file, **settings)
     except (ValueError, FileNotFoundError, ConnectionError) as error:
         return error
 

@@ -102,7 +102,7 @@ def test_what_is_a_day_old_goes_in_any_case(folder: Path, address: str) -> None:
 
 
 def test_results_count_too(folder: Path, cat_file: Path) -> None:
-    shown = service.explain(cat_file, "classification")
+    shown = service.explain(cat_file, service.Wanted("classification"))
     for _ in range(4):
         kept = present.written([shown], "zip", "jet", 0.5)
         assert taken(folder) <= LIMIT

@@ -70,7 +70,10 @@ def test_downloads_hold_up_nobody_else(
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with downloads.turn(), downloads.turn():
         with pytest.raises(ValueError, match="2 models are being downloaded already"):
-            service.explain(cat_file, "classification", model="vgg16")
-        assert service.explain(cat_file, "classification").explanation.target == "Egyptian cat"
+            service.explain(cat_file, service.Wanted("classification", model="vgg16"))
+        assert (
+            service.explain(cat_file, service.Wanted("classification")).explanation.target
+            == "Egyptian cat"
+        )
     with downloads.turn(), downloads.turn():  # they were given back
         pass

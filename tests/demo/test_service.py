@@ -32,20 +32,22 @@ def test_one_cnn_pass_serves_all_tabs(
 
     monkeypatch.setattr(Backbone, "encode", counted)
     first, second, third = uploads
-    service.explain(first, "classification")
-    service.explain(first, "classification", target="tabby")
-    service.explain(second, "captioning")
-    service.explain(second, "captioning", target="a dog runs through the grass")
-    service.explain(third, "vqa", question="What animal is this?")
-    shown = service.explain(third, "vqa", question="What color is it?", target="black")
+    service.explain(first, service.Wanted("classification"))
+    service.explain(first, service.Wanted("classification", target="tabby"))
+    service.explain(second, service.Wanted("captioning"))
+    service.explain(second, service.Wanted("captioning", target="a dog runs through the grass"))
+    service.explain(third, service.Wanted("vqa", question="What animal is this?"))
+    shown = service.explain(
+        third, service.Wanted("vqa", question="What color is it?", target="black")
+    )
     assert len(passes) == 1
     expected = gradcam_core.explain(third, "vqa", question="What color is it?", target="black")
     assert np.array_equal(shown.explanation.raw, expected.raw)
 
 
 def test_guided_backpropagation_is_computed_when_asked_for(cat_file: Path) -> None:
-    assert service.explain(cat_file, "classification").explanation.gradient is None
-    shown = service.explain(cat_file, "classification", guided=True)
+    assert service.explain(cat_file, service.Wanted("classification")).explanation.gradient is None
+    shown = service.explain(cat_file, service.Wanted("classification", guided=True))
     assert shown.explanation.gradient is not None
 
 
@@ -55,7 +57,7 @@ def test_a_large_photo_is_shown_small_and_saved_at_its_own_size(
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     path = tmp_path / "large.jpg"
     Image.effect_mandelbrot((2000, 1000), (-2, -1, 1, 1), 50).convert("RGB").save(path)
-    shown = service.explain(path, "classification")
+    shown = service.explain(path, service.Wanted("classification"))
     assert shown.explanation.picture.size == (768, 384)
     assert shown.full_size().heatmap.shape == (1000, 2000)
     path.unlink()
@@ -68,7 +70,7 @@ def test_a_model_is_downloaded_only_when_that_is_asked_for(
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(service.NotHereError) as raised:
-        service.explain(cat_file, "classification", model="vgg16", download=False)
+        service.explain(cat_file, service.Wanted("classification", model="vgg16"), download=False)
     assert (raised.value.info.title, raised.value.info.download_mb) == ("VGG-16", 528)
 
 

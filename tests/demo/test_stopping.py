@@ -117,8 +117,8 @@ def test_a_request_that_waits_is_stopped_at_once(address: str, asked: list[int])
 def test_slow_maps_are_computed_once(tmp_path: Path, asked: list[int]) -> None:
     path = tmp_path / "picture.png"
     Image.effect_mandelbrot((90, 60), (-2, -1, 1, 1), 20).convert("RGB").save(path)
-    first = service.explain(path, "classification", method="occlusion")
+    first = service.explain(path, service.Wanted("classification", method="occlusion"))
     passes = sum(asked)
-    again = service.explain(path, "classification", method="occlusion", guided=True)
+    again = service.explain(path, service.Wanted("classification", method="occlusion", guided=True))
     assert sum(asked) == passes > 40
     assert (first.explanation.raw == again.explanation.raw).all()

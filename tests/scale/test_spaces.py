@@ -12,6 +12,7 @@ import torch
 import torchvision
 
 import gradcam_core
+from gradcam_core.models import registry
 from gradcam_core.models.vision_language import CHECKPOINTS
 from scale.spaces import ROOT, front_matter, requirements
 
@@ -65,7 +66,7 @@ from demo import service
 photo = pathlib.Path(sys.argv[1])
 def ask(**asked):
     try:
-        shown = service.explain(photo, **asked)
+        shown = service.explain(photo, service.Wanted(**asked))
     except Exception as error:
         return [type(error).__name__, str(error)]
     else:
@@ -90,8 +91,7 @@ def test_on_zero_gpu_explanations_and_errors_come_back_from_its_process(
     torch.save(torchvision.models.get_model("squeezenet1_1").state_dict(), cached)
     stand_in = ROOT / "scale" / "zero_gpu_stand_in"
     settings = {"SPACES_ZERO_GPU": "true", "PYTHONPATH": f"{ROOT}{os.pathsep}{stand_in}"}
-    # A forked process cannot use the threads that OpenMP has started before.
-    settings["OMP_NUM_THREADS"] = "1"
+    settings["OMP_NUM_THREADS"] = "2"  # of which a forked process has only one
     done = subprocess.run(
         [sys.executable, "-c", _ASK, cat_file],
         check=False,
@@ -108,7 +108,8 @@ def test_on_zero_gpu_explanations_and_errors_come_back_from_its_process(
     assert np.allclose(embedded[1], here.raw, atol=1e-6)
     assert np.any(answered[1])
     assert elsewhere  # this process has encoded no picture for it
-    here = gradcam_core.explain(cat_file, model="squeezenet1_1", target="tabby")
+    # Made anew: another test may have loaded one of other random weights.
+    here = gradcam_core.explain(cat_file, model=registry.make("squeezenet1_1"), target="tabby")
     assert np.allclose(large[1], here.raw, atol=1e-6)
     assert refused[0] == "UnknownLabelError"
     assert "no such thing" in refused[1]

@@ -1,0 +1,170 @@
+"""The page on Ray Serve, whose replicas may die; two of them, on this machine."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import expect, sync_playwright
+
+pytest.importorskip("ray.serve", reason="no Ray here (pip install -r requirements-scale.txt)")
+
+import ray
+from ray import cloudpickle, serve
+
+import gradcam_core
+from demo import service
+from scale.serve import BUSY, Explainer, Size, asked_of, build
+from tests.scale.conftest import free_port
+
+pytestmark = pytest.mark.slow
+
+WAIT = 120_000  # milliseconds
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where the page is."""
+    os.environ["GRADIO_TEMP_DIR"] = str(tmp_path_factory.mktemp("uploads"))
+    cloudpickle.register_pickle_by_value(__import__(__name__, fromlist=["who"]))
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    port = free_port()
+    serve.start(http_options={"port": port})
+    serve.run(build(Size(replicas=2)))
+    yield f"http://127.0.0.1:{port}"
+    serve.shutdown()
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def compute(address: str) -> service.Compute:
+    """As the page has it."""
+    return asked_of(serve.get_deployment_handle("Explainer", "default"))
+
+
+@pytest.fixture(scope="module")
+def photos(cat_file: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Sixteen, no two of them alike."""
+    folder = tmp_path_factory.mktemp("photos")
+    found = [folder / f"{number}.png" for number in range(16)]
+    for number, file in enumerate(found):
+        Image.open(cat_file).rotate(number).save(file)
+    return found
+
+
+def who(file: Path, began: Path | None = None, until: Path | None = None) -> int:
+    """Return the process that computes; wait until there is a file, if one is named."""
+    if began is not None:
+        began.touch()
+    while until is not None and not until.exists():
+        time.sleep(0.01)
+    return os.getpid()
+
+
+def test_the_page_answers_in_all_three_tabs(address: str, chromium: str, cat_file: Path) -> None:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
+        page = browser.new_page()
+        page.set_default_timeout(WAIT)
+        expect.set_options(timeout=WAIT)
+        opened = page.goto(address)
+        assert opened is not None
+        assert "default-src 'self'" in opened.headers["content-security-policy"]
+        heading = page.locator("#gradcam h2")
+        expect(heading).to_have_text("Why moped?")
+        page.locator("input[type=file]").set_input_files(cat_file)
+        expect(heading).to_have_text("Why Egyptian cat?")
+        for tab, target in (
+            ("Captioning", gradcam_core.explain(cat_file, "captioning").target),
+            ("VQA", gradcam_core.explain(cat_file, "vqa", question="What is this?").target),
+        ):
+            page.get_by_role("tab", name=tab).click()
+            expect(heading).to_contain_text(target)
+        browser.close()
+
+
+def test_a_picture_goes_where_its_feature_map_is(
+    compute: service.Compute, photos: list[Path]
+) -> None:
+    first = [compute(who, photo) for photo in photos]
+    assert len(set(first)) == 2
+    assert os.getpid() not in first
+    assert [compute(who, photo) for photo in photos] == first
+
+
+def test_answers_and_errors_are_those_of_one_machine(
+    compute: service.Compute, cat_file: Path
+) -> None:
+    found = compute(gradcam_core.explain_file, cat_file, target="tabby", guided=True)
+    alone = gradcam_core.explain_file(cat_file, target="tabby", guided=True)
+    assert (found.target, found.source) == ("tabby", cat_file)
+    assert np.allclose(found.raw, alone.raw, atol=1e-6)
+    assert np.allclose(found.gradient, alone.gradient, atol=1e-6)
+    covered = Image.open(cat_file).convert("RGB").rotate(90)
+    found = compute(gradcam_core.explain, covered)
+    assert np.allclose(found.raw, gradcam_core.explain(covered).raw, atol=1e-6)
+    with pytest.raises(gradcam_core.UnknownLabelError, match="no such thing") as raised:
+        compute(gradcam_core.explain_file, cat_file, target="no such thing")
+    assert raised.value.near
+    with pytest.raises(FileNotFoundError):
+        compute(gradcam_core.explain_file, cat_file.with_name("gone.png"))
+
+
+def test_a_replica_that_dies_loses_no_question(
+    compute: service.Compute, photos: list[Path], tmp_path: Path
+) -> None:
+    """One of two is killed while questions are with it; every one is answered, and rightly."""
+    victim = compute(who, photos[0])
+    began, never = tmp_path / "began", tmp_path / "never"
+
+    def until_it_dies(file: Path) -> int:
+        return who(file, began, never) if os.getpid() == victim else os.getpid()
+
+    with ThreadPoolExecutor(len(photos) + 1) as visitors:
+        held = visitors.submit(compute, until_it_dies, photos[0])
+        asked = [
+            visitors.submit(compute, gradcam_core.explain_file, photo, target="tabby")
+            for photo in photos * 2
+        ]
+        while not began.exists():
+            time.sleep(0.01)
+        os.kill(victim, signal.SIGKILL)
+        found = [each.result() for each in asked]
+        assert held.result() != victim
+    for photo, explanation in zip(photos * 2, found, strict=True):
+        alone = gradcam_core.explain_file(photo, target="tabby")
+        assert explanation.source == photo
+        assert explanation.score == pytest.approx(alone.score, abs=1e-4)
+        assert np.allclose(explanation.raw, alone.raw, atol=1e-5)
+
+
+def test_who_comes_when_too_many_wait_is_told_so(
+    compute: service.Compute, photos: list[Path], tmp_path: Path
+) -> None:
+    """Of three questions one is being answered and one waits."""
+    small = Explainer.options(
+        max_ongoing_requests=1, max_queued_requests=1, ray_actor_options={"num_cpus": 0}
+    )
+    ask = asked_of(serve.run(small.bind(), name="small", route_prefix=None))
+    began, end = tmp_path / "began", tmp_path / "end"
+    wait: Any = partial(ask, who, began=began, until=end)
+    with ThreadPoolExecutor(3) as visitors:
+        first = visitors.submit(wait, photos[0])
+        while not began.exists():
+            time.sleep(0.01)
+        others = [visitors.submit(wait, photo) for photo in photos[1:3]]
+        refused = next(as_completed(others))
+        with pytest.raises(ValueError, match=BUSY[:20]):
+            refused.result()
+        end.touch()
+        others.remove(refused)
+        assert others[0].result() == first.result()
