@@ -15,10 +15,10 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
-from itertools import pairwise, takewhile
+from collections.abc import Callable, Container, Mapping, Sequence
+from itertools import accumulate, chain, islice, pairwise, takewhile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from safetensors.torch import load_file
@@ -28,6 +28,17 @@ from torch.quasirandom import SobolEngine
 
 from gradcam_core.models.backbone import Backbone, Encoded
 from gradcam_core.models.base import Model, Prediction, Score, Target
+from gradcam_core.models.caption_search import (
+    END,
+    LENGTH_POWER,
+    MAX_WORDS,
+    Candidate,
+    Search,
+    T,
+    agreement,
+    beam,
+    drawn,
+)
 from gradcam_core.models.labels import check_length
 from gradcam_core.models.lite import lite_backbone, lite_classifier_layer
 
@@ -35,15 +46,12 @@ WEIGHTS = Path(__file__).parent / "weights"
 
 _VOWEL = re.compile("(?!uni|use|euro|one)[aeiou]|hour")  # how words begin that "an" goes before
 
-END = 0  # the index that ends a sentence
 UNKNOWN = 1  # stands for every rare word in training; never written
-MAX_WORDS = 20
 MAX_CHARACTERS = 1000
 PLAN = 96  # numbers that the LSTM is told of the picture
 UNSEEN = -4.0  # log odds below which the classifier does not see a thing
 # Chosen on the dev photos:
 BEAM = 16
-LENGTH_POWER = 0.9  # a caption's log-probability is divided by its length to this power
 CANDIDATES = 32
 DRAWN = 64  # sentences that stand for all the LSTM might say; candidates are to agree with them
 LIKELIHOOD_WEIGHT = 0.05  # beside the agreement, which is in 0..1
@@ -105,8 +113,8 @@ class State(NamedTuple):
 
     Attributes:
         prior: (n, 2, n_words) float32, what the attributes and what the classifier say of each
-            word.
-        picture: (n, width) float32, what every step is told of the picture.
+            word; (1, 2, n_words) where all are of one picture.
+        picture: (n or 1, width) float32, what every step is told of the picture.
         hidden: (n, width) float32.
         cell: (n, width) float32.
     """
@@ -115,6 +123,12 @@ class State(NamedTuple):
     picture: Tensor
     hidden: Tensor
     cell: Tensor
+
+    def rows(self, which: Tensor) -> "State":
+        """Return the state of some of the sentences, (m,) int64."""
+        told = (self.prior, self.picture)
+        prior, picture = told if len(self.prior) == 1 else (each[which] for each in told)
+        return State(prior, picture, self.hidden[which], self.cell[which])
 
 
 class CaptionHead(nn.Module):
@@ -182,7 +196,14 @@ class CaptionHead(nn.Module):
         self.dropout = nn.Dropout(dropout)
         # Word vectors are small as output layer, and as large as the picture's vector as input.
         self._scale = math.sqrt(width)
+        self._told: Tensor | None = None
         nn.init.normal_(self.words.weight, std=1 / self._scale)
+
+    def freeze(self) -> Self:
+        """End the training: what the gates get of each word alone need not be computed again."""
+        self.eval().requires_grad_(False)
+        self._told = self.gates_in(self._scale * self.words.weight)  # (n_words, 4 * width)
+        return self
 
     def attributes(self, pooled: Tensor) -> Tensor:
         """Return (n, n_attributes) of pooled features (n, 1280): phrases, then things."""
@@ -226,6 +247,10 @@ class CaptionHead(nn.Module):
 
     def inputs(self, state: State, words: Tensor | None) -> Tensor:
         """Return what the gates get, (n, length, 4 * width), of words (n, length), or of none."""
+        if words is not None and self._told is not None:
+            return (
+                self._told[words] + functional.linear(state.picture, self.gates_in.weight)[:, None]
+            )
         vectors = self.start.expand(1, 1, -1) if words is None else self._scale * self.words(words)
         return self.gates_in(self.dropout(vectors + state.picture[:, None]))
 
@@ -238,8 +263,16 @@ class CaptionHead(nn.Module):
         """
         hidden = self.dropout(hidden)
         # The word vectors serve as output layer too.
-        said = self.out(hidden) @ self.words.weight.t() + self.bias
-        return said + self.gate(hidden).sigmoid() @ prior
+        said = functional.linear(self.out(hidden), self.words.weight, self.bias)
+        return said.baddbmm(self.gate(hidden).sigmoid(), prior)
+
+    def read(self, state: State, words: Tensor | None) -> tuple[State, Tensor]:
+        """Read a word of each sentence, (n,) or none yet; return state and logits (n, n_words)."""
+        read = None if words is None else words[:, None]
+        state = self.step(state, self.inputs(state, read)[:, 0])
+        if len(state.prior) == 1:  # one product for all is far faster than one for each
+            return state, self.logits(state.hidden[None], state.prior)[0]
+        return state, self.logits(state.hidden[:, None], state.prior)[:, 0]
 
     def forward(self, attributes: Tensor, captions: Tensor) -> Tensor:
         """Return the logits of each word of given captions after the words before it.
@@ -260,92 +293,46 @@ class CaptionHead(nn.Module):
 
 
 @torch.no_grad()
-def sample(head: CaptionHead, attributes: Tensor, chances: Tensor, never: Sequence[int]) -> Tensor:
-    """Draw a sentence for each row of attributes.
+def read_together(
+    head: CaptionHead, attributes: Tensor, searches: Sequence[Callable[[Tensor], Search[T]]]
+) -> list[T]:
+    """Let searches read on beside each other: one large product is faster than several small ones.
 
     Args:
         head: The captioner.
-        attributes: (n, n_attributes) float32.
-        chances: (n, limit) float32 in [0, 1): what decides each word, so that each has its
-            probability where these numbers are evenly spread.
-        never: Words that are not drawn.
+        attributes: (1, n_attributes) float32, of one picture; or (n, n_attributes), a sentence of
+            each.
+        searches: Each is given the logits of the first words.
 
     Returns:
-        (n, length) int64, filled up with `END`; `length` is `limit` or less.
+        What they found, in their order.
     """
-    state = head.begin(attributes)
-    words = torch.full(chances.shape, END)
-    going = torch.arange(len(chances))  # the rows that have not ended
-    last = None
-    for position in range(chances.shape[1]):
-        state = head.step(state, head.inputs(state, last)[:, 0])
-        logits = head.logits(state.hidden[:, None], state.prior)[:, 0]
-        logits[:, never] = -math.inf
-        if position == 0:
-            logits[:, END] = -math.inf
-        cumulative = logits.softmax(-1).cumsum(-1)
-        # The sum of all is 1 but for rounding.
-        chance = chances[going, position, None] * cumulative[:, -1:]
-        last = torch.searchsorted(cumulative, chance, right=True).clamp(max=logits.shape[1] - 1)
-        words[going, position] = last[:, 0]
-        kept = last[:, 0] != END
-        if not kept.any():
-            break
-        going, last, state = going[kept], last[kept], State(*(tensor[kept] for tensor in state))
-    return words[:, : position + 1]
+    found: dict[int, T] = {}
+    state, logits = head.read(head.begin(attributes), None)
+    going = {i: search(logits) for i, search in enumerate(searches)}
+    heard: dict[int, Any] = dict.fromkeys(going)  # nothing yet: a generator is begun with None
+    begins = dict.fromkeys(going, 0)  # the first row of each
+    while True:
+        asked = {}
+        for i, search in list(going.items()):
+            try:
+                asked[i] = search.send(heard[i])
+            except StopIteration as end:
+                found[i] = end.value
+                del going[i]
+        if not going:
+            return [found[i] for i in range(len(searches))]
+        parents, words = zip(*asked.values(), strict=True)
+        rows = torch.cat([begins[i] + of_one for i, of_one in zip(asked, parents, strict=True)])
+        state, logits = head.read(state.rows(rows), torch.cat(words))
+        sizes = [*map(len, words)]
+        heard = dict(zip(asked, logits.split(sizes), strict=True))
+        begins = dict(zip(asked, accumulate(sizes, initial=0), strict=False))
 
 
-def agreement(
-    said: Sequence[Sequence[int]], expected: Sequence[Sequence[int]], rarity: Tensor
-) -> Tensor:
-    """How far captions say what is expected, in 0..1.
-
-    Half of it is the share of words in common, as in BLEU; half the likeness of words and pairs
-    of words, the rarer the weightier, and of lengths, as in CIDEr-D.
-
-    Args:
-        said: Captions, as word indices.
-        expected: Other captions.
-        rarity: (n_words,) float32 >= 0.
-
-    Returns:
-        (len(said),) float32, each the mean over `expected`.
-    """
-    captions, n_said, likeness = [*said, *expected], len(said), torch.zeros(())
-    lengths = torch.tensor([*map(len, captions)])
-    mine, theirs = lengths[:n_said, None], lengths[n_said:]
-    for n in (2, 1):
-        uses = [
-            (row, gram)
-            for row, ids in enumerate(captions)
-            for gram in zip(*(ids[i:] for i in range(n)), strict=False)
-        ]
-        columns = {gram: i for i, gram in enumerate(dict.fromkeys(gram for _, gram in uses))}
-        counts = torch.zeros(len(captions), len(columns))
-        where = torch.tensor([(row, columns[gram]) for row, gram in uses]).view(-1, 2)
-        counts.index_put_(where.unbind(1), torch.ones(len(where)), accumulate=True)
-        weights = rarity[torch.tensor([*columns]).view(-1, n)].sum(1)
-        norms = (counts * weights).norm(dim=1).clamp(min=1e-6)
-        common = counts[:n_said, None].minimum(counts[n_said:])  # (said, expected, columns)
-        dot = (common * counts[n_said:]) @ weights.square()
-        likeness = likeness + dot / (norms[:n_said, None] * norms[n_said:]) / 2
-    shared = 2 * common.sum(-1) / (mine + theirs)  # of single words, the last round
-    likeness *= ((mine - theirs).square() / -72).exp()
-    return ((shared + likeness) / 2).mean(1)
-
-
-class Candidate(NamedTuple):
-    """A caption found by beam search.
-
-    Attributes:
-        likelihood: Its log-probability with its end, divided by its length to `LENGTH_POWER`.
-        log_prob: The sum of its words' log-probabilities.
-        ids: Its words.
-    """
-
-    likelihood: float
-    log_prob: float
-    ids: list[int]
+def sample(head: CaptionHead, attributes: Tensor, chances: Tensor, never: Sequence[int]) -> Tensor:
+    """Draw sentences, one for each row of attributes; see `drawn`."""
+    return read_together(head, attributes, [lambda logits: drawn(logits, chances, never)])[0]
 
 
 class ShowAndTell(Model):
@@ -386,7 +373,7 @@ class ShowAndTell(Model):
         self._animals = {i: n / len(classes) for i, n in Counter(classes[:ANIMALS]).items()}
         # More evenly spread than random numbers, so that fewer sentences do.
         self._chances = SobolEngine(MAX_WORDS, scramble=True, seed=0).draw(DRAWN)
-        self._head: CaptionHead = head.eval().requires_grad_(False)
+        self._head = head.freeze()
 
     def predict(
         self, encoded: Encoded, question: str | None = None, k: int = 5
@@ -399,11 +386,14 @@ class ShowAndTell(Model):
         attributes = self._attributes(encoded.features.detach())
         chance_of = self._chance_of(encoded)
         never = [*self._never, *self._absent(chance_of)]
-        candidates = self._beam(attributes, max(k, BEAM), max(k, CANDIDATES), never)
-        drawn = sample(self._head, attributes.expand(DRAWN, -1), self._chances, never)
+        searches: list[Callable[[Tensor], Search[Any]]] = [
+            lambda logits: beam(logits, max(k, BEAM), max(k, CANDIDATES), never),
+            lambda logits: drawn(logits, self._chances, never),
+        ]
+        candidates, might_say = read_together(self._head, attributes, searches)
         agreements = agreement(
             [candidate.ids for candidate in candidates],
-            [list(takewhile(lambda i: i != END, ids)) for ids in drawn.tolist()],
+            [list(takewhile(lambda i: i != END, ids)) for ids in might_say.tolist()],
             self._rarity,
         ).tolist()
         merits = [
@@ -417,10 +407,12 @@ class ShowAndTell(Model):
             )
         ]
         ranked = sorted(zip(merits, candidates, strict=True), reverse=True)
-        texts = [" ".join(self._with_articles(best.ids)) for _, best in ranked]
+        said: dict[str, Candidate] = {}
+        for _, best in ranked:
+            said.setdefault(" ".join(self._with_articles(best.ids)), best)
         return [
-            Prediction(text, self._score(attributes, self.target(text)).terms.sum().exp().item())
-            for text in list(dict.fromkeys(texts))[:k]
+            Prediction(text, math.exp(self._log_prob(text, best, attributes)))
+            for text, best in islice(said.items(), k)
         ]
 
     def is_guess(self, encoded: Encoded, said: Prediction) -> bool:
@@ -431,6 +423,13 @@ class ShowAndTell(Model):
         words, chance_of = self.target(said.text).words, self._chance_of(encoded)
         named = [chance_of[i] for i in map(self._index.get, words) if i in chance_of]
         return bool(named) and max(named) < UNSURE and not PEOPLE & set(words)
+
+    def _log_prob(self, text: str, found: Candidate, attributes: Tensor) -> float:
+        """The sum of the words' log-probabilities: asked again only of other words than found."""
+        target = self.target(text)
+        if [*target.ids] == found.ids:
+            return found.log_prob
+        return self._score(attributes, target).terms.sum().item()
 
     def _chance_of(self, encoded: Encoded) -> dict[int, float]:
         """The classifier's probability of each thing, by its word."""
@@ -447,14 +446,25 @@ class ShowAndTell(Model):
     @torch.no_grad()
     def _usual(self, candidates: Sequence[Candidate]) -> list[float]:
         """How likely captions are where no picture is seen, as `Candidate.likelihood` is given."""
-        longest = max(len(candidate.ids) for candidate in candidates)
-        ids = torch.tensor([c.ids + [END] * (longest + 1 - len(c.ids)) for c in candidates])
-        nothing = torch.zeros(1, self._head.plan.in_features).expand(len(ids), -1)
-        of_words = self._head(nothing, ids).log_softmax(-1).gather(2, ids[:, :, None])[:, :, 0]
-        return [
-            terms[: len(c.ids) + 1].sum().item() / (len(c.ids) + 1) ** LENGTH_POWER
-            for terms, c in zip(of_words, candidates, strict=True)
-        ]
+        head = self._head
+        captions = [[*candidate.ids, END] for candidate in candidates]
+        state = head.begin(torch.zeros(1, head.plan.in_features))
+        state = head.step(state, head.inputs(state, None)[:, 0])
+        # What several begin with is read once: its number, and the LSTM's states in that order.
+        number: dict[tuple[int, ...], int] = {(): 0}
+        hidden = [state.hidden]
+        for length in range(1, max(map(len, captions))):
+            shorter, read = len(number), {tuple(c[:length]): 0 for c in captions if len(c) > length}
+            before = torch.tensor([number[each[:-1]] for each in read]) - shorter
+            words = torch.tensor([each[-1:] for each in read])
+            state = state.rows(before + len(state.hidden))
+            state = head.step(state, head.inputs(state, words)[:, 0])
+            number |= {each: shorter + i for i, each in enumerate(read)}
+            hidden.append(state.hidden)
+        log_probs = head.logits(torch.cat(hidden)[None], state.prior)[0].log_softmax(-1)
+        beginnings = [number[tuple(c[:i])] for c in captions for i in range(len(c))]
+        terms = log_probs[beginnings, [*chain(*captions)]].split([*map(len, captions)])
+        return [each.sum().item() / len(each) ** LENGTH_POWER for each in terms]
 
     def _flawed(self, candidate: Candidate) -> bool:
         """Whether a caption breaks off, or says an uncommon word twice: "a bowl of bowl".
@@ -534,39 +544,6 @@ class ShowAndTell(Model):
             f"The captioner does not know the {noun} {listed}. It knows {len(self._index):,} "
             "English words from captions of everyday photos."
         )
-
-    @torch.no_grad()
-    def _beam(
-        self, attributes: Tensor, width: int, wanted: int, never: Sequence[int]
-    ) -> list[Candidate]:
-        """Search for likely captions, with `width` unfinished ones at a time.
-
-        Returns:
-            The `wanted` likeliest, likeliest first.
-        """
-        head, finished = self._head, []
-        state = head.begin(attributes)
-        captions, sums = torch.empty(1, 0, dtype=torch.int64), torch.zeros(1)
-        for length in range(MAX_WORDS):
-            state = head.step(state, head.inputs(state, captions[:, -1:] if length else None)[:, 0])
-            log_probs = head.logits(state.hidden[:, None], state.prior)[:, 0].log_softmax(-1)
-            ended = sums + log_probs[:, END]
-            for ids, log_prob, total in zip(
-                captions.tolist(), sums.tolist(), ended.tolist(), strict=True
-            ):
-                if length:
-                    likelihood = total / (length + 1) ** LENGTH_POWER
-                    finished.append(Candidate(likelihood, log_prob, ids))
-            log_probs[:, [END, *never]] = -math.inf
-            sums, best = (sums[:, None] + log_probs).flatten().topk(width)
-            # A sentence loses with every word: no unfinished one is likely to come in any more.
-            hope = sums[0].item() / (length + 3) ** LENGTH_POWER
-            if len(finished) > wanted and hope < sorted(finished)[-wanted].likelihood:
-                break
-            parent, word = best // len(self.words), best % len(self.words)
-            captions = torch.cat([captions[parent], word[:, None]], 1)
-            state = State(*(tensor[parent] for tensor in state))
-        return sorted(finished, reverse=True)[:wanted]
 
 
 def weights_file(number: int) -> Path:

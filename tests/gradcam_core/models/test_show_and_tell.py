@@ -11,15 +11,15 @@ from gradcam_core.methods.cams import grad_cam
 from gradcam_core.methods.gradients import gradients
 from gradcam_core.models.backbone import Encoded
 from gradcam_core.models.base import Prediction
+from gradcam_core.models.caption_search import END, LENGTH_POWER, MAX_WORDS, Candidate
 from gradcam_core.models.lite import lite_classifier_layer
 from gradcam_core.models.show_and_tell import (
-    LENGTH_POWER,
-    MAX_WORDS,
+    UNKNOWN,
     UNSEEN,
-    Candidate,
     ShowAndTell,
     join_names,
     load_lite_caption,
+    sample,
 )
 from gradcam_core.models.vqa_lstm import everyday_words
 
@@ -199,3 +199,29 @@ def test_captions_are_whole_and_say_nothing_twice(model: ShowAndTell, cat: Encod
     assert not model._flawed(Candidate(-0.1 / 7**LENGTH_POWER, 0.0, another))
     for caption in model.predict(cat, k=3):
         assert caption.text.split()[-1] not in {"a", "an", "the", "of", "in"}
+
+
+def test_what_is_said_of_a_caption_is_its_own_score(model: ShowAndTell, cat: Encoded) -> None:
+    # Searches share what they read, and `_usual` reads each beginning once: none may get another's.
+    for caption in model.predict(cat):
+        score = model.score_terms(cat, model.target(caption.text))
+        assert caption.probability == pytest.approx(score.probability, rel=1e-3)
+    head = model._head
+    texts = ["a cat is sitting on the grass", "a cat is sitting", "two dogs", "a dog"]
+    found = [Candidate(0.0, 0.0, [*model.target(text).ids]) for text in texts]
+    for said, usual in zip(found, model._usual(found), strict=True):
+        ids = torch.tensor([[*said.ids, END]])
+        with torch.no_grad():
+            terms = head(torch.zeros(1, head.plan.in_features), ids)[0].log_softmax(-1)
+        total = sum(terms[i, word].item() for i, word in enumerate(ids[0]))
+        assert usual == pytest.approx(total / ids.shape[1] ** LENGTH_POWER, rel=1e-4)
+
+
+def test_sentences_drawn_of_one_picture_are_those_drawn_one_by_one(
+    model: ShowAndTell, cat: Encoded
+) -> None:
+    attributes = model._attributes(cat.features.detach())
+    together = sample(model._head, attributes, model._chances, [UNKNOWN])
+    apart = sample(model._head, attributes.expand(len(together), -1), model._chances, [UNKNOWN])
+    assert torch.equal(together, apart)
+    assert len({tuple(ids) for ids in together.tolist()}) > 32
