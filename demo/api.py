@@ -1,4 +1,4 @@
-"""The endpoints for other programs: /classify, /caption and /vqa.
+"""The endpoints for other programs: /classify, /caption, /vqa and /evidence.
 
 The page does not use them; pictures are drawn for them only.
 """
@@ -15,14 +15,18 @@ from PIL import Image
 
 import gradcam_core
 from demo import disk, service
+from demo import evidence as figures
 from demo.ask import PROGRESS
 from demo.errors import in_sentences
 from demo.present import summary
 from demo.service import Shown
 from demo.uploads import UploadedPicture
+from gradcam_core.evidence import bounding_box, segment
 
 _LONGEST_TEXT = 1000  # characters
 _STRIP_SIDE = 240  # pixels
+# What the figures are about, of the numbers of an explanation.
+_ABOUT = ("task", "model", "layer", "method", "question", "target", "score", "probability")
 
 
 def build() -> None:
@@ -52,6 +56,22 @@ def build() -> None:
                 _Text("Answer to explain; none for the network's own", "cat"),
             ],
             outputs=[gr.Label(label="The five best answers")],
+        )
+        gr.Button().click(
+            in_sentences(evidence),
+            [
+                UploadedPicture(label="Picture: give handle_file('photo.jpg')"),
+                _Text("Task: classification, captioning or vqa", "captioning", "classification"),
+                _Text("Class, caption or answer to ask about; none: the network's own", "tabby"),
+                _Text("Question, for the task vqa only", "What animal is this?"),
+                _layer("classification"),
+                *_model_and_method("classification"),
+            ],
+            [
+                gr.Textbox(label="What the figures say of the map, in a sentence"),
+                gr.JSON(label="Figures; docs/evidence.md says what they mean"),
+            ],
+            concurrency_id="long",  # in turn with what takes as long in the page
         )
 
 
@@ -111,6 +131,30 @@ def vqa(
     return [*_drawn(shown, colour_map, opacity), _labels(shown)]
 
 
+def evidence(
+    picture: str | None,
+    task: str = "classification",
+    target: str | None = None,
+    question: str | None = None,
+    layer: str | None = None,
+    model: str | None = None,
+    method: str | None = None,
+    progress: gr.Progress = PROGRESS,
+) -> tuple[str, dict[str, Any]]:
+    """Measure whether a map shows what the network uses: some 180 passes, so it takes seconds."""
+    shown = _explain(
+        task, picture, layer, model, method, target=target, question=question, guided=False
+    )
+    explanation = shown.full_size()
+    found = figures.tested(explanation, "all")
+    numbers = explanation.numbers()
+    return found["sentence"], {
+        **{name: numbers[name] for name in _ABOUT},
+        "findings": found["findings"],
+        "box": bounding_box(segment(explanation.heatmap)),
+    }
+
+
 class _Text(gr.Textbox):
     """A text field with an example for the API page."""
 
@@ -150,21 +194,19 @@ def _endpoint(
     function: Any, task: str, *, inputs: list[Component], outputs: list[Component]
 ) -> None:
     """Make a function an endpoint of its name."""
-    layers = gradcam_core.models(task)[0].layers
     gr.Button().click(
         in_sentences(function),
         [
             UploadedPicture(label="Picture: give handle_file('photo.jpg')"),
             *inputs,
-            _Text("Target layer; none for the last", layers[-1]),
+            _layer(task),
             _Text(
                 f"Colour map: {', '.join(gradcam_core.COLOUR_MAPS)}",
                 "viridis",
                 gradcam_core.DEFAULT_COLOUR_MAP,
             ),
             _Share(0, 1, gradcam_core.DEFAULT_OPACITY, label="Opacity of the heat map, 0 to 1"),
-            _Text("Model, by its name; none for the default", gradcam_core.models(task)[1].name),
-            _Text(f"Method: {', '.join(gradcam_core.methods())}", "layercam", "grad-cam"),
+            *_model_and_method(task),
         ],
         [
             gr.Textbox(label="In words"),
@@ -180,6 +222,17 @@ def _endpoint(
     )
 
 
+def _layer(task: str) -> _Text:
+    return _Text("Target layer; none for the last", gradcam_core.models(task)[0].layers[-1])
+
+
+def _model_and_method(task: str) -> list[_Text]:
+    return [
+        _Text("Model, by its name; none for the default", gradcam_core.models(task)[1].name),
+        _Text(f"Method: {', '.join(gradcam_core.methods())}", "layercam", "grad-cam"),
+    ]
+
+
 def _explain(
     task: str,
     picture: str | None,
@@ -189,10 +242,11 @@ def _explain(
     *,
     target: str | None,
     question: str | None = None,
+    guided: bool = True,
 ) -> Shown:
     if picture is None:
         raise ValueError("Please give a picture: handle_file('photo.jpg') of gradio_client.")
-    wanted = service.Wanted(task, target, question, model, layer, method, guided=True)
+    wanted = service.Wanted(task, target, question, model, layer, method, guided=guided)
     return service.explain(Path(picture), wanted)
 
 

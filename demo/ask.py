@@ -123,6 +123,8 @@ class _Keep(_Explain):
     beside_target: _Text | None = None  # what is shown beside it: another target, or the same
     beside_model: _Name | None = None  # target of another model
     highest: Annotated[float, Field(gt=0, le=1e30, strict=False)] | None = None  # of one scale
+    # As JSON, the figures that the page has been told: to measure them again would take long.
+    evidence: Annotated[str, Field(max_length=100_000)] | None = None
 
 
 class _Live(_Explain):
@@ -255,11 +257,15 @@ def _kept(request: _Keep) -> dict[str, Any]:
         if request.beside_model is not None:
             other |= {"model": request.beside_model, "layer": None}
         rows.append(service.explain(path, replace(wanted, **other), download=False))
-    return {
-        "file": str(
-            written(rows, request.format, request.colour_map, request.opacity, request.highest)
-        )
-    }
+    file = written(
+        rows,
+        request.format,
+        request.colour_map,
+        request.opacity,
+        request.highest,
+        request.evidence,
+    )
+    return {"file": str(file)}
 
 
 def _wanted(request: _Explain, *, guided: bool = False) -> service.Wanted:

@@ -11,6 +11,7 @@ TESTS = {
     "occlusion": ("occlusion-correlation",),
     "curves": ("deletion", "insertion", "average-drop"),
     "figures": ("occlusion-correlation", "deletion", "insertion"),
+    "all": tuple(METRICS),
 }
 
 

@@ -20,6 +20,7 @@ def written(
     colour_map: str,
     opacity: float,
     highest: float | None = None,
+    evidence: str | None = None,
 ) -> Path:
     """Write what is shown into a file to download.
 
@@ -30,6 +31,7 @@ def written(
         colour_map: A name that matplotlib knows.
         opacity: Of the heat maps' colours, in [0, 1].
         highest: Where the colours of a figure end, see `Explanation.figure`.
+        evidence: What was measured of the first, as JSON; a file of the ZIP.
     """
     names = [_file_name(shown.explanation.target) for shown in rows]
     folder = Path(tempfile.mkdtemp(dir=get_upload_folder()))
@@ -41,6 +43,8 @@ def written(
                 with tempfile.TemporaryDirectory(dir=get_upload_folder()) as temporary:
                     for file in shown.full_size().save(temporary, colour_map, opacity):
                         packed.write(file, inside + file.name)
+                if evidence is not None and number == 1:
+                    packed.writestr(f"{inside}evidence.json", evidence)
     else:
         first, *beside = (shown.explanation for shown in rows)
         first.figure(colour_map, opacity, beside, highest).savefig(path, dpi=200)

@@ -33,7 +33,7 @@ _TITLES = {
     "picture": "Picture",
     "guided_backprop": "Guided Backprop",
     "grad_cam": "{}",
-    "guided_grad_cam": "Guided {}",
+    "guided_grad_cam": "Guided Backprop × {}",  # Grad-CAM's has a name of its own
     "counterfactual": "Counterfactual",
 }
 
@@ -292,7 +292,7 @@ class Explanation:
                 axis.axis("off")
                 if name in pictures:
                     axis.imshow(pictures[name])
-                    title = _TITLES[name].format(METHODS[row.method].title)
+                    title = _panel_title(name, row.method)
                     axis.set_title(f"({next(letters)}) {title}", fontsize=9)
             if beside:
                 said = textwrap.fill(row.target.replace("$", r"\$"), 28)
@@ -366,3 +366,9 @@ def package_version() -> str:
         settings = Path(__file__).parents[1] / "pyproject.toml"
         found: str = tomllib.loads(settings.read_text("utf-8"))["project"]["version"]
         return found
+
+
+def _panel_title(panel: str, method: str) -> str:
+    if (panel, method) == ("guided_grad_cam", "grad-cam"):
+        return METHODS["guided-grad-cam"].title
+    return _TITLES[panel].format(METHODS[method].title)

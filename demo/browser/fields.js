@@ -151,6 +151,7 @@ for (const button of element.querySelectorAll('.keep button'))
       format: button.dataset.format,
       colour_map: look.colour,
       opacity: look.opacity,
+      evidence: button.dataset.format === 'zip' ? measuredOf(shown) : null,
     });
     button.removeAttribute('aria-disabled');
     button.textContent = said;

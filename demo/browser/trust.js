@@ -130,21 +130,25 @@ function foundSanity(result, { steps }) {
   ];
 }
 
-$('.keep-figures button').addEventListener('click', () => {
-  const result = shownNow();
-  const { occlusion, curves, sanity } = figures.get(result.key);
+// The figures that were asked for, as JSON; null if none was.
+function measuredOf(result) {
+  const kept = figures.get(result.key) ?? {};
+  if (!Object.values(kept).some((reply) => !reply.error)) return null;
+  const { occlusion, curves, sanity } = kept;
   const { task, model, layer, method, question, target, score, probability } = result;
-  save(`evidence-${target}.json`, {
+  return JSON.stringify({
     picture: result.photo.name, task, model, layer, method, question, target, score, probability,
     findings: { ...occlusion?.findings, ...curves?.findings },
     said: [occlusion, curves].map((reply) => reply?.sentence).filter(Boolean),
     sanity: sanity?.steps?.map(({ layer, correlation }) => ({ layer, correlation })) ?? [],
     box: { above: locateAbove(), ...located(result) },
-  });
-});
+  }, null, 1);
+}
+
+$('.keep-figures button').addEventListener('click', () => save(`evidence-${shownNow().target}.json`, measuredOf(shownNow())));
 
 function save(name, content) {
-  const url = URL.createObjectURL(new Blob([JSON.stringify(content, null, 1)], { type: 'application/json' }));
+  const url = URL.createObjectURL(new Blob([content], { type: 'application/json' }));
   make('a', { href: url, download: name.replace(/[^\w.-]+/g, '-') }).click();
   URL.revokeObjectURL(url);
 }

@@ -18,6 +18,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 import gradcam_core
+from gradcam_core import evidence
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,14 +30,14 @@ def client(address: str, tmp_path_factory: pytest.TempPathFactory) -> Client:
 
 def test_named_endpoints_are_the_only_public_ones(client: Client) -> None:
     api = client.view_api(return_format="dict", print_info=False)
-    assert set(api["named_endpoints"]) == {"/classify", "/caption", "/vqa"}
+    assert set(api["named_endpoints"]) == {"/classify", "/caption", "/vqa", "/evidence"}
     assert api["unnamed_endpoints"] == {}
 
 
 def test_every_parameter_and_value_is_named_typed_and_described(client: Client) -> None:
     api = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
     for endpoint in api.values():
-        assert endpoint["description"].startswith(("Explain", "Answer"))
+        assert endpoint["description"].startswith(("Explain", "Answer", "Measure"))
         for parameter in endpoint["parameters"]:
             assert len(parameter["label"]) > 10, parameter
             assert parameter["python_type"]["type"] not in ("Any", "Literal[]", ""), parameter
@@ -120,6 +121,23 @@ def test_vqa(client: Client, cat_file: Path) -> None:
         picture=handle_file(cat_file), question="What qwxz is <b>this</b>?", api_name="/vqa"
     )
     assert "Not understood: qwxz" in summary
+
+
+def test_evidence(client: Client, cat_file: Path) -> None:
+    sentence, figures = client.predict(
+        picture=handle_file(cat_file), target="tabby", method="layercam", api_name="/evidence"
+    )
+    explanation = gradcam_core.explain(cat_file, target="tabby", method="layercam")
+    expected = evidence.measure(explanation)
+    assert sentence == evidence.in_words(expected)
+    assert (figures["target"], figures["method"]) == ("tabby", "layercam")
+    assert {name: found["value"] for name, found in figures["findings"].items()} == {
+        name: pytest.approx(found.value, abs=1e-3) for name, found in expected.items()
+    }
+    box = evidence.bounding_box(evidence.segment(explanation.heatmap))
+    assert figures["box"] == list(box or ())
+    with pytest.raises(AppError, match="A question belongs to"):
+        client.predict(picture=handle_file(cat_file), question="What?", api_name="/evidence")
 
 
 def test_errors_of_captions_and_questions_are_sentences(client: Client, cat_file: Path) -> None:

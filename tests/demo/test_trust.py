@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,12 @@ def test_curves_and_the_sanity_check_are_drawn(visit: Callable[..., Page]) -> No
     curves.get_by_role("button", name="Test").click()
     expect(curves.locator("polyline")).to_have_count(6, timeout=PATIENCE)
     expect(curves.locator(".verdict")).to_contain_text("than chance")
+    with page.expect_download(timeout=PATIENCE) as download:
+        page.get_by_role("button", name="Everything (ZIP)").click()
+    with zipfile.ZipFile(Path(download.value.path())) as archive:
+        kept = json.loads(archive.read("evidence.json"))
+    area = kept["findings"]["deletion"]["value"]
+    expect(curves.locator(".legend b").first).to_have_text(f"{area:.2f}")
     sanity = page.get_by_role("region", name="Make the network forget")
     sanity.get_by_role("button", name="Test").click()
     layers = gradcam_core.load("lite0").layers

@@ -119,6 +119,12 @@ def test_figure_without_guided_pictures_names_the_method(cat_file: Path) -> None
     assert titles == ["(a) Picture", "(b) LayerCAM", "(c) Counterfactual"]
 
 
+def test_a_figure_of_what_is_guided_already_says_so_once(cat_file: Path) -> None:
+    figure = gradcam_core.explain(cat_file, method="guided-grad-cam", guided=True).figure()
+    titles = [axis.get_title() for axis in figure.axes if axis.get_title()]
+    assert titles[2:4] == ["(c) Guided Grad-CAM", "(d) Guided Backprop × Guided Grad-CAM"]
+
+
 def test_figure_of_two_targets_has_a_row_for_each(cat_file: Path) -> None:
     rows = [gradcam_core.explain(cat_file, target=target) for target in ("tabby", "school bus")]
     figure = rows[0].figure(beside=rows[1:])
