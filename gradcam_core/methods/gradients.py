@@ -47,13 +47,9 @@ def by_gradient(cam: Cam) -> MapMethod:
         score = model.score_terms(encoded, target)
         of_terms = gradients(score.terms, encoded.activations)
         of_score = of_terms.sum(0, keepdim=True)
-        size = encoded.activations.shape[2:]
-        return Maps(
-            score,
-            cam(encoded.activations, of_score)[0],
-            cam(encoded.activations, -of_score)[0],
-            cam(encoded.activations, of_terms) if target.words else of_score.new_zeros(0, *size),
-        )
+        of_words = of_terms[: len(target.words)]
+        maps = cam(encoded.activations, torch.cat([of_score, -of_score, of_words]))
+        return Maps(score, maps[0], maps[1], maps[2:])
 
     return method
 

@@ -206,7 +206,7 @@ class Backbone:
 
     def to_layer(self, pixels: Tensor, layer: str) -> Tensor:
         """Return the feature map A (1, C, h, w) of `layer` for `pixels` (1, 3, H_in, W_in)."""
-        for stage in self._stages[: self._position(layer) + 1]:
+        for stage in [*self._stages][: self._position(layer) + 1]:  # a slice would be a module
             pixels = stage(pixels)
         return pixels
 
@@ -219,7 +219,7 @@ class Backbone:
             pixels: What A was made of, for networks in which it is not all that counts; here it
                 is.
         """
-        for stage in self._stages[self._position(layer) + 1 :]:
+        for stage in [*self._stages][self._position(layer) + 1 :]:
             activations = stage(activations)
         return activations
 
