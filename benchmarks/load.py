@@ -67,9 +67,9 @@ def main(
     seconds: Annotated[float, typer.Option(help="For each number of visitors")] = 60.0,
 ) -> None:
     """Print throughput, times, errors and memory for each number of visitors."""
-    with _server() as (address, process):
+    with tempfile.TemporaryDirectory() as folder, _server(folder) as (address, process):
         alone = asyncio.run(answers_alone(address))
-        print(f"after all answers alone: {_memory(process):.0f} MB", flush=True)
+        print(f"after all answers alone: {_held(process, folder)}", flush=True)
         for count in users:
             start = time.monotonic()
             load = asyncio.run(drive(address, count, alone, _until(start + seconds)))
@@ -79,7 +79,7 @@ def main(
                 f"{count:3} visitors: {len(load.seconds) / took:.2f} answers/s; "
                 f"p50 {p50:.2f} s, p95 {p95:.2f} s, p99 {p99:.2f} s; {load.busy} told busy, "
                 f"{len(load.errors)} errors, {load.wrong} wrong, {load.hostile} hostile; "
-                f"{_memory(process):.0f} MB",
+                f"{_held(process, folder)}",
                 flush=True,
             )
             for error in dict.fromkeys(load.errors):
@@ -203,32 +203,38 @@ async def _ask(client: httpx.AsyncClient, lane: int, number: int, **event: Any) 
 
 
 @contextmanager
-def _server() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def _server(folder: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    with tempfile.TemporaryDirectory() as folder:
-        settings = {"GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": folder}
-        root = Path(__file__).parents[1]
-        command = [sys.executable, "app.py"]
-        process = subprocess.Popen(command, cwd=root, env=os.environ | settings)
-        address = f"http://127.0.0.1:{port}/"
-        try:
-            while True:
-                try:
-                    urllib.request.urlopen(address, timeout=_PATIENCE).close()
-                    break
-                except (urllib.error.URLError, ConnectionError):
-                    time.sleep(0.1)
-            yield address, process
-        finally:
-            process.terminate()
-            process.wait()
+    settings = {"GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": folder}
+    root = Path(__file__).parents[1]
+    command = [sys.executable, "app.py"]
+    process = subprocess.Popen(command, cwd=root, env=os.environ | settings)
+    address = f"http://127.0.0.1:{port}/"
+    try:
+        while True:
+            try:
+                urllib.request.urlopen(address, timeout=_PATIENCE).close()
+                break
+            except (urllib.error.URLError, ConnectionError):
+                time.sleep(0.1)
+        yield address, process
+    finally:
+        process.terminate()
+        process.wait()
 
 
-def _memory(process: subprocess.Popen[bytes]) -> float:
-    """Return the MB that a process holds, without its decoders."""
-    status = Path(f"/proc/{process.pid}/status").read_text("ascii")
-    return int(status.partition("VmRSS:")[2].split()[0]) / 1000
+def _held(process: subprocess.Popen[bytes], folder: str) -> str:
+    """Say what a server holds: memory, without its decoders; CPU so far; open and written files."""
+    own = Path(f"/proc/{process.pid}")
+    memory = int((own / "status").read_text("ascii").partition("VmRSS:")[2].split()[0]) / 1000
+    user, system = (own / "stat").read_text("ascii").rpartition(")")[2].split()[11:13]
+    cpu = (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+    written = [file.stat().st_size for file in Path(folder).rglob("*") if file.is_file()]
+    return (
+        f"{memory:.0f} MB, {cpu:.0f} CPU seconds, {len([*(own / 'fd').iterdir()])} open files, "
+        f"{len(written)} uploads of {sum(written) / 1e6:.0f} MB"
+    )
 
 
 if __name__ == "__main__":
