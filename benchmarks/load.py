@@ -67,7 +67,7 @@ def main(
     seconds: Annotated[float, typer.Option(help="For each number of visitors")] = 60.0,
 ) -> None:
     """Print throughput, times, errors and memory for each number of visitors."""
-    with tempfile.TemporaryDirectory() as folder, _server(folder) as (address, process):
+    with tempfile.TemporaryDirectory() as folder, serving(folder) as (address, process):
         alone = asyncio.run(answers_alone(address))
         print(f"after all answers alone: {_held(process, folder)}", flush=True)
         for count in users:
@@ -203,7 +203,8 @@ async def _ask(client: httpx.AsyncClient, lane: int, number: int, **event: Any) 
 
 
 @contextmanager
-def _server(folder: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def serving(folder: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Run the app with an upload folder; give its address, and its process."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     settings = {"GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": folder}
@@ -224,15 +225,24 @@ def _server(folder: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
         process.wait()
 
 
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU time that a process and its children, its decoders, have taken so far."""
+    own = Path(f"/proc/{pid}")
+    user, system = (own / "stat").read_text("ascii").rpartition(")")[2].split()[11:13]
+    children = (file.read_text("ascii").split() for file in own.glob("task/*/children"))
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK") + sum(
+        cpu_seconds(int(child)) for some in children for child in some
+    )
+
+
 def _held(process: subprocess.Popen[bytes], folder: str) -> str:
-    """Say what a server holds: memory, without its decoders; CPU so far; open and written files."""
+    """Say what a server holds (memory without its decoders), and what CPU it took (with them)."""
     own = Path(f"/proc/{process.pid}")
     memory = int((own / "status").read_text("ascii").partition("VmRSS:")[2].split()[0]) / 1000
-    user, system = (own / "stat").read_text("ascii").rpartition(")")[2].split()[11:13]
-    cpu = (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
     written = [file.stat().st_size for file in Path(folder).rglob("*") if file.is_file()]
     return (
-        f"{memory:.0f} MB, {cpu:.0f} CPU seconds, {len([*(own / 'fd').iterdir()])} open files, "
+        f"{memory:.0f} MB, {cpu_seconds(process.pid):.0f} CPU seconds, "
+        f"{len([*(own / 'fd').iterdir()])} open files, "
         f"{len(written)} uploads of {sum(written) / 1e6:.0f} MB"
     )
 

@@ -40,6 +40,8 @@ def check(
     assert near(score, expected)
     assert gradient.any()
     assert near(gradient, as_map(expected_gradient))
+    square = model.encode(Image.new("RGB", (256, 256)))
+    assert model.layers[square.layer] == square.activations.shape[1:]
 
     # Scored again, and by two threads at once, it says the same.
     def again(_: int) -> Tensor:

@@ -149,10 +149,13 @@ class Backbone:
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape (C, h, w) of each layer's map of a square picture."""
-        square = Image.new("RGB", (256, 256))
-        return {
-            layer: tuple(self.encode(square, layer).activations.shape[1:]) for layer in self.layers
-        }
+        maps, _ = self.pixels(Image.new("RGB", (256, 256)))
+        shapes = {}
+        with torch.no_grad():
+            for name, stage in self.stages.items():
+                maps = stage(maps)
+                shapes[name] = tuple(maps.shape[1:])
+        return {layer: shapes[layer] for layer in self.layers}
 
     def pixels(self, image: Image.Image, detail: float = 1.0) -> tuple[Tensor, Box]:
         """Return the network's input for a picture, and the part of the picture that it shows.

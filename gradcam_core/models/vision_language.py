@@ -10,6 +10,7 @@ import threading
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -321,6 +322,13 @@ class FastVlm(TextGenerator):
 
 class _TokenGrid(Backbone):
     """A vision transformer: its tokens but the first, laid out as a map."""
+
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        square = Image.new("RGB", (256, 256))
+        return {
+            layer: tuple(self.encode(square, layer).activations.shape[1:]) for layer in self.layers
+        }
 
     def encode_pixels(self, pixels: Tensor, layer: str | None = None, box: Box = WHOLE) -> Encoded:
         layer = self.layers[-1] if layer is None else layer
