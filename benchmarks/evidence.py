@@ -6,7 +6,8 @@ ImageNet photos that the network is right about, drawn at random, for what the n
 collages of four of them for grid pointing; COCO photos and people's boxes for pointing game and
 localisation. A row for each figure is kept as it is measured, so a run that was stopped goes on.
 Means with 95 % intervals, bootstrapped over photos. Beside the methods a map that knows nothing of
-the network: the picture's centre. The slow methods come last, and for one photo in three only.
+the network: the picture's centre. The slow methods come last, for one photo in three only, and
+without collages and boxes.
 """
 
 import csv
@@ -128,13 +129,13 @@ def _measured(
             for column in columns
         }
         yield from _faithful(model, wnid, label, photo, lacking)
+        if columns is slow:
+            continue
         others = [right[(place + step) % count][2] for step in (1, 2, 3)]
         quarter = place % 4
         grid = collage([*others[:quarter], photo, *others[quarter:]])
         todo = [column for column in columns if (wnid, column, "grid share") not in done]
         yield from _in_grid(model, wnid, label, grid, quarter, todo)
-        if columns is slow:
-            continue
         for image, picture, boxes in with_boxes[2 * place : 2 * place + 2]:
             todo = [column for column in columns if (image, column, "pointing") not in done]
             yield from _on_boxes(model, image, picture, boxes, todo)

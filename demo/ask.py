@@ -87,7 +87,7 @@ class _Paint(_Explain):
     columns: _Side
     rows: _Side
     mask: Annotated[str, Field(max_length=12_000)]  # a bit a cell, row by row, as base64
-    filling: Literal["grey", "mean", "blur"]
+    filling: Literal["grey", "mean", "blur", "inpainted"]
 
     def covered(self) -> np.ndarray:
         """Return the mask, (rows, columns) bool.

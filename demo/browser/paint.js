@@ -32,7 +32,7 @@ function setMask(covered) {
   drawEasel();
 }
 
-// What it is painted with, as large as the photo; the server makes its own.
+// What it is painted with; the server makes its own. (What is around it: the mean colour until asked.)
 function paintOf(image, filling) {
   const small = document.createElement('canvas');
   const { naturalWidth: w, naturalHeight: h } = image;

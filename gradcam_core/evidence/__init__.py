@@ -80,6 +80,12 @@ METRICS: dict[str, Metric] = {
         "lower",
         faithfulness.average_drop,
     ),
+    "road": Metric(
+        "ROAD: removed least marked first, less most marked first",
+        "Rong et al., ICML 2022",
+        "higher",
+        faithfulness.road,
+    ),
 }
 
 

@@ -6,12 +6,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gradcam_core.evidence.imputation import impute
 from gradcam_core.evidence.subject import Finding, Subject, rank_correlation
 from gradcam_core.methods.perturbation import ask, occlusion
 
 _STEPS = 20  # of the curves
 _BATCH = 8
 _BLUR = 31  # pixels a side, the kernel of insertion's starting picture
+_REMOVED = (0.1, 0.3, 0.5, 0.7, 0.9)  # shares of the pixels, by ROAD
+_NOISE = 0.01  # of what ROAD fills in, in the input's standard deviations
 _SEED = 0
 _ONE_IN_TWENTY = 1.645  # standard deviations of a normal distribution
 
@@ -32,6 +35,37 @@ def insertion(subject: Subject) -> Finding:
     Petsiuk et al., as above. Higher is better.
     """
     return _compared(subject, _blurred(subject.pixels), deleting=False)
+
+
+def road(subject: Subject) -> Finding:
+    """Probability left without what the map marks least, less that without what it marks most.
+
+    ROAD, remove and debias, Rong et al., ICML 2022 (arXiv 2202.00449): what is removed is filled in
+    from around it, with a little noise, so that the hole itself tells nothing. 10 % to 90 % of the
+    pixels are removed; half the difference, and its mean, as pytorch-grad-cam has it for a single
+    picture. Higher is better, in [-0.5, 0.5]; 0 is chance. The curves are the probabilities.
+    """
+    strongest_first = np.argsort(-subject.at_input(), axis=None, kind="stable")
+    curves = []
+    for order in (strongest_first, strongest_first[::-1]):
+        scores = ask(subject.model, subject.target, (_without(subject, order), len(_REMOVED)))
+        curves.append(tuple(_probability(score.probability) for score in scores))
+    most, least = curves
+    value = float(np.mean(np.subtract(least, most))) / 2
+    return Finding(value, curve=most, curves_beside={"weakest first": least})
+
+
+def _without(subject: Subject, order: np.ndarray) -> Iterator[Tensor]:
+    """Yield the input without the first pixels of an order, for each share of `_REMOVED`."""
+    pixels = subject.pixels
+    values = pixels[0].permute(1, 2, 0).cpu().numpy()
+    draw = np.random.default_rng(_SEED)
+    for share in _REMOVED:
+        removed = np.zeros(values.shape[:2], bool)
+        removed.flat[order[: round(share * len(order))]] = True
+        filled = impute(values, removed)
+        filled[removed] += draw.normal(0, _NOISE, (int(removed.sum()), values.shape[2]))
+        yield torch.from_numpy(filled).permute(2, 0, 1)[None].to(pixels)
 
 
 def curve_area(subject: Subject, *, deleting: bool) -> float:

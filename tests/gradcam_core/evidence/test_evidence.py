@@ -7,14 +7,18 @@ import pytest
 import torch
 import typer.testing
 from PIL import Image
+from pytorch_grad_cam.metrics.cam_mult_image import DropInConfidence, IncreaseInConfidence
+from pytorch_grad_cam.metrics.road import NoisyLinearImputer
 from torch import Tensor, nn
 
 import gradcam_core
 from gradcam_core import evidence
 from gradcam_core.__main__ import app
 from gradcam_core.evidence import METRICS, Finding, Subject, faithfulness
+from gradcam_core.evidence.imputation import impute
 from gradcam_core.geometry import WHOLE
 from gradcam_core.models.backbone import Backbone, Encoded
+from gradcam_core.models.base import Model
 from gradcam_core.models.classifiers import Classifier
 
 SIDE = 20
@@ -112,6 +116,56 @@ def test_average_drop_by_hand(model: Classifier, encoded: Encoded) -> None:
     assert found.beside == {"increase": 0.0}
     wrong = METRICS["average-drop"].measure(subject(model, encoded, left=False))
     assert wrong.value > 0.8
+
+
+def test_average_drop_is_that_of_pytorch_grad_cam(lite0: Model, cat_file: Path) -> None:
+    """Which leaves out to divide by the probability of the whole picture."""
+    encoded = lite0.encode(Image.open(cat_file).convert("RGB"))
+    target = lite0.target("tabby")
+    rng = np.random.default_rng(0)
+    for raw in (rng.random((7, 7), np.float32), np.eye(7, dtype=np.float32)):
+        of_map = Subject(lite0, encoded, target, raw)
+        found = METRICS["average-drop"].measure(of_map)
+        peers = [
+            metric()(
+                encoded.pixels,
+                of_map.at_input()[None],
+                [lambda logits: logits.softmax(-1)[target.ids[0]]],
+                lambda pixels: lite0.logits(lite0.backbone.features(pixels), None)[None],
+            )
+            for metric in (DropInConfidence, IncreaseInConfidence)
+        ]
+        whole = lite0.score_terms(encoded, target).probability
+        assert found.value == pytest.approx(peers[0].item() / whole, abs=1e-4)
+        assert found.beside["increase"] == peers[1].item()
+
+
+def test_imputation_is_that_of_pytorch_grad_cam() -> None:
+    rng = np.random.default_rng(0)
+    values, removed = rng.random((30, 40, 3)), rng.random((30, 40)) < 0.7
+    removed[:10, :20] = True
+    filled = impute(values, removed)
+    picture, kept = torch.tensor(values).permute(2, 0, 1), torch.tensor(~removed)
+    expected = NoisyLinearImputer(noise=0.0)(picture.float(), kept.float())
+    assert np.abs(filled - expected.permute(1, 2, 0).numpy()).max() < 1e-5
+    assert np.array_equal(filled[~removed], values[~removed])
+    assert np.allclose(impute(values, np.ones((30, 40), bool)), values.mean((0, 1)))
+
+
+def test_road_by_hand(model: Classifier) -> None:
+    """The half that counts is white, the other black; where it is gone, all becomes black."""
+    picture = np.zeros((SIDE, SIDE, 3), np.uint8)
+    picture[:, : SIDE // 2] = 255
+    encoded = model.encode(Image.fromarray(picture))
+    right, wrong = (
+        METRICS["road"].measure(subject(model, encoded, left=left)) for left in (True, False)
+    )
+    assert right.curve[0] > right.curve[1] > right.curve[2]
+    assert right.curve[2:] == pytest.approx([0, 0, 0], abs=0.02)
+    assert right.curves_beside["weakest first"] == pytest.approx([1] * 5, abs=0.02)
+    assert right.value == pytest.approx((5 - sum(right.curve)) / 10, abs=0.01)
+    assert wrong.curve == pytest.approx([1] * 5, abs=0.02)
+    assert wrong.value == pytest.approx(-0.3, abs=0.01)  # seen at 10 % and 30 % only
 
 
 def test_occlusion_correlation_by_hand(model: Classifier, encoded: Encoded) -> None:
