@@ -67,7 +67,7 @@ def test_no_dependency_passes_on_what_it_is_told(
 ) -> None:
     """The words of a request come back nowhere, and no file of the server does."""
     known = dependencies(address)
-    assert len(known) == 15  # ten lanes of the page, what stops them, the quiz, three endpoints
+    assert len(known) == 16  # ten lanes of the page, what stops them, the quiz, four endpoints
     cases = [(dependency, hostile) for dependency in known for hostile in HOSTILE]
     with ThreadPoolExecutor(8) as threads:
         answers = threads.map(
