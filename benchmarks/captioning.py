@@ -7,8 +7,10 @@ All on dev parts: Flickr8k's split, ImageNet photos of classes of which no photo
 second of COCO's photos, every fifth cat and dog. Of all: higher is better.
 """
 
+import math
 import random
 import tomllib
+from bisect import bisect
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -32,6 +34,7 @@ T = TypeVar("T")
 SEED = 0
 SURE = 0.6  # probability of a class
 _TABLE = tomllib.loads(Path(__file__).with_name("coco_things.toml").read_text(encoding="utf-8"))
+_LIKELY = (0, 0.1, 0.2, 0.4, 0.6, 0.8)  # probabilities of words, from each to the next
 _DOGS = frozenset(["dog", "dogs", "puppy", "puppies"])
 _CANINES = range(151, 281)  # ImageNet's dogs, wolves and foxes
 
@@ -50,6 +53,8 @@ def main(
     for line in flickr8k(data, model, photos):
         print(line)
     for line in pets_and_rooms(data, model, photos):
+        print(line)
+    for line in words_believed(data, model):
         print(line)
 
 
@@ -184,6 +189,21 @@ def pets_and_rooms(data: Path, name: str, photos: int) -> list[str]:
         for room, found in rooms.items()
     ]
     return [*lines, _share("daquar, a thing that people named there is said", named)]
+
+
+def words_believed(data: Path, name: str) -> list[str]:
+    """How far the probability of a word can be believed: whether one of five people used it too."""
+    written = datasets.coco_captions(data, "dev")
+    used: list[list[bool]] = [[] for _ in _LIKELY]
+    for file, photo in tqdm(datasets.pictures(data, "coco", set(written)), "words"):
+        people = set().union(*map(split_words, written[file]))
+        for word in gradcam_core.explain(photo, "captioning", model=name).words:
+            likely = bisect(_LIKELY, math.exp(word.log_prob)) - 1
+            used[likely].append(set(split_words(word.text)) <= people)
+    return [
+        "words said of coco's photos, and used by one of five people:",
+        *(_share(f"probability from {low}", hits) for low, hits in zip(_LIKELY, used, strict=True)),
+    ]
 
 
 def _some(table: Mapping[str, T], n: int) -> dict[str, T]:

@@ -3,7 +3,7 @@
 import pytest
 
 from gradcam_core.models.show_and_tell import split_words
-from training.captioning import Consensus
+from training.rewards import Consensus
 
 cider = pytest.importorskip("pycocoevalcap.cider.cider")
 
