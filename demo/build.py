@@ -14,7 +14,7 @@ os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
 import gradio as gr
 from starlette.middleware import Middleware
 
-from demo import api, disk, doors, page, quiz, turns
+from demo import api, disk, doors, memory, page, quiz, turns
 
 _HERE = Path(__file__).parent
 
@@ -25,6 +25,7 @@ def build_demo(at_once: int = turns.AT_ONCE) -> gr.Blocks:
     Args:
         at_once: How many requests are answered at the same time; the others wait for their turn.
     """
+    memory.give_back_large()
     disk.take_folder()
     with gr.Blocks(
         title="Grad-CAM: why does the network say that?",
