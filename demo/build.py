@@ -25,7 +25,7 @@ def build_demo(at_once: int = turns.AT_ONCE) -> gr.Blocks:
     Args:
         at_once: How many requests are answered at the same time; the others wait for their turn.
     """
-    memory.give_back_large()
+    memory.give_back()
     disk.take_folder()
     with gr.Blocks(
         title="Grad-CAM: why does the network say that?",

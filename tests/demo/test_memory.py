@@ -13,7 +13,7 @@ from demo import memory
 def megabytes():
     return int(Path("/proc/self/status").read_text().partition("VmRSS:")[2].split()[0]) / 1000
 
-memory.give_back_large()
+memory.give_back()
 torch.ones(2_000_000)  # freed at once: from here on glibc would keep blocks of 8 MB
 used, cached = [], []
 for _ in range(40):
