@@ -22,6 +22,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -138,7 +139,7 @@ async def _visit(
         try:
             if number % 16 == 15:
                 kind = _HOSTILE[number // 16 % len(_HOSTILE)]
-                path = await _upload(client, bombs.BOMBS[kind]() + os.urandom(8), kind)
+                path = await _upload(client, _bomb(kind) + os.urandom(8), kind)
                 reply = await _ask(client, lane, turn, upload=path, **asked)
                 load.hostile += "error" in reply and "answer" not in reply
                 continue
@@ -158,6 +159,11 @@ async def _visit(
             await asyncio.sleep(1)
         except Exception as error:  # all that can go wrong is to be counted
             load.errors.append(repr(error))
+
+
+@cache
+def _bomb(kind: str) -> bytes:
+    return bombs.BOMBS[kind]()
 
 
 def _client(address: str) -> httpx.AsyncClient:
