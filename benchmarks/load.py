@@ -20,7 +20,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -66,9 +66,15 @@ class Load:
 def main(
     users: Annotated[list[int], typer.Option(help="How many visitors at once")] = [1, 8, 32, 64],  # noqa: B006
     seconds: Annotated[float, typer.Option(help="For each number of visitors")] = 60.0,
+    running: Annotated[
+        str | None, typer.Option(help="Address of a server to ask in place of a new one")
+    ] = None,
 ) -> None:
     """Print throughput, times, errors and memory for each number of visitors."""
-    with tempfile.TemporaryDirectory() as folder, serving(folder) as (address, process):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serving(folder) if running is None else nullcontext((running, None)) as (address, process),
+    ):
         alone = asyncio.run(answers_alone(address))
         print(f"after all answers alone: {_held(process, folder)}", flush=True)
         for count in users:
@@ -241,8 +247,10 @@ def cpu_seconds(pid: int) -> float:
     )
 
 
-def _held(process: subprocess.Popen[bytes], folder: str) -> str:
+def _held(process: subprocess.Popen[bytes] | None, folder: str) -> str:
     """Say what a server holds (memory without its decoders), and what CPU it took (with them)."""
+    if process is None:
+        return "what it holds is not known from here"
     own = Path(f"/proc/{process.pid}")
     memory = int((own / "status").read_text("ascii").partition("VmRSS:")[2].split()[0]) / 1000
     written = [file.stat().st_size for file in Path(folder).rglob("*") if file.is_file()]
