@@ -10,6 +10,7 @@ the page's own queue (`demo.turns`), and by Serve. A replica that dies loses nob
 
 import asyncio
 import hashlib
+import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -148,6 +149,7 @@ def _answer(explainer: DeploymentHandle, question: Question) -> Any:
 
 def _page() -> ASGIApp:
     """Build the page, in the process that serves it."""
+    os.environ.setdefault("GRADIO_SERVER_NAME", "0.0.0.0")  # others can reach it, see SECURITY.md
     options: dict[str, Any] = launch_options()
     del options["strict_cors"]  # `demo.doors` is stricter
     around = FastAPI(openapi_url=None)  # which would tell of its own routes
