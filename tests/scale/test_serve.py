@@ -32,10 +32,11 @@ WAIT = 120_000  # milliseconds
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where the page is."""
-    os.environ["GRADIO_TEMP_DIR"] = str(tmp_path_factory.mktemp("uploads"))
     cloudpickle.register_pickle_by_value(__import__(__name__, fromlist=["who"]))
-    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     port = free_port()
+    with pytest.MonkeyPatch.context() as settings:
+        settings.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
+        ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     serve.start(http_options={"port": port})
     serve.run(build(Size(replicas=2)))
     yield f"http://127.0.0.1:{port}"
