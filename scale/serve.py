@@ -153,11 +153,11 @@ def _page() -> ASGIApp:
     options: dict[str, Any] = launch_options()
     del options["strict_cors"]  # `demo.doors` is stricter
     around = FastAPI(openapi_url=None)  # which would tell of its own routes
-    return gr.mount_gradio_app(around, build_demo(_AT_ONCE * 8), path="", **options)
+    return gr.mount_gradio_app(around, build_demo(_AT_ONCE * Size().at_most), path="", **options)
 
 
-# One, since uploads and queue are those of a process. It computes little, so no processor is kept
-# for it.
+# One, since uploads and queue are those of a process. No processor is kept for it, so that there
+# are as many replicas as processors.
 @serve.deployment(
     max_ongoing_requests=2000,
     ray_actor_options={"num_cpus": 0},
