@@ -301,7 +301,8 @@ def _print(rows: list[Row]) -> None:
         for column in COLUMNS:
             values = [[v for _, c, m, v in rows if (c, m) == (column, name)] for name in metrics]
             if any(values):
-                print(f"| {column} | {' | '.join(cell(each, draw) for each in values)} |")
+                fewer = f", {len(values[0])} photos" if _slow(column) else ""
+                print(f"| {column}{fewer} | {' | '.join(cell(each, draw) for each in values)} |")
         counts = [str(len({p for p, _, m, _ in rows if m == name})) for name in metrics]
         print(f"| photos | {' | '.join(counts)} |")
 
