@@ -115,8 +115,8 @@ def _kinds(data: Path) -> dict[Kind, list[str]]:
     for split in ("train", "dev"):
         for name, captions in sorted(datasets.flickr8k(data, split).items()):
             words = [set(re.findall("[a-z]+", caption.lower())) for caption in captions]
-            thing = _only(THINGS, words, least=3)
-            place = _only(PLACES, words, least=2)
+            thing = only(THINGS, words, least=3)
+            place = only(PLACES, words, least=2)
             if thing and place:
                 found[thing, place].append(name)
     for names in found.values():
@@ -124,7 +124,7 @@ def _kinds(data: Path) -> dict[Kind, list[str]]:
     return found
 
 
-def _only(known: dict[str, set[str]], captions: list[set[str]], least: int) -> str | None:
+def only(known: dict[str, set[str]], captions: list[set[str]], least: int) -> str | None:
     """Return what at least so many captions name, if none names another of its kind."""
     said = {name: sum(bool(words & each) for each in captions) for name, words in known.items()}
     named = [name for name, count in said.items() if count]

@@ -3,6 +3,7 @@
 import numpy as np
 from PIL import Image
 
+from benchmarks.bias import THINGS, only
 from benchmarks.evidence import cell, hit_and_miss
 
 
@@ -22,3 +23,10 @@ def test_a_mean_and_its_interval() -> None:
     assert cell([], draw) == "-"
     assert cell([0.25] * 9, draw) == "0.25 (0.25 to 0.25)"
     assert cell([0.0, 1.0] * 50, draw) == "0.50 (0.40 to 0.60)"  # 1.96 standard errors of 0.05
+
+
+def test_a_photo_is_of_one_kind_by_its_captions() -> None:
+    captions = [set(text.split()) for text in ("a dog runs", "two dogs", "a puppy plays", "grass")]
+    assert only(THINGS, captions, least=3) == "dog"
+    assert only(THINGS, captions, least=4) is None
+    assert only(THINGS, [*captions, {"a", "boy", "watches"}], least=3) is None
