@@ -86,6 +86,8 @@ async function explain({ target, again, lane = 'first' } = {}) {
     Object.assign(mine, { shown: result, layer: mine.layer && result.layer, word: same ? mine.word : null });
     if (lookDone(result)) look.view = 'grad-cam';
     remember(result);
+    keepForReload();
+    tellAddress(result);
     askBeside();
   } else {
     Object.assign(mine, { error: reply.error, near: reply.near ?? [], offer: reply.download ?? null });
@@ -134,8 +136,13 @@ async function askBeside(lane = 'second') {
 }
 
 function remember(result) {
-  keepForReload();
   visit = [...visit.filter((each) => each.key !== result.key), result].slice(-24);
+}
+
+// The address tells what is shown of an example; and the browser's own way back leads through what
+// was shown in this visit.
+let told; // the key of the result that the address tells
+function tellAddress(result) {
   const query = new URLSearchParams(location.search);
   for (const name of ['example', 'tab', 'target', 'question']) query.delete(name);
   if (result.photo.example) {
@@ -144,5 +151,14 @@ function remember(result) {
     query.set('target', result.target);
     if (result.question) query.set('question', result.question);
   }
-  history.replaceState(history.state, '', query.size ? '?' + query : location.pathname);
+  const address = query.size ? '?' + query : location.pathname;
+  if (told === result.key) return;
+  history[told ? 'pushState' : 'replaceState']({ ...history.state, gradcam: result.key }, '', address);
+  told = result.key;
 }
+window.addEventListener('popstate', ({ state: kept }) => {
+  const result = visit.find(({ key }) => key === kept?.gradcam);
+  told = kept?.gradcam;
+  if (result) back(result);
+  else if (told) location.reload(); // of before the page was loaded
+});

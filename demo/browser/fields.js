@@ -39,7 +39,7 @@ function renderFields() {
   offer('.method', methodsOf(info).map((each) => [each.name, each.title]), mine.method);
   const method = facts.methods.find((each) => each.name === mine.method);
   $('.about-method').textContent = `${method.title}: ${method.about} (${method.paper})`;
-  $('.options summary').textContent = `Options: ${info.title}, ${mine.layer ?? 'last layer'}, ${method.title}`;
+  $('.options summary').textContent = `Options, other models: ${info.title}, ${mine.layer ?? 'last layer'}, ${method.title}`;
   const fresh = mine.shown && mine.shown.photo === photo;
   $('.details').textContent = fresh ? details(mine.shown) : '';
   $('.keep').hidden = !fresh;

@@ -87,9 +87,23 @@ function renderVisit() {
       const { naturalWidth: w, naturalHeight: h } = result.photo.image;
       const side = Math.min(w, h);
       canvas.getContext('2d').drawImage(result.photo.image, (w - side) / 2, (h - side) / 2, side, side, 0, 0, 48, 48);
-      return make('button', { type: 'button', 'data-name': result.key, onclick: () => back(result) }, canvas, make('span', {}, result.question ? `${result.question} ${result.target}` : result.target));
+      return make('button', { type: 'button', 'data-name': result.key, onclick: () => {
+        back(result);
+        tellAddress(result);
+      } }, canvas,
+        make('span', {}, result.question ? `${result.question} ${result.target}` : result.target, make('small', {}, wayOf(result))));
     }),
   );
+}
+
+// What was chosen in another way than the page begins with.
+function wayOf({ task, model, method, layer, layers }) {
+  const parts = [
+    model !== facts.tasks[task][0].name && infoOf(task, model).title,
+    method !== 'grad-cam' && facts.methods.find(({ name }) => name === method).title,
+    layer !== Object.keys(layers).at(-1) && layer,
+  ];
+  return parts.filter(Boolean).join(', ');
 }
 
 function back(result) {

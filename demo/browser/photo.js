@@ -140,9 +140,14 @@ function given(transfer, into) {
   else if (/^https:\/\/\S+$/.test(text) && !into.closest?.('input')) fetchPhoto(text);
 }
 document.addEventListener('paste', ({ clipboardData, target }) => given(clipboardData, target));
-document.addEventListener('dragover', (event) => event.preventDefault());
+document.addEventListener('dragover', (event) => {
+  event.preventDefault();
+  $('.panel').classList.add('dropping');
+});
+document.addEventListener('dragleave', ({ relatedTarget }) => relatedTarget || $('.panel').classList.remove('dropping'));
 document.addEventListener('drop', (event) => {
   event.preventDefault();
+  $('.panel').classList.remove('dropping');
   given(event.dataTransfer, document.body);
 });
 

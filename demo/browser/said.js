@@ -51,7 +51,8 @@ function under(result, word) {
     return `Log-probability ${result.score.toFixed(1)}. ` + (own ? 'The network’s own caption; click a word to see where it comes from.' : `The network’s own caption: “${best.text}” (${logOf(best.probability)}).`);
   const { typed, target } = result;
   const taken = typed && !/^\d+$/.test(typed) && typed.toLowerCase() !== target.toLowerCase() ? `“${typed}” is taken for what fits it and is likeliest here: ${result.target}. ` : '';
-  return `${taken}${percent(result.probability)}, ` + (own ? 'the network’s first choice.' : `where the network’s first choice is ${best.text} (${percent(best.probability)}).`);
+  const likely = percent(result.probability);
+  return `${taken}${likely[0].toUpperCase()}${likely.slice(1)}, ` + (own ? 'the network’s first choice.' : `where the network’s first choice is ${best.text} (${percent(best.probability)}).`);
 }
 
 function details(result) {

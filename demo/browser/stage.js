@@ -20,6 +20,7 @@ function sharedMax() {
 
 function aboutScale() {
   const { second, beside } = state();
+  if (!sameScale() && second && beside?.model) return 'The better of two models looks at the thing itself, not at what is around it (paper, section 5.2). Each map has a scale of its own.';
   if (!sameScale()) return second ? 'Each map has a scale of its own: colours show where, not how much.' : '';
   if (second && beside?.model) return 'One scale for both, but the two networks count in units of their own: compare places, not colours.';
   return second ? 'One scale for both: the same colour is the same evidence, so what has little stays pale.' : 'One scale for all that you see of this photo: the same colour is the same evidence.';

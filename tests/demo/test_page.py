@@ -434,7 +434,7 @@ def test_two_models_beside_each_other(page: Page) -> None:
     page.locator(".pick", has_text="tabby").click()
     heading(page, "Why tabby?")
     page.locator(".options summary").click()
-    page.get_by_label("Ask another model the same").select_option("lite2")
+    page.get_by_label("Compare with another model").select_option("lite2")
     captions = page.locator("figcaption:visible")
     expect(captions).to_have_count(2)
     expect(captions.nth(1)).to_contain_text("by EfficientNet-Lite2; it says Egyptian cat")
