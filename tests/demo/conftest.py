@@ -28,17 +28,29 @@ def browser(chromium: str, lite0: Classifier) -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(scope="module")
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """One for all pages, so that Gradio's own scripts are fetched and compiled only once.
+
+    What the page keeps it keeps for one page of the browser: `sessionStorage`.
+    """
+    context = browser.new_context()
+    context.set_default_timeout(WAIT)
+    yield context
+    context.close()
+
+
 @pytest.fixture
-def visit(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:
+def visit(context: BrowserContext, address: str) -> Iterator[Callable[..., Page]]:
     """Open the page; at the end, nothing may have gone wrong or been asked for elsewhere."""
-    contexts: list[BrowserContext] = []
+    pages: list[Page] = []
     requested: list[str] = []
     errors: list[str] = []
 
     def opened(width: int = 1280, query: str = "", said: str = "Why moped?") -> Page:
-        contexts.append(browser.new_context(viewport={"width": width, "height": 900}))
-        page = contexts[-1].new_page()
-        page.set_default_timeout(WAIT)
+        page = context.new_page()
+        pages.append(page)
+        page.set_viewport_size({"width": width, "height": 900})
         page.on("request", lambda request: requested.append(request.url))
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(address + query)
@@ -46,7 +58,8 @@ def visit(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:
         return page
 
     yield opened
-    for context in contexts:
-        context.close()
+    for page in pages:
+        page.close()
+    context.set_offline(False)
     assert errors == []
     assert [url for url in requested if not url.startswith((address, "data:", "blob:"))] == []
