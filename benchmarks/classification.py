@@ -29,22 +29,34 @@ def main(
     """Print top-1 accuracy and the share and the peak of the heat map in the right quarter."""
     photos = read_photos(data / "imagenet" / "images.tar")
     model = gradcam_core.load(name, "classification")
-    right, confident = 0, []
+    right, confident, guesses = 0, [], []
     for wnid, photo in tqdm(photos.items(), desc="classify"):
         best = model.predict(model.encode(photo), k=1)[0]
         correct = model.target(best.text).ids == (class_index(wnid),)
         right += correct
+        if best.probability < model.unsure_below:
+            guesses.append(correct)
         if correct and best.probability >= 0.8:
             confident.append((best.text, photo))
     print(f"top-1 on {len(photos)} photos: {right / len(photos):.3f}")
 
-    random.Random(SEED).shuffle(confident)
-    shares, hits = [], []
+    if guesses:
+        below = f"{len(guesses)} of them are said with less than {model.unsure_below}"
+        print(f"{below} and called a guess, right of these: {np.mean(guesses):.3f}")
+
+    drawing = random.Random(SEED)
+    drawing.shuffle(confident)
+    shares, hits, faint, faint_of_none = [], [], [], []
     collages = [confident[i : i + 4] for i in range(0, len(confident) - 3, 4)]
     for quarters in tqdm(collages, desc="collages"):
         picture = collage([photo for _, photo in quarters])
         for position, (target, _) in enumerate(quarters):
-            heatmap = gradcam_core.explain(picture, target=target, model=name).heatmap
+            explanation = gradcam_core.explain(picture, target=target, model=name)
+            if target != explanation.predictions[0].text:
+                faint.append(explanation.hardly_any_evidence)
+            other = gradcam_core.explain(picture, target=drawing.randrange(1000), model=name)
+            faint_of_none.append(other.hardly_any_evidence or other.no_evidence)
+            heatmap = explanation.heatmap
             row, column = divmod(position, 2)
             quarter = heatmap[row * SIDE : (row + 1) * SIDE, column * SIDE : (column + 1) * SIDE]
             shares.append(quarter.sum() / max(heatmap.sum(), 1e-12))
@@ -52,6 +64,8 @@ def main(
     print(f"{len(collages)} collages of four of the {len(confident)} photos right with p >= 0.8:")
     print(f"mean share of the heat map in the right quarter: {np.mean(shares):.3f}")
     print(f"its maximum in the right quarter: {np.mean(hits):.3f}")
+    print(f"hardly any evidence for a photo's class, if not said first: {np.mean(faint):.3f}")
+    print(f"hardly any or none for a class drawn by lot: {np.mean(faint_of_none):.3f}")
 
 
 def read_photos(archive: Path) -> dict[str, Image.Image]:

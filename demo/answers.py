@@ -27,6 +27,7 @@ def answer(shown: Shown) -> dict[str, Any]:
         "score": explanation.score,
         "probability": explanation.probability,
         "unsure": explanation.unsure,
+        "hardly": explanation.hardly_any_evidence,
         "predictions": [
             {"text": best.text, "probability": best.probability} for best in explanation.predictions
         ],
@@ -79,12 +80,15 @@ def _layers(explanation: gradcam_core.Explanation) -> dict[str, str]:
 
 
 def _knows(explanation: gradcam_core.Explanation) -> str:
-    """Say in one sentence what the model can say at all."""
+    """Say what the model can say at all, how often it is right, and what it cannot do."""
     model = gradcam_core.load(explanation.model, explanation.task)
-    if not isinstance(model, gradcam_core.LabelModel):
-        return "It has learned from short captions of everyday photos."
-    kind = "answers" if explanation.task == "vqa" else "classes"
-    return f"It knows {len(model.labels):,} {kind}, and says one of them whatever it is shown."
+    info, _ = gradcam_core.describe(explanation.model)
+    said = f"It knows {model.repertoire}" if model.repertoire else ""
+    if isinstance(model, gradcam_core.LabelModel):
+        said += ", and says one of them whatever it is shown."
+    elif said:
+        said += " of short captions of everyday photos."
+    return f"{said} {info.limits}".strip()
 
 
 def _signed(gradient: np.ndarray) -> dict[str, Any]:

@@ -307,6 +307,7 @@ def _failure(error: Exception) -> dict[str, Any]:
                 "title": info.title,
                 "megabytes": info.download_mb,
                 "licence": info.licence,
+                "limits": info.limits,
             },
         }
     if isinstance(error, GoneError):

@@ -34,7 +34,7 @@ def build_demo(at_once: int = turns.AT_ONCE) -> gr.Blocks:
     ) as demo:
         page.build()
         with gr.Accordion("How to read the pictures, and where they come from", open=False):
-            gr.HTML((_HERE / "browser" / "figure2.svg").read_text("utf-8"), padding=False)
+            gr.HTML((_HERE / "browser" / "figure2.html").read_text("utf-8"), padding=False)
             gr.Markdown((_HERE / "reading.md").read_text("utf-8"))
         api.build()
     with demo.route("Quiz", "/quiz", show_in_navbar=False):

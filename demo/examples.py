@@ -10,17 +10,22 @@ from PIL import Image, ImageOps
 _PHOTOS = {
     "cheetah": ("gradio", "media_assets/images/cheetah1.jpg"),
     "lion": ("gradio", "media_assets/images/lion.jpg"),
-    "tower": ("gradio", "media_assets/images/tower.jpg"),
     "cat": ("skimage", "data/chelsea.png"),
     "coffee": ("skimage", "data/coffee.png"),
-    "astronaut": ("skimage", "data/astronaut.png"),
+    "rocket": ("skimage", "data/rocket.jpg"),
     "motorcycle": ("skimage", "data/motorcycle_left.png"),
     "photographer": ("skimage", "data/camera.png"),
     "palace": ("sklearn", "datasets/images/china.jpg"),
     "flower": ("sklearn", "datasets/images/flower.jpg"),
 }
+# Cut to (left, top, right, bottom), shares of the sides: what they show would be small else.
+_CUTS = {
+    "rocket": (0.3, 0, 0.8, 1),
+    "palace": (0.1, 0.2, 0.6, 0.8),
+    "flower": (0.25, 0.05, 0.8, 0.95),
+}
 # Two classes in one picture: does the map of each stay on its own side?
-_COLLAGES = (("cat", "motorcycle"), ("lion", "coffee"))
+_COLLAGES = (("cat", "motorcycle"), ("lion", "coffee"), ("motorcycle", "coffee"))
 
 # Questions to try, with the answers: a test asks whether the network gives them. The first row is
 # for photos of visitors.
@@ -36,12 +41,16 @@ QUESTIONS: dict[str, dict[str, str]] = {
         "Is there a lion?": "yes",
         "What is this?": "lion",
     },
+    "motorcycle and coffee": {
+        "What is this?": "motorcycle",
+        "What vehicle is there?": "motorcycle",
+        "Is there a cup?": "yes",
+    },
     "cheetah": {"What animal is this?": "cheetah", "Is there a dog?": "no"},
     "lion": {"What animal is this?": "lion", "Is there a person?": "no"},
-    "tower": {"Is it outdoors?": "yes", "Is there a cat?": "no"},
     "cat": {"What animal is this?": "cat", "Is there a dog?": "no", "Is there a cat?": "yes"},
     "coffee": {"What is this?": "cup", "Is there a cup?": "yes", "Is there a spoon?": "no"},
-    "astronaut": {"Is there a person?": "yes", "Is there a cat?": "no"},
+    "rocket": {"What is this?": "rocket", "Is there a dog?": "no"},
     "motorcycle": {"What vehicle is this?": "motorcycle", "Is there a motorcycle?": "yes"},
     "photographer": {
         "Is it outdoors?": "yes",
@@ -103,6 +112,10 @@ def _photo(name: str) -> Image.Image:
     (location,) = spec.submodule_search_locations
     with Image.open(Path(location) / file) as image:
         photo = image.convert("RGB")
+    if name in _CUTS:
+        left, top, right, bottom = _CUTS[name]
+        w, h = photo.size
+        photo = photo.crop((round(left * w), round(top * h), round(right * w), round(bottom * h)))
     photo.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
     return photo
 

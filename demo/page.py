@@ -142,6 +142,7 @@ def _facts() -> dict[str, Any]:
                 "paper": method.paper,
                 "about": method.about,
                 "slow": method.slow,
+                "reads": method.reads,
                 "transformers": method.transformers,
             }
             for name, method in gradcam_core.methods().items()

@@ -64,6 +64,8 @@ def summary(shown: Shown) -> str:
         why = f"“{explanation.question}” {why}"
     if explanation.no_evidence:
         why = f"Nothing in this picture speaks for “{explanation.target}”: the heat map is empty."
+    elif explanation.hardly_any_evidence:
+        why = f"Hardly any evidence for “{explanation.target}”."
     h, w = explanation.raw.shape
     lines = [
         why,

@@ -10,6 +10,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import matplotlib
 from playwright.sync_api import Page, expect, sync_playwright
 
 ROOT = Path(__file__).parent.parent
@@ -42,13 +43,21 @@ def main(folder: Path, photos: list[Path]) -> None:
                         name = f"{photo.stem}-{tab.lower()}-{width}-{theme}.png"
                         page.screenshot(path=folder / name, full_page=True)
                 page.close()
-        # The README's, with every view computed.
+        # The README's: a photo that is no example, with two of its classes beside each other.
         page = browser.new_page(viewport={"width": 1280, "height": 920})
-        page.goto(f"{address}?example=cat")
+        page.goto(f"{address}?__theme=light")
         explained(page)
-        for view in ("guided-grad-cam", "grad-cam"):
-            page.locator(f"[data-view={view}]").click()
-            explained(page)
+        page.locator("input[type=file]").set_input_files(
+            Path(matplotlib.get_data_path(), "sample_data", "grace_hopper.jpg")
+        )
+        expect(page.locator("h2").first).to_contain_text("military uniform", timeout=60_000)
+        page.locator("[data-view=guided-grad-cam]").click()
+        explained(page)
+        page.locator("[data-view=grad-cam]").click()
+        page.get_by_role("button", name="Why not Windsor tie?").click()
+        expect(page.locator("h2").first).to_contain_text("Windsor tie", timeout=60_000)
+        page.mouse.move(1, 1)
+        page.evaluate("window.scrollTo(0, 0)")
         page.screenshot(path=folder / "screenshot.png")
         browser.close()
     demo.close()

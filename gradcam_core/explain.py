@@ -9,10 +9,10 @@ from torch import nn
 
 from gradcam_core.explanation import Explanation, Word
 from gradcam_core.image import ImageSource, open_image
-from gradcam_core.methods import DEFAULT_METHOD, method_named, pixels
-from gradcam_core.methods.gradients import MapMethod
+from gradcam_core.methods import DEFAULT_METHOD, METHODS, method_named, pixels
+from gradcam_core.methods.gradients import MapMethod, Maps
 from gradcam_core.models.backbone import Encoded
-from gradcam_core.models.base import Model, Prediction
+from gradcam_core.models.base import LabelModel, Model, Prediction, Target
 from gradcam_core.models.held import load
 from gradcam_core.models.registry import models
 
@@ -149,7 +149,27 @@ def explain_encoded(
         remarks=remarks(model),
         detail=detail,
         unsure=bool(predictions) and model.is_guess(encoded, predictions[0]),
+        strongest=_strongest(model, larger, goal, found, predictions, method),
     )
+
+
+def _strongest(
+    model: Model,
+    encoded: Encoded,
+    goal: Target,
+    found: Maps,
+    predictions: list[Prediction],
+    method: str,
+) -> float | None:
+    """Return the map's largest value for the first of `predictions`; see `Explanation`."""
+    if not isinstance(model, LabelModel) or not predictions or goal.function is not None:
+        return None
+    own = model.target(predictions[0].text, goal.question, encoded)
+    if own.ids != goal.ids:
+        if METHODS[method].slow:
+            return None
+        found = METHODS[method].maps(model, encoded, own)
+    return found.evidence.max().item()
 
 
 def remarks(model: Model) -> tuple[str, ...]:

@@ -37,6 +37,11 @@ _TITLES = {
     "counterfactual": "Counterfactual",
 }
 
+# A map whose maximum is below this part of that of the model's own first choice is faint. So are
+# 88 % of those for classes drawn by lot, and 18 % of those for what is there, one thing of four:
+# benchmarks.classification with lite0, see docs/figures.md.
+_FAINT = 0.3
+
 SCHEMA_VERSION = 2  # of `Explanation.numbers`; see docs/json.md
 
 
@@ -86,6 +91,9 @@ class Explanation:
         unsure: Whether the model's own first choice is a guess: below the probability under which
             it was measured to be wrong more often than right.
         detail: Times the network's own input side that the map was made at.
+        strongest: Largest value, >= 0, of this map for the model's own first choice, which `raw`
+            is to be judged by; None where the two cannot be compared (captions, functions) or it
+            would take long (slow methods).
     """
 
     task: str
@@ -108,11 +116,18 @@ class Explanation:
     remarks: tuple[str, ...] = ()
     unsure: bool = False
     detail: float = 1.0
+    strongest: float | None = None
 
     @property
     def no_evidence(self) -> bool:
         """True when nothing in the picture speaks for the target; `heatmap` is then all zeros."""
         return not self.raw.any()
+
+    @property
+    def hardly_any_evidence(self) -> bool:
+        """True when the map is faint beside that of the model's own first choice."""
+        highest = float(self.raw.max())
+        return self.strongest is not None and 0 < highest < _FAINT * self.strongest
 
     @property
     def heatmap(self) -> np.ndarray:
@@ -156,6 +171,7 @@ class Explanation:
             "score": self.score,
             "probability": self.probability,
             "no_evidence": self.no_evidence,
+            "hardly_any_evidence": self.hardly_any_evidence,
             "unsure": self.unsure,
             "predictions": [
                 {"text": prediction.text, "probability": prediction.probability}
@@ -327,6 +343,7 @@ class Explanation:
         kind = "log-probability" if self.task == "captioning" else "score"
         doubt = "; the model is guessing" if self.unsure else ""
         evidence = "; nothing in the picture speaks for it" if self.no_evidence else ""
+        evidence += "; hardly any evidence for it" if self.hardly_any_evidence else ""
         return (
             f"{asked}{self.target} ({kind} {self.score:.2f}{likely}): "
             f"{METHODS[self.method].title} of {self.model} at {self.layer}{doubt}{evidence}"

@@ -14,7 +14,8 @@ function renderFields() {
   const info = infoOf(tab, mine.model);
   $('.field.question').hidden = tab !== 'vqa';
   $('.field.target label').textContent = { classification: 'Class', captioning: 'Caption', vqa: 'Answer' }[tab];
-  $('#gc-target').placeholder = { classification: 'Any class; empty: its first choice', captioning: 'Your own; empty: the network’s', vqa: 'Any answer; empty: the network’s' }[tab];
+  $('#gc-target').placeholder = { classification: 'Any class', captioning: 'Your own', vqa: 'Any answer' }[tab];
+  $('#gc-target').title = 'Empty: what the network itself says first';
   if (document.activeElement !== $('#gc-target')) $('#gc-target').value = mine.target;
   if (document.activeElement !== $('#gc-question')) $('#gc-question').value = mine.question;
   $('.tries').hidden = tab !== 'vqa';

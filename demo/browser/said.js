@@ -6,15 +6,9 @@ const infoOf = (task, name) => facts.tasks[task].find((info) => info.name === na
 // Of a network by its id only loading tells what it is.
 const methodsOf = (info) => facts.methods.filter((each) => !each.transformers || !info.convolutional);
 
-// Weak beside what the network's first choice has: said in the heading.
-function hardly(result) {
-  if (result.task === 'captioning' || !result.map.max) return false;
-  const first = visit.find(
-    (each) => each.photo === result.photo && each.task === result.task && each.model === result.model && each.layer === result.layer &&
-      each.method === result.method && each.question === result.question && each.target === each.predictions[0].text,
-  );
-  return !!first && result.map.max < 0.3 * first.map.max;
-}
+// Words of a caption that the network would hardly say there: of one in a hundred, or less.
+const HARDLY_SAID = Math.log(0.01);
+const hardlySaid = ({ words }) => words.filter(({ log_prob }) => log_prob < HARDLY_SAID).map(({ text }) => `“${text}”`).join(', ');
 
 function heading(result, word) {
   const of = word == null ? result.map : result.words[word].map;
@@ -28,7 +22,7 @@ function heading(result, word) {
   const words = result.words.flatMap((each, i) => [i ? ' ' : '', make('button', { type: 'button', class: 'word', onclick: () => setWord(i) }, each.text)]);
   const name = make('strong', {}, ...(words.length ? ['“', ...words, '”'] : [result.target]));
   if (!of.max) return [...asked, 'Nothing in this photo speaks for ', name];
-  if (hardly(result)) return [...asked, 'Hardly any evidence for ', name];
+  if (result.hardly) return [...asked, 'Hardly any evidence for ', name];
   const { beside, second } = state();
   if (beside?.target && second) return [...asked, 'Why ', name, ', and why not ', strong(second.task === 'captioning' ? `“${second.target}”` : second.target), '?'];
   return [...asked, 'Why ', name, '?'];
@@ -38,7 +32,7 @@ function heading(result, word) {
 function besideCaption(result) {
   const { beside } = state();
   const value = result.task === 'captioning' ? result.score.toFixed(1) : percent(result.probability);
-  const evidence = !result.map.max ? '; nothing speaks for it' : hardly(result) ? '; hardly any evidence' : '';
+  const evidence = !result.map.max ? '; nothing speaks for it' : result.hardly ? '; hardly any evidence' : '';
   const by = beside?.model ? ` by ${infoOf(result.task, result.model).title}; it says ${result.predictions[0].text}` : '';
   return `${result.target}: ${value}${evidence}${by}`;
 }
@@ -46,9 +40,13 @@ function besideCaption(result) {
 function under(result, word) {
   const best = result.predictions[0];
   const own = best.text === result.target;
-  if (word != null) return `Log-probability ${result.words[word].log_prob.toFixed(2)} after the words before it.`;
+  if (word != null) {
+    const { log_prob } = result.words[word];
+    return `Log-probability ${log_prob.toFixed(2)} after the words before it.${log_prob < HARDLY_SAID ? ' The network would hardly say it there.' : ''}`;
+  }
+  const odd = hardlySaid(result);
   if (result.task === 'captioning')
-    return `Log-probability ${result.score.toFixed(1)}. ` + (own ? 'The network’s own caption; click a word to see where it comes from.' : `The network’s own caption: “${best.text}” (${logOf(best.probability)}).`);
+    return `Log-probability ${result.score.toFixed(1)}. ${odd && !own ? `The network would hardly say ${odd} there. ` : ''}` + (own ? 'The network’s own caption; click a word to see where it comes from.' : `The network’s own caption: “${best.text}” (${logOf(best.probability)}).`);
   const { typed, target } = result;
   const taken = typed && !/^\d+$/.test(typed) && typed.toLowerCase() !== target.toLowerCase() ? `“${typed}” is taken for what fits it and is likeliest here: ${result.target}. ` : '';
   const likely = percent(result.probability);
@@ -97,7 +95,7 @@ function renderSaid() {
   } }, text)));
   $('.offer').hidden = !offer;
   if (offer) {
-    $('.offer p').textContent = `${offer.title} is not on this machine yet: ${offer.megabytes.toLocaleString('en')} MB, licence ${offer.licence}. It is kept for the next time.`;
+    $('.offer p').textContent = `${offer.title} is not on this machine yet: ${offer.megabytes.toLocaleString('en')} MB, licence ${offer.licence}. It is kept for the next time. ${offer.limits}`;
     $('.offer button').textContent = 'Download and explain';
   }
   const kept = error && fresh && !busy && !live;
@@ -105,12 +103,33 @@ function renderSaid() {
   $('.stale').textContent = stale ? 'Below is still the explanation of the photo before.' : `Below is still the explanation of “${shown?.target}”.`;
 }
 
-// The drawing of how it works tells the numbers of what is shown; it stands below the page's own
-// part, and only once it has been opened.
+// The drawing of how it works: the numbers of what is shown, and the way that they were made. It
+// stands below the page's own part, and only once it has been opened.
 function renderHow() {
-  const { shown } = state();
-  const write = (name, text) => document.querySelectorAll(`.how-${name}`).forEach((node) => (node.textContent = text));
-  write('map', shown ? `${shown.map.w} × ${shown.map.h} cells` : '');
-  write('score', shown ? `${shown.score.toFixed(2)} for ${shown.target.length > 20 ? shown.target.slice(0, 19) + '…' : shown.target}` : '');
+  const { shown, word } = state();
+  const all = (name) => [...document.querySelectorAll(`.how-${name}`)];
+  const write = (name, text) => all(name).forEach((node) => (node.textContent = text));
+  const light = (name, lit) => all(name).forEach((node) => node.classList.toggle('lit', !!lit));
+  const short = (text) => (text.length > 30 ? text.slice(0, 29) + '…' : text);
+  const cells = shown ? `${shown.layer}, ${shown.map.w} × ${shown.map.h} cells` : '';
+  const of = !shown ? '' : word == null ? shown.target : shown.words[word].text;
+  const score = !shown ? '' : (word == null ? shown.score : shown.words[word].log_prob).toFixed(2);
+  const method = facts.methods.find(({ name }) => name === (shown?.method ?? 'grad-cam'));
+  const at = method.name === 'grad-cam';
+  const gradient = ['gradient', 'both'].includes(method.reads);
+  const pixels = ['pixels', 'both'].includes(method.reads) || !!shown?.gradient;
+  write('map', cells);
+  for (const node of all('said')) node.textContent = shown && node.closest(`.how-${shown.task}`) ? `“${short(of)}”` : node.dataset.else;
+  write('score', shown ? `score y = ${score}` : 'score y');
+  write('weights', at || !gradient ? 'gradient ∂y/∂A, averaged: a weight α for each channel' : `gradient ∂y/∂A, as ${method.title} weighs it`);
+  write('method', at ? 'ReLU(Σ α A): the heat map' : `${method.title}: the heat map`);
+  for (const task of TASKS) light(task, shown?.task === task);
+  light('gradient', gradient);
+  light('pixels', pixels);
+  light('product', pixels && (!!shown?.gradient || method.reads === 'both'));
+  const info = shown && infoOf(shown.task, shown.model);
+  write('path', shown
+    ? `Now: ${info.title} gives “${of}” a ${shown.task === 'captioning' ? 'log-probability' : 'logit'} of ${score}; the map is of its layer ${cells}, made by ${method.title}: ${method.about} ${shown.gradient ? 'Guided Backprop was computed too.' : ''}`
+    : '');
 }
 document.addEventListener('click', () => setTimeout(renderHow));

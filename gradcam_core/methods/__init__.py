@@ -27,6 +27,9 @@ class Method:
         maps: (model, encoded picture, target) -> heat maps.
         slow: Whether it asks the network dozens of times or more, which takes seconds to minutes.
         transformers: Whether it is for vision transformers alone.
+        reads: What it makes its map of: the gradient of the score at the target layer
+            ("gradient"), at the picture ("pixels") or at the two ("both"), the scores of changed
+            pictures ("scores"), or what the network has of its own ("weights").
     """
 
     title: str
@@ -35,6 +38,7 @@ class Method:
     maps: MapMethod
     slow: bool = False
     transformers: bool = False
+    reads: str = "gradient"
 
 
 METHODS: dict[str, Method] = {
@@ -44,6 +48,7 @@ METHODS: dict[str, Method] = {
         "The weights of the last linear layer; only for networks that end in global average "
         "pooling and that layer.",
         cams.class_activation,
+        reads="weights",
     ),
     "grad-cam": Method(
         "Grad-CAM",
@@ -94,6 +99,7 @@ METHODS: dict[str, Method] = {
         "Covers each part of the picture and asks again: slow, and no gradient involved.",
         perturbation.occlusion,
         slow=True,
+        reads="scores",
     ),
     "score-cam": Method(
         "Score-CAM",
@@ -101,6 +107,7 @@ METHODS: dict[str, Method] = {
         "Channels weighted by the score of the picture seen through them: a pass a channel.",
         perturbation.score_cam,
         slow=True,
+        reads="scores",
     ),
     "rise": Method(
         "RISE",
@@ -108,12 +115,14 @@ METHODS: dict[str, Method] = {
         "Shows random parts of the picture and averages the score: 600 passes.",
         perturbation.rise,
         slow=True,
+        reads="scores",
     ),
     "gradient": Method(
         "Gradient",
         "Simonyan et al., ICLR Workshops 2014",
         "How much the score hangs on each pixel, whichever way; it has no counterfactual.",
         at_input.gradient,
+        reads="pixels",
     ),
     "smoothgrad": Method(
         "SmoothGrad",
@@ -121,6 +130,7 @@ METHODS: dict[str, Method] = {
         "The gradient at the pixels, averaged over 25 noisy copies of the picture.",
         at_input.smooth_grad,
         slow=True,
+        reads="pixels",
     ),
     "integrated-gradients": Method(
         "Integrated gradients",
@@ -129,30 +139,35 @@ METHODS: dict[str, Method] = {
         "to the score.",
         at_input.integrated_gradients,
         slow=True,
+        reads="pixels",
     ),
     "guided-backprop": Method(
         "Guided Backprop",
         "Springenberg et al., ICLR Workshops 2015",
         "The gradient at the pixels, positive and active paths only: sharp, hardly of the class.",
         at_input.by_rule("guided"),
+        reads="pixels",
     ),
     "guided-grad-cam": Method(
         "Guided Grad-CAM",
         "Selvaraju et al., IJCV 2019",
         "Guided Backprop times Grad-CAM: sharp, and of the class.",
         at_input.times_grad_cam(at_input.by_rule("guided")),
+        reads="both",
     ),
     "deconvnet": Method(
         "Deconvnet",
         "Zeiler and Fergus, ECCV 2014",
         "As Guided Backprop, but what was not active passes too.",
         at_input.by_rule("deconvnet"),
+        reads="pixels",
     ),
     "deconv-grad-cam": Method(
         "Deconv Grad-CAM",
         "Selvaraju et al., IJCV 2019",
         "Deconvnet times Grad-CAM.",
         at_input.times_grad_cam(at_input.by_rule("deconvnet")),
+        reads="both",
     ),
     "attention-gradient": Method(
         "Attention times gradient",
@@ -168,12 +183,14 @@ METHODS: dict[str, Method] = {
         "What the tokens that are read were mixed of, whatever the class; for vision transformers.",
         rollout.attention_rollout,
         transformers=True,
+        reads="weights",
     ),
     "attention": Method(
         "Own attention",
         "Lu et al., NeurIPS 2016",
         "Where lite0-vqa-coattention attends for a question, whatever the answer; only for it.",
         attention.own_attention,
+        reads="weights",
     ),
 }
 

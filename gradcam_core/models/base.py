@@ -139,6 +139,11 @@ class Model(ABC):
         """Whether what the model says first was measured to be wrong more often than right."""
         return said.probability < self.unsure_below
 
+    @property
+    def repertoire(self) -> str:
+        """How much the model can say at all, "1,000 classes"; "" for one that writes freely."""
+        return ""
+
     def unknown_words(self, question: str | None) -> list[str]:
         """Return the words of `question` that the model does not know; none but for VQA."""
         return []
@@ -169,6 +174,10 @@ class LabelModel(Model):
         self._names = Labels(names, self.kind)
         self.labels = self._names.shown
         self._position = {label: i for i, label in enumerate(self.labels)}
+
+    @property
+    def repertoire(self) -> str:
+        return f"{len(self.labels):,} {'classes' if self.kind == 'class' else f'{self.kind}s'}"
 
     @abstractmethod
     def logits(self, features: Tensor, question: str | None) -> Tensor:

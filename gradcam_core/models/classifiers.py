@@ -23,6 +23,7 @@ class Classifier(LabelModel):
         head: nn.Module,
         classes: Sequence[Sequence[str]],
         multi_label: bool = False,
+        unsure_below: float = 0.0,
     ) -> None:
         """Join a backbone and its head.
 
@@ -33,10 +34,13 @@ class Classifier(LabelModel):
             classes: For each class, its shown name and then its synonyms.
             multi_label: Whether a picture may be of several classes, or of none: each has a
                 probability of its own then, the sigmoid of its logit.
+            unsure_below: A class with a smaller probability was measured to be wrong more often
+                than right; 0 where nobody measured.
         """
         super().__init__(name, backbone, classes)
         self._head = head.eval().requires_grad_(False).to(device())
         self._multi_label = multi_label
+        self.unsure_below = unsure_below
 
     def parts(self) -> dict[str, nn.Module]:
         """What the network is made of, from output to input: the head, then the CNN's stages."""

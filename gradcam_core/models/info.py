@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 
+# What is said of classifiers of ImageNet.
+RIGHT = "Right about {:.0f} % of ImageNet’s photos"
+NO_PEOPLE = "It has no class for people in general."
+
 TASKS = ("classification", "captioning", "vqa")
 
 
@@ -22,6 +26,8 @@ class ModelInfo:
         download_mb: Size of the download at first use, in 10^6 bytes; 0 for an embedded model.
         other_activation: Its non-linearity, if that is not ReLU.
         convolutional: Whether the feature map is that of a convolutional network.
+        limits: How often it is right, and what it cannot do, in plain sentences; "" where nobody
+            has said.
     """
 
     name: str
@@ -35,6 +41,7 @@ class ModelInfo:
     download_mb: int = 0
     other_activation: str = ""
     convolutional: bool = True
+    limits: str = ""
 
     @property
     def guided(self) -> bool:

@@ -90,6 +90,8 @@ class Labels:
         """
         typed = self._read(text)
         if not typed:
+            if text.strip():
+                raise ValueError(f"'{text.strip()}' has no word: type a name in letters.")
             raise ValueError(f"The {self.kind} is empty: type a name, or leave it out.")
         exactly = tuple(i for i, shown in enumerate(self.shown) if shown == text.strip())
         if exactly:
@@ -137,7 +139,8 @@ class Labels:
         known = any(map(self._people, _forms(normalise(text))))
         people = " for people in general:" if known else ""
         near = [self.shown[i] for i in self.near(text, likelihood, 5)]
-        return UnknownLabelError(f"There is no {self.kind}{people} '{typed}'.", near)
+        english = "" if near else " Names are in English."
+        return UnknownLabelError(f"There is no {self.kind}{people} '{typed}'.{english}", near)
 
     def _read(self, text: str) -> str:
         check_length(text, self.kind, MAX_TYPED)

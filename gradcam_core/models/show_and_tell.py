@@ -415,6 +415,10 @@ class ShowAndTell(Model):
             for text, best in islice(said.items(), k)
         ]
 
+    @property
+    def repertoire(self) -> str:
+        return f"{len(self._index):,} words"
+
     def is_guess(self, encoded: Encoded, said: Prediction) -> bool:
         """Whether the classifier sees none of the things that a caption names.
 

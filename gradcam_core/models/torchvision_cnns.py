@@ -15,7 +15,7 @@ from gradcam_core.geometry import seen_through
 from gradcam_core.models.backbone import Backbone
 from gradcam_core.models.classifiers import Classifier
 from gradcam_core.models.download import has_torch_weights, torch_weights
-from gradcam_core.models.info import ModelInfo
+from gradcam_core.models.info import NO_PEOPLE, RIGHT, ModelInfo
 from gradcam_core.models.labels import distinct, imagenet_classes
 from gradcam_core.models.nonlinearity import keep_maps
 
@@ -28,12 +28,14 @@ _MIXED = tuple(
 )
 
 
+# `top1` is torchvision's own figure for its weights, in percent.
 def _cnn(
     name: str,
     title: str,
     year: int,
     download_mb: int,
     feature_map: str,
+    top1: float,
     layers: tuple[str, ...],
     other_activation: str = "",
 ) -> ModelInfo:
@@ -48,6 +50,7 @@ def _cnn(
         "BSD-3-Clause",
         download_mb,
         other_activation,
+        limits=f"{RIGHT.format(top1)}, says torchvision. {NO_PEOPLE}",
     )
 
 
@@ -63,31 +66,33 @@ CNNS = {
     info.name: info
     for info in (
         # After the ReLU of every (last) convolution before a pooling.
-        _cnn("alexnet", "AlexNet", 2012, 233, "256 x 13 x 13", _features(1, 4, 7, 9, 11)),
-        _cnn("vgg16", "VGG-16", 2014, 528, "512 x 14 x 14", _features(3, 8, 15, 22, 29)),
-        _cnn("vgg19", "VGG-19", 2014, 548, "512 x 14 x 14", _features(3, 8, 17, 26, 35)),
-        _cnn("googlenet", "GoogLeNet", 2014, 50, "1024 x 7 x 7", _INCEPTION),
-        _cnn("resnet18", "ResNet-18", 2015, 45, "512 x 7 x 7", _RESNET),
-        _cnn("resnet50", "ResNet-50", 2015, 98, "2048 x 7 x 7", _RESNET),
-        _cnn("resnet152", "ResNet-152", 2015, 230, "2048 x 7 x 7", _RESNET),
-        _cnn("densenet121", "DenseNet-121", 2016, 31, "1024 x 7 x 7", _DENSE),
-        _cnn("squeezenet1_1", "SqueezeNet 1.1", 2016, 5, "512 x 13 x 13", _SQUEEZED),
+        _cnn("alexnet", "AlexNet", 2012, 233, "256 x 13 x 13", 56.522, _features(1, 4, 7, 9, 11)),
+        _cnn("vgg16", "VGG-16", 2014, 528, "512 x 14 x 14", 71.592, _features(3, 8, 15, 22, 29)),
+        _cnn("vgg19", "VGG-19", 2014, 548, "512 x 14 x 14", 72.376, _features(3, 8, 17, 26, 35)),
+        _cnn("googlenet", "GoogLeNet", 2014, 50, "1024 x 7 x 7", 69.778, _INCEPTION),
+        _cnn("resnet18", "ResNet-18", 2015, 45, "512 x 7 x 7", 69.758, _RESNET),
+        _cnn("resnet50", "ResNet-50", 2015, 98, "2048 x 7 x 7", 76.13, _RESNET),
+        _cnn("resnet152", "ResNet-152", 2015, 230, "2048 x 7 x 7", 78.312, _RESNET),
+        _cnn("densenet121", "DenseNet-121", 2016, 31, "1024 x 7 x 7", 74.434, _DENSE),
+        _cnn("squeezenet1_1", "SqueezeNet 1.1", 2016, 5, "512 x 13 x 13", 58.178, _SQUEEZED),
         _cnn(
             "mobilenet_v3_large",
             "MobileNetV3-Large",
             2019,
             21,
             "960 x 7 x 7",
+            74.042,
             _features(*range(17)),
             "Hardswish",
         ),
-        _cnn("inception_v3", "Inception v3", 2015, 104, "2048 x 8 x 8", _MIXED),
+        _cnn("inception_v3", "Inception v3", 2015, 104, "2048 x 8 x 8", 77.294, _MIXED),
         _cnn(
             "convnext_tiny",
             "ConvNeXt-Tiny",
             2022,
             109,
             "768 x 7 x 7",
+            82.52,
             _features(1, 3, 5, 7),
             "GELU",
         ),

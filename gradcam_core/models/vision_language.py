@@ -404,7 +404,13 @@ _FAST_VLM = _Family(FastVlm, _fast_vlm_stages)
 _OTHER = "GELU and attention"
 
 
-def _blip(name: str, task: str, title: str, download_mb: int) -> ModelInfo:
+_UNMEASURED = (
+    "Nobody has measured here how often it is right: it may name what is not there, and never says "
+    "that it guesses."
+)
+
+
+def _blip(name: str, task: str, title: str, download_mb: int, learned: str) -> ModelInfo:
     return ModelInfo(
         name,
         task,
@@ -417,6 +423,7 @@ def _blip(name: str, task: str, title: str, download_mb: int) -> ModelInfo:
         download_mb,
         _OTHER,
         convolutional=False,
+        limits=f"{learned} {_UNMEASURED}",
     )
 
 
@@ -432,6 +439,7 @@ def _fast_vlm(name: str, task: str) -> Checkpoint:
         "Apple, research only",
         1250,
         _OTHER,
+        limits=f"A small language model that is shown the picture: it writes freely. {_UNMEASURED}",
     )
     return Checkpoint(info, "KamilaMila/FastVLM-0.5B", "FastVlmForConditionalGeneration", _FAST_VLM)
 
@@ -440,7 +448,13 @@ CHECKPOINTS = {
     checkpoint.info.name: checkpoint
     for checkpoint in (
         Checkpoint(
-            _blip("blip-base", "captioning", "BLIP base", 990),
+            _blip(
+                "blip-base",
+                "captioning",
+                "BLIP base",
+                990,
+                "It writes freely, as people captioned COCO’s everyday photos.",
+            ),
             "Salesforce/blip-image-captioning-base",
             "BlipForConditionalGeneration",
             _BLIP,
@@ -458,6 +472,7 @@ CHECKPOINTS = {
                 470,
                 _OTHER,
                 convolutional=False,
+                limits=f"It writes freely, one short sentence. {_UNMEASURED}",
             ),
             "florence-community/Florence-2-base",
             "Florence2ForConditionalGeneration",
@@ -465,7 +480,13 @@ CHECKPOINTS = {
         ),
         _fast_vlm("fastvlm-0.5b", "captioning"),
         Checkpoint(
-            _blip("blip-vqa-base", "vqa", "BLIP base, for questions", 1540),
+            _blip(
+                "blip-vqa-base",
+                "vqa",
+                "BLIP base, for questions",
+                1540,
+                "It answers freely, in a word or two, as people did of everyday photos (VQA v2).",
+            ),
             "Salesforce/blip-vqa-base",
             "BlipForQuestionAnswering",
             _BLIP,

@@ -35,10 +35,10 @@ def test_many_pages_of_one_address_are_not_before_all_others() -> None:
 def test_who_comes_second_is_next_and_told_so(address: str) -> None:
     first, second = Visit(address), Visit(address)
     for number in range(4):
-        first.ask("long", id=number, **RISE | {"example": "tower"})
+        first.ask("long", id=number, **RISE | {"example": "palace"})
     with first.listening() as running:
         next(message for message in running if message["msg"] == "process_starts")
-        second.ask("long", id=9, **RISE | {"example": "tower"})
+        second.ask("long", id=9, **RISE | {"example": "palace"})
         with second.listening() as messages:
             places = [next(messages) for _ in range(2)]
     assert [(place["rank"], place["queue_size"]) for place in places] == [(3, 4), (0, 4)]
@@ -52,7 +52,7 @@ def test_above_a_limit_it_is_busy(
     visit = Visit(address)
 
     def asked(number: int) -> Any:
-        return visit.ask("long", id=number, **RISE | {"example": "tower"})
+        return visit.ask("long", id=number, **RISE | {"example": "palace"})
 
     asked(0)
     with visit.listening() as messages:

@@ -229,6 +229,29 @@ def test_a_guess_is_called_one(cat_file: Path) -> None:
     assert str(guess).endswith("the model is guessing")
 
 
+def test_a_map_is_faint_beside_that_of_the_first_choice(cat_file: Path) -> None:
+    own = gradcam_core.explain(cat_file)
+    near = gradcam_core.explain(cat_file, target="tabby")
+    far = gradcam_core.explain(cat_file, target="school bus")
+    assert own.strongest == near.strongest == far.strongest == own.raw.max()
+    assert not own.hardly_any_evidence
+    assert not near.hardly_any_evidence
+    assert far.hardly_any_evidence
+    assert 0 < far.raw.max() < 0.3 * own.raw.max()
+    assert far.numbers()["hardly_any_evidence"]
+    assert str(far).endswith("hardly any evidence for it")
+    # Log-probabilities are steeper where less is likely; a slow method would take twice as long.
+    assert gradcam_core.explain(cat_file, "captioning", "a bus").strongest is None
+    assert gradcam_core.explain(cat_file, target="tabby", method="occlusion").strongest is None
+
+
+def test_an_unlikely_class_is_a_guess(cat_file: Path) -> None:
+    assert not gradcam_core.explain(cat_file).unsure
+    grey = gradcam_core.explain(Image.new("RGB", (64, 64), "gray"))
+    assert grey.predictions[0].probability < gradcam_core.load("lite0").unsure_below
+    assert grey.unsure
+
+
 def test_a_finer_map_is_of_the_larger_picture_and_what_is_said_stays(
     lite0: Classifier, cat_file: Path
 ) -> None:

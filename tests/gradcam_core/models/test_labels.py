@@ -159,10 +159,24 @@ def test_unknown_class_names_the_nearest(lite0: Classifier, typed: str, near: st
         lite0.target(typed)
 
 
-@pytest.mark.parametrize("typed", ["", "   ", "?!"])
-def test_empty_class(lite0: Classifier, typed: str) -> None:
-    with pytest.raises(ValueError, match="empty"):
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("", "The class is empty: "),
+        ("   ", "The class is empty: "),
+        ("?!", "'?!' has no word: "),
+        ("🐶", "'🐶' has no word: "),
+    ],
+)
+def test_no_word_no_class(lite0: Classifier, typed: str, said: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(said)):
         lite0.target(typed)
+
+
+def test_of_a_word_like_no_other_the_language_is_said(lite0: Classifier) -> None:
+    with pytest.raises(gradcam_core.UnknownLabelError) as raised:
+        lite0.target("Kerze")
+    assert raised.value.said == "There is no class 'Kerze'. Names are in English."
 
 
 def test_what_makes_no_sense_is_still_a_sentence(lite0: Classifier) -> None:

@@ -1,6 +1,7 @@
 """Every model by name: what is said of it, where it comes from, how many are held."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -43,6 +44,11 @@ def test_embedded_models_are_as_said_and_loaded_once() -> None:
             assert (model.backbone.name, model.backbone.layers) == (info.backbone, info.layers)
             assert info.guided == (not model.backbone.other_activation)
             assert describe(info.name) == (info, True)
+
+
+def test_of_every_model_it_is_said_what_it_cannot_do() -> None:
+    for info in gradcam_core.models():
+        assert re.fullmatch(r"[A-Z].{30,200}\.", info.limits), info.name
 
 
 def test_the_first_model_of_each_task_is_embedded() -> None:

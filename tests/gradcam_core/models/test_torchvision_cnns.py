@@ -96,6 +96,8 @@ def test_what_the_registry_says_of_it_is_true(
     info, _ = describe(model.name)
     weights = torchvision.models.get_model_weights(model.name).IMAGENET1K_V1
     assert info.download_mb == round(weights.meta["_file_size"])
+    right = weights.meta["_metrics"]["ImageNet-1K"]["acc@1"]
+    assert f"about {right:.0f} % of" in info.limits
     assert info.layers == model.backbone.layers
     with NonLinearities() as others:
         encoded = model.encode(picture)
