@@ -54,7 +54,7 @@ QUESTIONS: dict[str, dict[str, str]] = {
     "motorcycle": {"What vehicle is this?": "motorcycle", "Is there a motorcycle?": "yes"},
     "photographer": {
         "Is it outdoors?": "yes",
-        "What is the man holding?": "camera",
+        "Is there a tripod?": "yes",
         "Is there a cat?": "no",
     },
     "palace": {"Is there a tree?": "yes", "Is there a dog?": "no"},

@@ -51,7 +51,6 @@ START = "lite0-vqa"  # whose weights the others start from: they read questions 
 STEPS = 100  # in an epoch
 RISE = 0.1  # share of the steps in which the learning rate rises; in the others it falls
 WEIGHT_DECAY = 0.1
-NEW = 0.4  # how far a head that goes on moves towards what it learned
 RIDGE = 0.1  # beside the mean square of a feature
 WORDINGS = 3  # of each question made by rules
 KIND_WEIGHT = 0.5  # of the loss of the kind of answer
@@ -279,41 +278,22 @@ def prepare(
 
 
 def learned(
-    data: Path,
-    cache: Path,
-    start: tuple[dict[str, Tensor], HeadVocabulary] | None,
-    coattention: bool,
-    checkpoint: Path,
+    data: Path, cache: Path, coattention: bool, checkpoint: Path
 ) -> tuple[Head, Vocabulary]:
-    """A head for Lite0, trained from nothing or from another's weights."""
-    batches, words = prepare(data, cache, coattention, start and start[1])
+    """A head for Lite0: one trained from nothing, or that with co-attention, from its weights."""
+    weights, known = read_weights(START) if coattention else ({}, None)
+    batches, words = prepare(data, cache, coattention, known)
     torch.manual_seed(SEED)
     make = CoattentionHead if coattention else VqaHead
     head = make(list(words.words), words.groups, batches.everyday, batches.classifier)
-    if start:
-        weights, _ = start
-        if isinstance(head, CoattentionHead):
-            attend_to_all(head, weights.pop("picture.weight"), batches.basis)
-            # Questions are read as there; only what is seen is new.
-            for part in (head.embedding, head.lstm, head.question):
-                part.requires_grad_(False)
+    if isinstance(head, CoattentionHead):
+        attend_to_all(head, weights.pop("picture.weight"), batches.basis)
+        # Questions are read as there; only what is seen is new.
+        for part in (head.embedding, head.lstm, head.question):
+            part.requires_grad_(False)
         head.load_state_dict(weights, strict=False)
-    course = FROM_ANOTHER if start else FROM_NOTHING
-    trained = train(head, batches, words, course, checkpoint)
-    if start and not coattention:
-        go_back(trained, start[0])
-    return trained, words
-
-
-@torch.no_grad()
-def go_back(head: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Put a head between the weights that it started from and those that it learned.
-
-    There it keeps what it knew (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR
-    2022).
-    """
-    for name, weight in head.state_dict().items():
-        weight.lerp_(weights[name], 1 - NEW)
+    course = FROM_ANOTHER if coattention else FROM_NOTHING
+    return train(head, batches, words, course, checkpoint), words
 
 
 def carried_over(data: Path, cache: Path, backbone: int) -> tuple[VqaHead, Vocabulary]:
@@ -334,24 +314,20 @@ def main(
     coattention: Annotated[
         bool, typer.Option(help="Train the one that attends to cells (Lite0 only)")
     ] = False,
-    further: Annotated[
-        bool, typer.Option(help="Start lite0-vqa from the weights that are there, too")
-    ] = False,
 ) -> None:
     """Train on the train pictures; write the head's weights and its words and answers.
 
     A run that was broken off goes on after its last whole epoch.
     """
-    if backbone and (coattention or further):
-        raise typer.BadParameter("The one on another backbone is not trained: leave these out.")
+    if backbone and coattention:
+        raise typer.BadParameter("The one on another backbone is not trained: leave this out.")
     name = f"lite{backbone}-vqa" + "-coattention" * coattention
     cache = work / "features"
     if backbone:
         trained, words = carried_over(data, cache, backbone)
     else:
-        checkpoint = work / f"{name}{'-further' * further}.pt"
-        start = read_weights(START) if coattention or further else None
-        trained, words = learned(data, cache, start, coattention, checkpoint)
+        checkpoint = work / f"{name}.pt"
+        trained, words = learned(data, cache, coattention, checkpoint)
         checkpoint.unlink()
     calibrate(trained, words, data, cache, backbone)
     write(trained, words, WEIGHTS / f"{name}.safetensors")

@@ -40,9 +40,9 @@ _LIMITS = {
     "lite2": f"{RIGHT.format(84.8)}. {NO_PEOPLE}",
     "lite0-caption": _CAPTIONS.format(79),
     "lite2-caption": _CAPTIONS.format(80),
-    "lite0-vqa": _ANSWERS.format(83, 99, 37),
-    "lite2-vqa": _ANSWERS.format(82, "over 99", 32),
-    "lite0-vqa-coattention": _ANSWERS.format(82, 99, 38),
+    "lite0-vqa": _ANSWERS.format(82, 99, 32),
+    "lite2-vqa": _ANSWERS.format(82, "over 99", 29),
+    "lite0-vqa-coattention": _ANSWERS.format(82, 99, 35),
 }
 
 
