@@ -1,7 +1,7 @@
-"""The page for very many visitors, on Ray Serve: serve run scale.serve:app
+"""The page for very many visitors, on Ray Serve: serve run scale.serve:build replicas=4
 
-The page is one deployment. What it asks of the core is computed by another, by as many replicas as
-the load needs: `service.compute_by` is the switch, all else of the page is that of `app.py`.
+The page is one deployment. What it asks of the core is computed by another, in several replicas:
+`service.compute_by` is the switch, all else of the page is that of `app.py`.
 
 All that is asked of a picture goes to one replica, chosen by the digest of its file: that one has
 its feature map. If too much waits there, another one answers. How much waits at all is bounded by
