@@ -171,15 +171,21 @@ class Page:
         service.compute_by(asked_of(explainer))
 
 
+def replicas(size: Size) -> serve.Application:
+    """Return what explains, without the page."""
+    options: dict[str, Any] = {"num_replicas": size.replicas}
+    if size.replicas is None:
+        limits = {"min_replicas": 1, "max_replicas": size.at_most}
+        # A class opens the page all at once: Serve's own 30 seconds before it adds any are long.
+        load = {"target_ongoing_requests": 2, "upscale_delay_s": 5}
+        options = {"num_replicas": "auto", "autoscaling_config": limits | load}
+    needed = {"num_cpus": size.cpus, "num_gpus": size.gpus}
+    return Explainer.options(**options, ray_actor_options=needed).bind()
+
+
 def build(size: Size) -> serve.Application:
     """Return the application; Serve calls it with what stands after `scale.serve:build`."""
-    scaling = {"min_replicas": 1, "max_replicas": size.at_most, "target_ongoing_requests": 2}
-    explainer = Explainer.options(
-        num_replicas="auto" if size.replicas is None else size.replicas,
-        ray_actor_options={"num_cpus": size.cpus, "num_gpus": size.gpus},
-        **({"autoscaling_config": scaling} if size.replicas is None else {}),
-    )
-    return Page.bind(explainer.bind())
+    return Page.bind(replicas(size))
 
 
 app = build(Size())
