@@ -317,7 +317,7 @@ def main(
 ) -> None:
     """Train on the train pictures; write the head's weights and its words and answers.
 
-    A run that was broken off goes on after its last whole epoch.
+    A run that was broken off goes on after its last whole epoch; one that is done only writes.
     """
     if backbone and coattention:
         raise typer.BadParameter("The one on another backbone is not trained: leave this out.")
@@ -328,7 +328,6 @@ def main(
     else:
         checkpoint = work / f"{name}.pt"
         trained, words = learned(data, cache, coattention, checkpoint)
-        checkpoint.unlink()
     calibrate(trained, words, data, cache, backbone)
     write(trained, words, WEIGHTS / f"{name}.safetensors")
 

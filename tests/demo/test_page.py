@@ -5,6 +5,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +195,15 @@ def test_one_photo_for_all_three_tabs(page: Page, cat_file: Path) -> None:
     assert not [url for url in urls if "upload" in url]
     page.get_by_role("tab", name="VQA").press("ArrowRight")  # a tab that was left is as it was
     heading(page, "Why Egyptian cat?")
+
+
+def test_why_likelier_captions_may_come_later_is_said(page: Page) -> None:
+    said = gradcam_core.explain(example_pictures()["cat and motorcycle"], "captioning").predictions
+    assert any(after.probability > before.probability for before, after in pairwise(said))
+    expect(page.locator(".list .note")).to_be_hidden()  # classes come likeliest first
+    page.get_by_role("tab", name="Captioning").click()
+    heading(page, f"Why “{said[0].text}”?")
+    expect(page.locator(".list .note")).to_contain_text("how well they agree")
 
 
 def test_a_click_on_a_word_changes_all_that_is_under_its_heading(page: Page) -> None:
