@@ -24,6 +24,7 @@ RESULTS = pa.schema(
         "score": pa.float64(),
         "probability": pa.float64(),
         "no_evidence": pa.bool_(),
+        "hardly_any_evidence": pa.bool_(),
         "unsure": pa.bool_(),
         "predictions": pa.list_(pa.struct({"text": pa.string(), "probability": pa.float64()})),
         "words": pa.list_(pa.struct({"text": pa.string(), "log_prob": pa.float64(), "raw": _MAP})),
