@@ -18,6 +18,10 @@ from demo import api, disk, doors, memory, page, quiz, turns
 
 _HERE = Path(__file__).parent
 
+# Of so many visits Gradio keeps what they were sent last, maps and photo with it: 10,000 otherwise,
+# and nobody asks for it again.
+_VISITS = 100
+
 
 def build_demo(at_once: int = turns.AT_ONCE) -> gr.Blocks:
     """Return the demo, not yet launched; see `launch_options`.
@@ -59,6 +63,7 @@ def launch_options() -> dict[str, object]:
         "show_error": True,
         "max_file_size": doors.MAX_UPLOAD,
         "strict_cors": True,
+        "state_session_capacity": _VISITS,
         "enable_monitoring": False,
         "run_history": False,
         "ssr_mode": False,

@@ -152,8 +152,10 @@ def _page() -> ASGIApp:
     os.environ.setdefault("GRADIO_SERVER_NAME", "0.0.0.0")  # others can reach it, see SECURITY.md
     options: dict[str, Any] = launch_options()
     del options["strict_cors"]  # `demo.doors` is stricter
+    demo = build_demo(_AT_ONCE * Size().at_most)
+    demo.state_session_capacity = options.pop("state_session_capacity")
     around = FastAPI(openapi_url=None)  # which would tell of its own routes
-    return gr.mount_gradio_app(around, build_demo(_AT_ONCE * Size().at_most), path="", **options)
+    return gr.mount_gradio_app(around, demo, path="", **options)
 
 
 # One, since uploads and queue are those of a process. No processor is kept for it, so that there

@@ -1,9 +1,12 @@
 """The process shrinks again after a request."""
 
+import gc
 import subprocess
 import sys
+from urllib.parse import urlsplit
 
 import pytest
+from gradio.blocks import Blocks
 
 _WORK = """
 from pathlib import Path
@@ -29,3 +32,13 @@ print(most - megabytes())
 def test_what_a_request_used_is_given_back() -> None:
     done = subprocess.run([sys.executable, "-c", _WORK], check=True, capture_output=True, text=True)
     assert float(done.stdout) > 200  # of 240
+
+
+def test_what_visits_were_sent_is_not_kept_for_long(address: str) -> None:
+    port = urlsplit(address).port
+    demos = [each for each in gc.get_objects() if isinstance(each, Blocks)]
+    (demo,) = (each for each in demos if getattr(each, "server_port", None) == port)
+    kept = demo.app.state_holder
+    for visit in range(300):
+        kept[f"visit {visit}"]
+    assert len(kept.session_data) <= 100
