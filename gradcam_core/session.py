@@ -20,6 +20,7 @@ from gradcam_core.methods.gradients import Maps
 from gradcam_core.models.backbone import Backbone, Encoded
 from gradcam_core.models.base import LabelModel, Model, Prediction, Target
 from gradcam_core.models.held import load
+from gradcam_core.models.probe import tensors_in
 from gradcam_core.models.registry import models
 
 # Pictures are kept no larger than this; `Explanation.save` of a cached one is of this size.
@@ -92,7 +93,7 @@ def _digest(file: Path) -> str:
 def _size(entry: tuple[Encoded, Image.Image]) -> int:
     """Return the bytes of a cached picture."""
     encoded, picture = entry
-    tensors = (encoded.activations, encoded.features, encoded.pixels)
+    tensors = (encoded.activations, encoded.pixels, *tensors_in(encoded.features))
     return sum(tensor.nbytes for tensor in tensors) + 3 * picture.width * picture.height
 
 

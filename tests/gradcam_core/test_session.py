@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import transformers
 
 import gradcam_core
 from gradcam_core import session
@@ -23,6 +24,17 @@ def test_a_cached_picture_is_explained_as_a_new_one(
         assert cached.target == alone.target
         assert np.array_equal(cached.raw, alone.raw)
         assert cached.source == cat_file
+
+
+def test_a_network_whose_output_is_no_tensor_is_kept_too(cat_file: Path, tmp_path: Path) -> None:
+    """Those of transformers give an object of several; the page and the command line come here."""
+    config = transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8, 8], depths=[1, 1])
+    transformers.ResNetForImageClassification(config).save_pretrained(tmp_path)
+    transformers.ConvNextImageProcessor(size={"shortest_edge": 64}).save_pretrained(tmp_path)
+    for _ in range(2):
+        kept = gradcam_core.explain_file(cat_file, model=str(tmp_path))
+        alone = gradcam_core.explain(cat_file, model=str(tmp_path))
+        assert np.array_equal(kept.raw, alone.raw)
 
 
 def test_the_cnn_runs_once_for_all_three_tasks(
