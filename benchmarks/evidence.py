@@ -69,6 +69,7 @@ TABLES = {
         "insertion": Metric("insertion, area", "higher", "Petsiuk et al. 2018"),
         "drop": Metric("average drop", "lower", "Chattopadhay et al. 2018"),
         "increase": Metric("increase in confidence", "higher", "Chattopadhay et al. 2018"),
+        "road": Metric("ROAD", "higher, 0 is chance", "Rong et al. 2022"),
     },
     "Does it lie on the thing?": {
         "grid share": Metric("grid pointing, share", "higher", "Boehle et al. 2021"),
@@ -143,7 +144,7 @@ def _measured(
 
 def _asked(column: str) -> list[str]:
     """Return what is measured of a column's map of a single photo."""
-    asked = ["occlusion", "deletion", "insertion", "drop", "increase"]
+    asked = ["occlusion", "deletion", "insertion", "drop", "increase", "road"]
     if COLUMNS[column][0] in METHODS:
         asked.append("seconds")
         if not _slow(column):
@@ -209,10 +210,12 @@ def _faithful(
             found["deletion"] = faithfulness.curve_area(subject, deleting=True)
         if "insertion" in metrics:
             found["insertion"] = faithfulness.curve_area(subject, deleting=False)
-        if "drop" in metrics:
+        if metrics & {"drop", "increase"}:
             shown = faithfulness.average_drop(subject)
             found |= {"drop": shown.value, "increase": shown.beside["increase"]}
-        if "sanity, head" in metrics:
+        if "road" in metrics:
+            found["road"] = faithfulness.road(subject).value
+        if metrics & {"sanity, head", "sanity, all"}:
             steps = list(sanity.cascade(Subject(model, seen, target, raw), COLUMNS[column][0]))
             found["sanity, head"] = steps[0].correlation
             found["sanity, all"] = steps[-1].correlation
