@@ -61,6 +61,7 @@ def of_classes(model: Classifier) -> Ways:
     pixels, _ = backbone.pixels(PICTURE)
     network = nn.Sequential(*backbone.stages.values(), model.parts()["head"])
     encoded = backbone.encode_pixels(pixels)
+    best_five = [best.text for best in model.predict(encoded)]
 
     def forward() -> None:
         with torch.no_grad():
@@ -72,18 +73,13 @@ def of_classes(model: Classifier) -> Ways:
         explain_encoded(model, traced, PICTURE, with_guided=True)
 
     def explain_five() -> None:
-        five = backbone.encode_pixels(pixels)
-        predictions = model.predict(five)
-        for best in predictions:
-            explain_encoded(model, five, PICTURE, target=best.text, predictions=predictions)
+        explain_encoded(model, backbone.encode_pixels(pixels), PICTURE, best_five)
 
     return {
         "bare forward pass": forward,
         "explanation": lambda: explain_encoded(model, backbone.encode_pixels(pixels), PICTURE),
         "explanation, guided": explain_guided,
-        "explanation of another class": lambda: explain_encoded(
-            model, encoded, PICTURE, target="tabby"
-        ),
+        "explanation of another class": lambda: explain_encoded(model, encoded, PICTURE, ["tabby"]),
         "explanation of five classes": explain_five,
     }
 
@@ -106,7 +102,7 @@ def of_sentences(model: Classifier) -> Ways:
         "caption without the CNN": lambda: captioner.predict(encoded),
         "writing a caption": lambda: captioner.predict(backbone.encode_pixels(pixels)),
         "maps of ten words": lambda: explain_encoded(
-            captioner, encoded, PICTURE, target=ten_words, predictions=said
+            captioner, encoded, PICTURE, [ten_words], predictions=said
         ),
     }
 

@@ -82,19 +82,18 @@ def explain_many(
                 yield photo, encoded
                 continue
             try:
-                yield (
-                    photo,
-                    explain_encoded(
-                        model,
-                        *encoded,
-                        target=target,
-                        question=question,
-                        method=method,
-                        source=_file(photo),
-                    ),
+                (explanation,) = explain_encoded(
+                    model,
+                    *encoded,
+                    [target],
+                    question=question,
+                    method=method,
+                    source=_file(photo),
                 )
             except (ValueError, OSError) as error:
                 yield photo, error
+            else:
+                yield photo, explanation
 
 
 def _file(photo: object) -> Path | None:

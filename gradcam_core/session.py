@@ -16,7 +16,7 @@ from gradcam_core.explain import explain_encoded
 from gradcam_core.explanation import Explanation
 from gradcam_core.image import open_image
 from gradcam_core.methods import DEFAULT_METHOD, METHODS, method_named
-from gradcam_core.methods.gradients import Maps
+from gradcam_core.methods.gradients import Maps, one_by_one
 from gradcam_core.models.backbone import Backbone, Encoded
 from gradcam_core.models.base import LabelModel, Model, Prediction, Target
 from gradcam_core.models.held import load
@@ -52,18 +52,19 @@ def explain_file(
     loaded = load(name, task)
     digest = _digest(file)
     encoded, picture = _encode(digest, file, loaded.backbone, layer or loaded.backbone.layers[-1])
-    return explain_encoded(
+    (explanation,) = explain_encoded(
         loaded,
         encoded,
         picture,
-        target=target,
+        [target],
         question=question,
         predictions=_predict(digest, loaded, encoded, question),
         with_guided=guided,
         method=method,
-        maps=partial(_slow_maps, digest, method) if slow else None,
+        maps=one_by_one(partial(_slow_maps, digest, method)) if slow else None,
         source=file,
     )
+    return explanation
 
 
 def suggest_file(

@@ -107,18 +107,17 @@ def adversarial(
                 tqdm.write(f"{file}: it says {goal.text} already.")
                 continue
             made = attack(loaded, encoded, goal, radius / 255)
-            of = {
-                text: explain_encoded(loaded, made.encoded, photo, target=text, method=method)
-                for text in (said.target, goal.text)
-            }
-            found = held(said, of[said.target], goal)
+            after, other = explain_encoded(
+                loaded, made.encoded, photo, [said.target, goal.text], method=method
+            )
+            found = held(said, after, goal)
             results.append(found)
-            _attack_figure(made, said, of[said.target], of[goal.text], radius).savefig(
+            _attack_figure(made, said, after, other, radius).savefig(
                 out / f"{file.stem}.png", dpi=110
             )
             tqdm.write(
-                f"{file}: {said.target} -> {of[goal.text].predictions[0].text} "
-                f"({of[goal.text].predictions[0].probability:.4f}); the map of {said.target}: "
+                f"{file}: {said.target} -> {other.predictions[0].text} "
+                f"({other.predictions[0].probability:.4f}); the map of {said.target}: "
                 f"rank correlation {found.correlation:.2f} with the one before"
             )
         if not results:
@@ -196,5 +195,5 @@ def _explainer(
     encoded = model.encode(photo, layer)
     finer = None if detail == 1 else (model.encode(photo, layer, detail), detail)
     return lambda target: explain_encoded(
-        model, encoded, photo, target=target, predictions=[], method=method, finer=finer
-    )
+        model, encoded, photo, [target], predictions=[], method=method, finer=finer
+    )[0]

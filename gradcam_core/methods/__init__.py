@@ -11,7 +11,9 @@ from gradcam_core.methods import (
     perturbation,
     rollout,
 )
-from gradcam_core.methods.gradients import MapMethod, by_gradient
+from gradcam_core.methods.gradients import Maps, MapsOfEach, by_gradient, one_by_one
+from gradcam_core.models.backbone import Encoded
+from gradcam_core.models.base import Model, Target
 
 DEFAULT_METHOD = "grad-cam"
 
@@ -24,7 +26,7 @@ class Method:
         title: As its paper writes it.
         paper: Authors, where and when.
         about: One sentence on what it does differently.
-        maps: (model, encoded picture, target) -> heat maps.
+        maps_of_each: (model, encoded picture, targets) -> heat maps of each target.
         slow: Whether it asks the network dozens of times or more, which takes seconds to minutes.
         transformers: Whether it is for vision transformers alone.
         reads: What it makes its map of: the gradient of the score at the target layer
@@ -35,10 +37,14 @@ class Method:
     title: str
     paper: str
     about: str
-    maps: MapMethod
+    maps_of_each: MapsOfEach
     slow: bool = False
     transformers: bool = False
     reads: str = "gradient"
+
+    def maps(self, model: Model, encoded: Encoded, target: Target) -> Maps:
+        """Return the heat maps of one target."""
+        return self.maps_of_each(model, encoded, [target])[0]
 
 
 METHODS: dict[str, Method] = {
@@ -47,7 +53,7 @@ METHODS: dict[str, Method] = {
         "Zhou et al., CVPR 2016",
         "The weights of the last linear layer; only for networks that end in global average "
         "pooling and that layer.",
-        cams.class_activation,
+        one_by_one(cams.class_activation),
         reads="weights",
     ),
     "grad-cam": Method(
@@ -84,20 +90,20 @@ METHODS: dict[str, Method] = {
         "FinerCAM",
         "Zhang et al., CVPR 2025",
         "Grad-CAM of the score less those of the three most similar labels: why this, not those.",
-        finer.finer_cam,
+        one_by_one(finer.finer_cam),
     ),
     "c-mwp": Method(
         "c-MWP",
         "Zhang et al., ECCV 2016",
         "The probability that a cell wins for the class, less that it wins for all else; needs "
         "activations that are not negative.",
-        excitation.c_mwp,
+        one_by_one(excitation.c_mwp),
     ),
     "occlusion": Method(
         "Occlusion",
         "Zeiler and Fergus, ECCV 2014",
         "Covers each part of the picture and asks again: slow, and no gradient involved.",
-        perturbation.occlusion,
+        one_by_one(perturbation.occlusion),
         slow=True,
         reads="scores",
     ),
@@ -105,7 +111,7 @@ METHODS: dict[str, Method] = {
         "Score-CAM",
         "Wang et al., CVPR Workshops 2020",
         "Channels weighted by the score of the picture seen through them: a pass a channel.",
-        perturbation.score_cam,
+        one_by_one(perturbation.score_cam),
         slow=True,
         reads="scores",
     ),
@@ -113,7 +119,7 @@ METHODS: dict[str, Method] = {
         "RISE",
         "Petsiuk et al., BMVC 2018",
         "Shows random parts of the picture and averages the score: 600 passes.",
-        perturbation.rise,
+        one_by_one(perturbation.rise),
         slow=True,
         reads="scores",
     ),
@@ -121,14 +127,14 @@ METHODS: dict[str, Method] = {
         "Gradient",
         "Simonyan et al., ICLR Workshops 2014",
         "How much the score hangs on each pixel, whichever way; it has no counterfactual.",
-        at_input.gradient,
+        one_by_one(at_input.gradient),
         reads="pixels",
     ),
     "smoothgrad": Method(
         "SmoothGrad",
         "Smilkov et al., 2017",
         "The gradient at the pixels, averaged over 25 noisy copies of the picture.",
-        at_input.smooth_grad,
+        one_by_one(at_input.smooth_grad),
         slow=True,
         reads="pixels",
     ),
@@ -137,7 +143,7 @@ METHODS: dict[str, Method] = {
         "Sundararajan et al., ICML 2017",
         "The gradient at the pixels all the way from grey to the picture: what each pixel adds "
         "to the score.",
-        at_input.integrated_gradients,
+        one_by_one(at_input.integrated_gradients),
         slow=True,
         reads="pixels",
     ),
@@ -145,28 +151,28 @@ METHODS: dict[str, Method] = {
         "Guided Backprop",
         "Springenberg et al., ICLR Workshops 2015",
         "The gradient at the pixels, positive and active paths only: sharp, hardly of the class.",
-        at_input.by_rule("guided"),
+        one_by_one(at_input.by_rule("guided")),
         reads="pixels",
     ),
     "guided-grad-cam": Method(
         "Guided Grad-CAM",
         "Selvaraju et al., IJCV 2019",
         "Guided Backprop times Grad-CAM: sharp, and of the class.",
-        at_input.times_grad_cam(at_input.by_rule("guided")),
+        one_by_one(at_input.times_grad_cam(at_input.by_rule("guided"))),
         reads="both",
     ),
     "deconvnet": Method(
         "Deconvnet",
         "Zeiler and Fergus, ECCV 2014",
         "As Guided Backprop, but what was not active passes too.",
-        at_input.by_rule("deconvnet"),
+        one_by_one(at_input.by_rule("deconvnet")),
         reads="pixels",
     ),
     "deconv-grad-cam": Method(
         "Deconv Grad-CAM",
         "Selvaraju et al., IJCV 2019",
         "Deconvnet times Grad-CAM.",
-        at_input.times_grad_cam(at_input.by_rule("deconvnet")),
+        one_by_one(at_input.times_grad_cam(at_input.by_rule("deconvnet"))),
         reads="both",
     ),
     "attention-gradient": Method(
@@ -174,14 +180,14 @@ METHODS: dict[str, Method] = {
         "Chefer et al., ICCV 2021",
         "What the tokens that are read were mixed of, where attention speaks for the class; "
         "for vision transformers.",
-        rollout.attention_gradient,
+        one_by_one(rollout.attention_gradient),
         transformers=True,
     ),
     "attention-rollout": Method(
         "Attention rollout",
         "Abnar and Zuidema, ACL 2020",
         "What the tokens that are read were mixed of, whatever the class; for vision transformers.",
-        rollout.attention_rollout,
+        one_by_one(rollout.attention_rollout),
         transformers=True,
         reads="weights",
     ),
@@ -189,7 +195,7 @@ METHODS: dict[str, Method] = {
         "Own attention",
         "Lu et al., NeurIPS 2016",
         "Where lite0-vqa-coattention attends for a question, whatever the answer; only for it.",
-        attention.own_attention,
+        one_by_one(attention.own_attention),
         reads="weights",
     ),
 }

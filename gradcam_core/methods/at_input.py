@@ -95,7 +95,8 @@ def times_grad_cam(method: MapMethod) -> MapMethod:
     """
 
     def product(model: Model, encoded: Encoded, target: Target) -> Maps:
-        fine, coarse = method(model, encoded, target), by_gradient(grad_cam)(model, encoded, target)
+        fine = method(model, encoded, target)
+        (coarse,) = by_gradient(grad_cam)(model, encoded, [target])
         height, width = fine.evidence.shape
 
         def multiplied(one: Tensor, other: Tensor) -> Tensor:

@@ -87,7 +87,7 @@ def class_activation(model: Model, encoded: Encoded, target: Target) -> Maps:
     Raises:
         ValueError: The score is not a linear function of the averaged feature map.
     """
-    maps = by_gradient(cam)(model, encoded, target)
+    (maps,) = by_gradient(cam)(model, encoded, [target])
     # Linear in A with the same weights in every cell: then evenly spread maps with the same means
     # have the same score, and so have maps half as strong half of it (but for the bias).
     even = encoded.activations.detach().mean(dim=(2, 3), keepdim=True)

@@ -3,7 +3,8 @@
 Shapes: n terms of a score, a feature map A of C channels and h x w cells. All tensors float32.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -33,25 +34,46 @@ class Maps(NamedTuple):
 # (n, h, w) >= 0, one for each score.
 Cam = Callable[[Tensor, Tensor], Tensor]
 
+# A method, of one target; and of several targets of one question.
 MapMethod = Callable[[Model, Encoded, Target], Maps]
+MapsOfEach = Callable[[Model, Encoded, Sequence[Target]], list[Maps]]
 
 
-def by_gradient(cam: Cam) -> MapMethod:
+def by_gradient(cam: Cam) -> MapsOfEach:
     """Make a method of a function of feature map and gradient.
 
     All maps come from one backward pass, which ends at the feature map. The gradient of y^c is
     the sum of its terms'; what speaks against it is what speaks for -y^c (section 3.3).
     """
 
-    def method(model: Model, encoded: Encoded, target: Target) -> Maps:
-        score = model.score_terms(encoded, target)
-        of_terms = gradients(score.terms, encoded.activations)
-        of_score = of_terms.sum(0, keepdim=True)
-        of_words = of_terms[: len(target.words)]
-        maps = cam(encoded.activations, torch.cat([of_score, -of_score, of_words]))
-        return Maps(score, maps[0], maps[1], maps[2:])
+    def method(model: Model, encoded: Encoded, targets: Sequence[Target]) -> list[Maps]:
+        scores = model.score_each(encoded, targets)
+        of_terms = gradients(torch.cat([score.terms for score in scores]), encoded.activations)
+        of_each = of_terms.split([len(score.terms) for score in scores])
+        of_scores = (
+            of_terms  # a label's only term is its score
+            if len(of_terms) == len(targets)
+            else torch.stack([terms.sum(0) for terms in of_each])
+        )
+        of_words = [
+            terms[: len(target.words)] for terms, target in zip(of_each, targets, strict=True)
+        ]
+        evidence = cam(encoded.activations, of_scores)
+        counterevidence = cam(encoded.activations, -of_scores)
+        words = cam(encoded.activations, torch.cat(of_words)).split([*map(len, of_words)])
+        return [Maps(*each) for each in zip(scores, evidence, counterevidence, words, strict=True)]
 
     return method
+
+
+def one_by_one(method: MapMethod) -> MapsOfEach:
+    """Let a method take several targets, each as if it were the only one."""
+
+    def each(model: Model, encoded: Encoded, targets: Sequence[Target]) -> list[Maps]:
+        unread = replace(encoded, logits=None)  # their graph serves one backward pass only
+        return [method(model, unread, target) for target in targets]
+
+    return each
 
 
 def gradients(scores: Tensor, activations: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ class Encoded:
     """A picture after the CNN.
 
     Carries no graph, so it can be cached and shared by threads; but for that of
-    `methods.pixels.encode_guided`.
+    `methods.pixels.encode_guided`, and that of `logits`.
 
     Attributes:
         layer: Name of the target layer.
@@ -36,6 +36,8 @@ class Encoded:
             the output of a network of one's own, of whatever kind.
         pixels: (1, 3, H_in, W_in) float32, the network's normalised input.
         box: The part of the picture that `pixels` show.
+        logits: Of one model and question, with the graph from `activations`; see
+            `LabelModel.read`. For one explanation, never kept.
     """
 
     layer: str
@@ -43,6 +45,7 @@ class Encoded:
     features: Any
     pixels: Tensor
     box: Box = WHOLE
+    logits: Tensor | None = None
 
 
 Preprocess = Callable[[Image.Image], tuple[Tensor, Box]]

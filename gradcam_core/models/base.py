@@ -7,7 +7,7 @@ differentiable in the feature map. That is all Grad-CAM needs to know of a model
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -124,6 +124,14 @@ class Model(ABC):
         """Score `target`, differentiable in `encoded.activations`."""
         return self.score_features(self.features(encoded), target)
 
+    def score_each(self, encoded: Encoded, targets: Sequence[Target]) -> list[Score]:
+        """Do the same for several targets, of one question; what they share is computed once.
+
+        The graph is shared, too: one backward pass is all that may be made through it.
+        """
+        features = self.features(encoded)
+        return [self.score_features(features, target) for target in targets]
+
     def target_function(self, function: Callable[[Any], Tensor]) -> Target:
         """Take a function of the network's output, which returns a scalar, for a target.
 
@@ -183,6 +191,16 @@ class LabelModel(Model):
     def logits(self, features: Tensor, question: str | None) -> Tensor:
         """Return (len(labels),) logits, differentiable in the last feature map (1, C, h, w)."""
 
+    def read(self, encoded: Encoded, question: str | None = None) -> Encoded:
+        """Return the picture with its logits, for one explanation.
+
+        So the head runs once, to predict and to score.
+
+        Raises:
+            ValueError: See `predict`.
+        """
+        return replace(encoded, logits=self.logits(self.features(encoded), question))
+
     def probabilities(self, logits: Tensor) -> Tensor:
         """Return the probabilities (len(self.labels),) of logits: one label is meant."""
         return logits.softmax(0)
@@ -190,8 +208,7 @@ class LabelModel(Model):
     def predict(
         self, encoded: Encoded, question: str | None = None, k: int = 5
     ) -> list[Prediction]:
-        with torch.no_grad():
-            probabilities = self.probabilities(self.logits(encoded.features, question))
+        probabilities = self.probabilities(self._known(encoded, question))
         best = probabilities.topk(min(k, len(self.labels)))
         return [
             Prediction(self.labels[i], p)
@@ -247,12 +264,27 @@ class LabelModel(Model):
         """Return what tells how likely a label is in a picture; without one, all alike."""
         if encoded is None:
             return lambda label: 0.0
-        with torch.no_grad():
-            logits: list[float] = self.logits(encoded.features, question).tolist()
+        logits: list[float] = self._known(encoded, question).tolist()
         return logits.__getitem__
 
+    def _known(self, encoded: Encoded, question: str | None) -> Tensor:
+        """Return the logits without a graph."""
+        if encoded.logits is not None:
+            return encoded.logits.detach()
+        with torch.no_grad():
+            return self.logits(encoded.features, question)
+
+    def score_each(self, encoded: Encoded, targets: Sequence[Target]) -> list[Score]:
+        logits = encoded.logits
+        if logits is None:
+            logits = self.logits(self.features(encoded), targets[0].question)
+        return [self.score_logits(logits, target) for target in targets]
+
     def score_features(self, features: Any, target: Target) -> Score:
-        logits = self.logits(features, target.question)
+        return self.score_logits(self.logits(features, target.question), target)
+
+    def score_logits(self, logits: Tensor, target: Target) -> Score:
+        """Score a label by the logits (len(labels),) of all."""
         (index,) = target.ids
         return Score(
             terms=logits[index : index + 1],

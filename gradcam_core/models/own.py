@@ -144,6 +144,14 @@ class OwnModel(Classifier):
             "function of the output" if name == "<lambda>" else name, (), function=function
         )
 
+    def read(self, encoded: Encoded, question: str | None = None) -> Encoded:
+        return super().read(encoded, question) if self.labels else encoded
+
+    def score_each(self, encoded: Encoded, targets: Sequence[Target]) -> list[Score]:
+        if any(target.function for target in targets):  # which read the output, not the logits
+            return Model.score_each(self, encoded, targets)
+        return super().score_each(encoded, targets)
+
     def score_features(self, features: Any, target: Target) -> Score:
         if target.function is None:
             return super().score_features(features, target)

@@ -174,8 +174,8 @@ def test_what_speaks_against_is_what_speaks_for_the_negated_score(
     maps = METHODS[method].maps(lite0, cat, target)
 
     class Negated(Classifier):
-        def score_features(self, features: Tensor, target: Target) -> Score:
-            score = super().score_features(features, target)
+        def score_logits(self, logits: Tensor, target: Target) -> Score:
+            score = super().score_logits(logits, target)
             return Score(-score.terms, score.probability)
 
     negated = Negated("negated", lite0.backbone, lite0._head, [(name,) for name in lite0.labels])

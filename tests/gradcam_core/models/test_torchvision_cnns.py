@@ -140,9 +140,9 @@ def test_the_maps_lie_on_what_the_network_saw(
     encoded = model.encode(picture)
     if model.backbone.other_activation:
         with pytest.raises(ValueError, match="uses GELU"):
-            explain_encoded(model, encoded, picture, target="282", with_guided=True)
+            explain_encoded(model, encoded, picture, ["282"], with_guided=True)
         return
-    explanation = explain_encoded(model, encoded, picture, target="282", with_guided=True)
+    (explanation,) = explain_encoded(model, encoded, picture, ["282"], with_guided=True)
     assert explanation.guided_backprop.any()
     margin = int(encoded.box[0] * 451) - 1
     for drawn in (explanation.heatmap, explanation.guided_backprop, explanation.guided_grad_cam):

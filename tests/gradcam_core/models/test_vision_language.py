@@ -109,9 +109,7 @@ def test_a_caption_has_a_map_for_each_word_though_a_word_takes_several_tokens(
     writer: TextGenerator, picture: Image.Image
 ) -> None:
     encoded = writer.encode(picture)
-    explanation = explain_encoded(
-        writer, encoded, picture, target=_TEXT, question=_question(writer)
-    )
+    (explanation,) = explain_encoded(writer, encoded, picture, [_TEXT], question=_question(writer))
     ids = writer.target(_TEXT, _question(writer)).ids
     if writer.task == "vqa":
         assert explanation.words == []
@@ -151,7 +149,7 @@ def test_guided_backpropagation_is_refused(writer: TextGenerator, picture: Image
             writer,
             writer.encode(picture),
             picture,
-            target=_TEXT,
+            [_TEXT],
             question=_question(writer),
             with_guided=True,
         )
