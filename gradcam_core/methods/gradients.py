@@ -60,7 +60,9 @@ def by_gradient(cam: Cam) -> MapsOfEach:
         ]
         evidence = cam(encoded.activations, of_scores)
         counterevidence = cam(encoded.activations, -of_scores)
-        words = cam(encoded.activations, torch.cat(of_words)).split([*map(len, of_words)])
+        words = [  # a label has none
+            cam(encoded.activations, rows) if len(rows) else rows[:, 0] for rows in of_words
+        ]
         return [Maps(*each) for each in zip(scores, evidence, counterevidence, words, strict=True)]
 
     return method
