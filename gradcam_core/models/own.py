@@ -145,7 +145,7 @@ class OwnModel(Classifier):
         )
 
     def read(self, encoded: Encoded, question: str | None = None) -> Encoded:
-        return super().read(encoded, question) if self.labels else encoded
+        return encoded  # what is kept of it is the output: there is no head to run twice
 
     def score_each(self, encoded: Encoded, targets: Sequence[Target]) -> list[Score]:
         if any(target.function for target in targets):  # which read the output, not the logits
