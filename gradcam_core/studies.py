@@ -17,7 +17,7 @@ from gradcam_core.arguments import (
     files_of,
 )
 from gradcam_core.evidence import protocols
-from gradcam_core.evidence.adversarial import Attack, attack, held
+from gradcam_core.evidence.adversarial import Fooled, fooled
 from gradcam_core.evidence.bias import page, seen
 from gradcam_core.evidence.boxes import read_boxes
 from gradcam_core.evidence.localisation import THRESHOLD
@@ -106,30 +106,24 @@ def adversarial(
             if said.target == goal.text:
                 tqdm.write(f"{file}: it says {goal.text} already.")
                 continue
-            made = attack(loaded, encoded, goal, radius / 255)
-            after, other = explain_encoded(
-                loaded, made.encoded, photo, [said.target, goal.text], method=method
-            )
-            found = held(said, after, goal)
-            results.append(found)
-            _attack_figure(made, said, after, other, radius).savefig(
-                out / f"{file.stem}.png", dpi=110
-            )
+            found = fooled(loaded, encoded, said, goal, radius / 255)
+            results.append(found.held)
+            _attack_figure(found, radius).savefig(out / f"{file.stem}.png", dpi=110)
+            now = found.other.predictions[0]
             tqdm.write(
-                f"{file}: {said.target} -> {other.predictions[0].text} "
-                f"({other.predictions[0].probability:.4f}); the map of {said.target}: "
-                f"rank correlation {found.correlation:.2f} with the one before"
+                f"{file}: {said.target} -> {now.text} ({now.probability:.4f}); the map of "
+                f"{said.target}: rank correlation {found.held.correlation:.2f} with the one before"
             )
         if not results:
             raise ValueError("There is nothing to change.")
     except (ValueError, OSError) as error:
         typer.echo(error, err=True)
         raise typer.Exit(1) from None
-    fooled = [each for each in results if each.fooled]
-    typer.echo(f"{len(fooled)} of {len(results)} photos make it say the other class.")
-    if fooled:
-        share = sum(each.found for each in fooled) / len(fooled)
-        mean = sum(each.correlation for each in fooled) / len(fooled)
+    those = [each for each in results if each.fooled]
+    typer.echo(f"{len(those)} of {len(results)} photos make it say the other class.")
+    if those:
+        share = sum(each.found for each in those) / len(those)
+        mean = sum(each.correlation for each in those) / len(those)
         typer.echo(
             "Of these, the map of what is there still finds it (box over its box before by more "
             f"than a half): {share:.3f}; mean rank correlation {mean:.3f} (higher is better)"
@@ -167,11 +161,10 @@ def bias(
     typer.echo(f"-> {out}")
 
 
-def _attack_figure(
-    made: Attack, before: Explanation, after: Explanation, other: Explanation, radius: float
-) -> "Figure":
+def _attack_figure(found: Fooled, radius: float) -> "Figure":
     from matplotlib.figure import Figure
 
+    made, before, after, other, _ = found
     shown = {
         f"{before.target}: {before.probability:.2f}": before.picture,
         f"the change, {255 / radius / 2:.0f} times": made.change / 2 + 0.5,

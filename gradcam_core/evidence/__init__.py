@@ -1,10 +1,11 @@
 """What can be asked of a heat map. To add a metric: its function, and a row here."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from gradcam_core.evidence import faithfulness, sanity
+from gradcam_core.evidence.adversarial import RADIUS, Fooled, fooled
 from gradcam_core.evidence.covering import FILLINGS, cover
 from gradcam_core.evidence.localisation import (
     bounding_box,
@@ -16,18 +17,20 @@ from gradcam_core.evidence.localisation import (
 from gradcam_core.evidence.sanity import Step
 from gradcam_core.evidence.subject import Finding, Subject
 from gradcam_core.explanation import Explanation
-from gradcam_core.models.base import Model
+from gradcam_core.models.base import LabelModel, Model
 from gradcam_core.models.held import load
 
 __all__ = [
     "FILLINGS",
     "METRICS",
     "Finding",
+    "Fooled",
     "Metric",
     "Step",
     "Subject",
     "bounding_box",
     "cover",
+    "fool",
     "in_words",
     "measure",
     "overlap",
@@ -36,6 +39,8 @@ __all__ = [
     "segment",
     "share_inside",
 ]
+
+_COMPARED_SIDE = 768  # pixels of a picture on which boxes are compared
 
 
 @dataclass(frozen=True)
@@ -166,6 +171,40 @@ def sanity_check(explanation: Explanation, model: Model | None = None) -> Iterat
     """
     subject = _subject(explanation, model, explanation.detail)
     return sanity.cascade(subject, explanation.method)
+
+
+def fool(
+    explanation: Explanation,
+    target: str | None = None,
+    radius: float = RADIUS,
+    model: Model | None = None,
+) -> Fooled:
+    """Change the picture unseen until a classifier says something else: does the map stay?
+
+    The paper's section 6.2; see `adversarial.attack`.
+
+    Args:
+        explanation: Of the class that is really there.
+        target: The class that it is made to say; None for the one that it finds least likely.
+        radius: Largest change of a colour, as a share of its range, in (0, 1].
+        model: As for `measure`.
+
+    Raises:
+        ValueError: The model is no classifier, or there is no such class, or it is the one that
+            is explained.
+    """
+    if explanation.task != "classification":
+        raise ValueError("Classifiers are made to say something else; captions and answers not.")
+    found, encoded, there, _ = _subject(explanation, model)
+    assert isinstance(found, LabelModel)
+    if target is None:
+        target = found.predict(encoded, k=len(found.labels))[-1].text
+    goal = found.target(target, encoded=encoded)
+    if goal == there:
+        raise ValueError(f"“{goal.text}” is what is explained: choose another class.")
+    picture = explanation.picture.copy()
+    picture.thumbnail((_COMPARED_SIDE, _COMPARED_SIDE))
+    return fooled(found, encoded, replace(explanation, picture=picture), goal, radius)
 
 
 def _subject(explanation: Explanation, model: Model | None, detail: float = 1.0) -> Subject:

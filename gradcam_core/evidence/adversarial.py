@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from tqdm import tqdm
 
 from gradcam_core.evidence.localisation import bounding_box, overlap, segment
 from gradcam_core.evidence.subject import rank_correlation
+from gradcam_core.explain import explain_encoded
 from gradcam_core.explanation import Explanation
 from gradcam_core.models.backbone import Encoded
 from gradcam_core.models.base import LabelModel, Target
@@ -50,6 +52,43 @@ class Held(NamedTuple):
     found: bool
 
 
+class Fooled(NamedTuple):
+    """A network made to say something else, and its maps then.
+
+    Attributes:
+        attack: The changed picture.
+        before: The explanation of what is really there.
+        after: Of the same class and the changed picture, laid over the picture as it was.
+        other: The same of the class that the network was to say.
+        held: What became of the map.
+    """
+
+    attack: Attack
+    before: Explanation
+    after: Explanation
+    other: Explanation
+    held: Held
+
+
+def fooled(
+    model: LabelModel, encoded: Encoded, before: Explanation, goal: Target, radius: float = RADIUS
+) -> Fooled:
+    """Attack a picture, and explain both classes of what it has become.
+
+    Args:
+        model: A classifier.
+        encoded: The picture.
+        before: Its explanation, for the class that is really there.
+        goal: What the network is to say.
+        radius: As for `attack`.
+    """
+    made = attack(model, encoded, goal, radius)
+    after, other = explain_encoded(
+        model, made.encoded, before.picture, [before.target, goal.text], method=before.method
+    )
+    return Fooled(made, before, after, other, held(before, after, goal))
+
+
 def attack(model: LabelModel, encoded: Encoded, target: Target, radius: float = RADIUS) -> Attack:
     """Change a picture, nowhere by more than `radius`, until the network says `target`.
 
@@ -67,7 +106,7 @@ def attack(model: LabelModel, encoded: Encoded, target: Target, radius: float = 
     reach = radius * (high - low)
     (index,) = target.ids
     pixels = start
-    for _ in range(_STEPS):
+    for _ in tqdm(range(_STEPS), desc="changing the picture", leave=False, disable=None):
         pixels = pixels.detach().requires_grad_()
         logits = model.logits(model.backbone.features(pixels), target.question)
         (gradient,) = torch.autograd.grad(logits.log_softmax(0)[index], pixels)

@@ -89,7 +89,8 @@ def average_drop(subject: Subject) -> Finding:
     is larger than Y (their "increase in confidence", of many pictures the share).
     """
     whole, seen = _through_the_map(subject)
-    return Finding(max(0.0, whole - seen) / whole, {"increase": float(seen > whole)})
+    drop = max(0.0, whole - seen) / whole if whole else 0.0  # it can be too small for a float
+    return Finding(drop, {"increase": float(seen > whole)})
 
 
 def occlusion_correlation(subject: Subject) -> Finding:

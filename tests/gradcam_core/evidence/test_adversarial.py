@@ -6,6 +6,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+import gradcam_core
+from gradcam_core import evidence
 from gradcam_core.evidence.adversarial import attack
 from gradcam_core.geometry import WHOLE, Box
 from gradcam_core.models.backbone import Backbone
@@ -28,10 +30,14 @@ def as_pixels(image: Image.Image) -> tuple[Tensor, Box]:
     return values.permute(2, 0, 1)[None] / 127.5 - 1, WHOLE
 
 
-def test_every_pixel_that_counts_goes_to_the_edge_of_what_is_allowed() -> None:
+def halves() -> Classifier:
     backbone = Backbone("halves", {"halves": Halves()}, as_pixels)
     head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    model = Classifier("halves", backbone, head, [("red",), ("blue",)])
+    return Classifier("halves", backbone, head, [("red",), ("blue",)])
+
+
+def test_every_pixel_that_counts_goes_to_the_edge_of_what_is_allowed() -> None:
+    model = halves()
     encoded = model.encode(Image.new("RGB", (SIDE, SIDE), (250, 100, 3)))
     made = attack(model, encoded, model.target("blue"), radius=10 / 255)
     changed = np.asarray(made.picture)
@@ -42,3 +48,21 @@ def test_every_pixel_that_counts_goes_to_the_edge_of_what_is_allowed() -> None:
     assert (shown[:, : SIDE // 2] == (255, 100, 3)).all()  # no further than red can be
     assert (shown[:, SIDE // 2 :] == (250, 100, 0)).all()
     assert back.change[0, 0].tolist() == pytest.approx([0.5, 0, 0], abs=1e-5)
+
+
+@pytest.mark.parametrize(("radius", "says"), [(10 / 255, "red"), (60 / 255, "blue")])
+def test_a_network_says_something_else_if_the_change_is_large_enough(
+    radius: float, says: str
+) -> None:
+    model = halves()
+    picture = Image.new("RGB", (2000, 1000), (150, 100, 60))
+    explanation = gradcam_core.explain(picture, model=model)
+    assert explanation.target == "red"
+    found = evidence.fool(explanation, None if says == "red" else "blue", radius, model)
+    assert found.held.fooled == (says == "blue")
+    assert (found.after.target, found.other.target) == ("red", "blue")
+    assert found.after.predictions[0].text == found.other.predictions[0].text == says
+    red = (150 - 255 * radius) / 127.5 - 1  # as the network takes it
+    assert found.after.score == pytest.approx(red, abs=1e-5)
+    with pytest.raises(ValueError, match="choose another class"):
+        evidence.fool(explanation, "red", radius, model)

@@ -118,6 +118,15 @@ def test_average_drop_by_hand(model: Classifier, encoded: Encoded) -> None:
     assert wrong.value > 0.8
 
 
+def test_a_probability_of_0_has_nothing_to_lose(model: Classifier, encoded: Encoded) -> None:
+    head = nn.Sequential(nn.Flatten(), nn.Linear(16, 2))
+    for parameter, value in zip(head.parameters(), (0.0, torch.tensor([-200.0, 0.0])), strict=True):
+        parameter.data[:] = value
+    sure = Classifier("sure", model.backbone, head, [("never",), ("always",)])
+    found = METRICS["average-drop"].measure(subject(model, encoded, left=True)._replace(model=sure))
+    assert (found.value, found.beside) == (0.0, {"increase": 0.0})
+
+
 def test_average_drop_is_that_of_pytorch_grad_cam(lite0: Model, cat_file: Path) -> None:
     """Which leaves out to divide by the probability of the whole picture."""
     encoded = lite0.encode(Image.open(cat_file).convert("RGB"))
