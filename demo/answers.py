@@ -20,6 +20,7 @@ def answer(shown: Shown) -> dict[str, Any]:
         "model": explanation.model,
         "layer": explanation.layer,
         "layers": _layers(explanation),
+        "convolutional": gradcam_core.load(explanation.model, explanation.task).convolutional,
         "method": explanation.method,
         "question": explanation.question,
         "not_understood": explanation.unknown_words,

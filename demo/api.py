@@ -66,6 +66,7 @@ def build() -> None:
                 _Text("Question, for the task vqa only", "What animal is this?"),
                 _layer("classification"),
                 *_model_and_method("classification"),
+                gr.Checkbox(label="Whether to make the sanity check too; of classes only"),
             ],
             [
                 gr.Textbox(label="What the figures say of the map, in a sentence"),
@@ -139,18 +140,25 @@ def evidence(
     layer: str | None = None,
     model: str | None = None,
     method: str | None = None,
+    sanity: bool = False,
     progress: gr.Progress = PROGRESS,
 ) -> tuple[str, dict[str, Any]]:
-    """Measure whether a map shows what the network uses: some 180 passes, so it takes seconds."""
+    """Measure whether a map shows what the network uses: some 180 passes, so it takes seconds.
+
+    With `sanity` also how it changes as the network forgets what it learned, layer by layer.
+    """
     shown = _explain(
         task, picture, layer, model, method, target=target, question=question, guided=False
     )
     explanation = shown.full_size()
+    # First, for it may be refused.
+    steps = figures.tested(explanation, "sanity")["steps"] if sanity else []
     found = figures.tested(explanation, "all")
     numbers = explanation.numbers()
     return found["sentence"], {
         **{name: numbers[name] for name in _ABOUT},
         "findings": found["findings"],
+        "sanity": [{name: step[name] for name in ("layer", "correlation")} for step in steps],
         "box": bounding_box(segment(explanation.heatmap)),
     }
 

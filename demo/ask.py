@@ -77,7 +77,8 @@ class _Explain(_Request):
 
 
 class _Test(_Explain):
-    test: Literal["occlusion", "curves", "figures", "sanity"]
+    test: Literal["occlusion", "curves", "figures", "sanity", "fool"]
+    goal: _Text | None = None  # of "fool": what the network is to say
 
 
 _Side = Annotated[int, Field(ge=1, le=256)]
@@ -116,6 +117,9 @@ class _Stop(BaseModel):
     stop: Annotated[int, Field(ge=0, le=2**53)]  # the id of a request
 
 
+_Figures = Annotated[str, Field(max_length=100_000)] | None
+
+
 class _Keep(_Explain):
     format: Literal["zip", "pdf", "svg", "png"]
     colour_map: _Name
@@ -124,7 +128,8 @@ class _Keep(_Explain):
     beside_model: _Name | None = None  # target of another model
     highest: Annotated[float, Field(gt=0, le=1e30, strict=False)] | None = None  # of one scale
     # As JSON, the figures that the page has been told: to measure them again would take long.
-    evidence: Annotated[str, Field(max_length=100_000)] | None = None
+    evidence: _Figures = None
+    beside_evidence: _Figures = None
 
 
 class _Live(_Explain):
@@ -236,7 +241,7 @@ def _seen(request: _Live) -> dict[str, Any]:
 
 def _tested(request: _Test) -> dict[str, Any]:
     shown = service.explain(request.path(), _wanted(request), download=False)
-    return evidence.tested(shown.full_size(), request.test)
+    return evidence.tested(shown.full_size(), request.test, request.goal)
 
 
 def _painted(request: _Paint) -> dict[str, Any]:
@@ -263,7 +268,7 @@ def _kept(request: _Keep) -> dict[str, Any]:
         request.colour_map,
         request.opacity,
         request.highest,
-        request.evidence,
+        [request.evidence, request.beside_evidence],
     )
     return {"file": str(file)}
 

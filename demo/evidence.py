@@ -2,9 +2,13 @@
 
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
 import gradcam_core
-from demo.answers import packed
-from gradcam_core.evidence import METRICS, Finding, in_words, measure, sanity_check
+from demo.answers import packed, preview
+from gradcam_core.evidence import METRICS, Finding, Fooled, fool, in_words, measure, sanity_check
+from gradcam_core.evidence.adversarial import RADIUS
 
 # What can be asked in one go, and by which metrics it is answered.
 TESTS = {
@@ -15,12 +19,18 @@ TESTS = {
 }
 
 
-def tested(explanation: gradcam_core.Explanation, test: str) -> dict[str, Any]:
+_SHOWN_SIDE = 480  # pixels, of a changed picture
+
+
+def tested(
+    explanation: gradcam_core.Explanation, test: str, goal: str | None = None
+) -> dict[str, Any]:
     """Ask an explanation for evidence.
 
     Args:
         explanation: With its picture at full size.
-        test: One of `TESTS`, or "sanity".
+        test: One of `TESTS`, or "sanity" or "fool".
+        goal: For "fool", the class that the network is made to say; None for the least likely.
 
     Raises:
         ValueError: It cannot be tested so; the message says why.
@@ -32,10 +42,35 @@ def tested(explanation: gradcam_core.Explanation, test: str) -> dict[str, Any]:
                 for step in sanity_check(explanation)
             ]
         }
+    if test == "fool":
+        return _fooled(fool(explanation, goal))
     findings = measure(explanation, TESTS[test])
     return {
         "findings": {name: _numbers(name, finding) for name, finding in findings.items()},
         "sentence": in_words(findings),
+    }
+
+
+def _fooled(found: Fooled) -> dict[str, Any]:
+    after, other = found.after, found.other
+    left, top, right, bottom = after.box
+    # The network may have been shown the photo squashed, or its middle only.
+    width, height = after.picture.width * (right - left), after.picture.height * (bottom - top)
+    scale = _SHOWN_SIDE / max(width, height)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    change = Image.fromarray(np.rint((found.attack.change + 1) * 127.5).astype(np.uint8))
+    return {
+        "goal": other.target,
+        "picture": preview(found.attack.picture.resize(size)),
+        "change": preview(change.resize(size)),
+        "of_255": round(255 * RADIUS),
+        "predictions": [{"text": b.text, "probability": b.probability} for b in after.predictions],
+        "probability": after.probability,
+        "after": packed(after.raw),
+        "other": packed(other.raw),
+        "fooled": found.held.fooled,
+        "correlation": found.held.correlation,
+        "found": found.held.found,
     }
 
 

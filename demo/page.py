@@ -144,6 +144,7 @@ def _facts() -> dict[str, Any]:
                 "slow": method.slow,
                 "reads": method.reads,
                 "transformers": method.transformers,
+                "only": method.only,
             }
             for name, method in gradcam_core.methods().items()
         ],

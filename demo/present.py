@@ -20,7 +20,7 @@ def written(
     colour_map: str,
     opacity: float,
     highest: float | None = None,
-    evidence: str | None = None,
+    evidence: Sequence[str | None] = (None, None),
 ) -> Path:
     """Write what is shown into a file to download.
 
@@ -31,20 +31,22 @@ def written(
         colour_map: A name that matplotlib knows.
         opacity: Of the heat maps' colours, in [0, 1].
         highest: Where the colours of a figure end, see `Explanation.figure`.
-        evidence: What was measured of the first, as JSON; a file of the ZIP.
+        evidence: What was measured of each, as JSON; a file of the ZIP.
     """
     names = [_file_name(shown.explanation.target) for shown in rows]
     folder = Path(tempfile.mkdtemp(dir=get_upload_folder()))
     path = folder / f"grad-cam-{'-'.join(dict.fromkeys(names))}.{file_format}"
     if file_format == "zip":
         with zipfile.ZipFile(path, "w") as packed:  # uncompressed: PNGs are already
-            for number, (name, shown) in enumerate(zip(names, rows, strict=True), 1):
+            for number, (name, shown, figures) in enumerate(
+                zip(names, rows, evidence, strict=False), 1
+            ):
                 inside = "" if len(rows) == 1 else f"{number}-{name}/"
                 with tempfile.TemporaryDirectory(dir=get_upload_folder()) as temporary:
                     for file in shown.full_size().save(temporary, colour_map, opacity):
                         packed.write(file, inside + file.name)
-                if evidence is not None and number == 1:
-                    packed.writestr(f"{inside}evidence.json", evidence)
+                if figures is not None:
+                    packed.writestr(f"{inside}evidence.json", figures)
     else:
         first, *beside = (shown.explanation for shown in rows)
         first.figure(colour_map, opacity, beside, highest).savefig(path, dpi=200)

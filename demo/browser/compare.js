@@ -5,6 +5,7 @@ const explained = new Map();
 const wayKey = (result, way) => JSON.stringify([result.photo.key, result.task, result.model, result.question, result.target, way.method ?? result.method, way.layer ?? result.layer]);
 
 const measured = new Map(); // the same key -> figures
+const unmeasured = (key) => !measured.has(key) || !!measured.get(key).lost;
 const differences = new Map(); // a result's key and a rival -> its result, or {error}
 const STRIPS = {
   methods: {
@@ -27,10 +28,11 @@ const strips = Object.fromEntries(
   Object.entries(STRIPS).map(([kind, { title, about, button }]) => {
     const start = make('button', { type: 'button', class: 'main', onclick: () => (working ? stopWork() : drawStrip(kind)) }, button);
     const judge = make('button', { type: 'button', onclick: () => (working ? stopWork() : measureStrip(kind)) });
+    const alike = make('p', { hidden: true }, 'The same at every layer: this method asks the network as a whole. Choose another in Options to compare layers.');
     const row = make('div', { class: 'strip', role: 'group', 'aria-label': title });
-    const left = make('p', { class: 'left-out' });
-    $('.strips').append(make('section', { class: kind, 'aria-label': title }, make('h3', {}, title), make('p', {}, about), make('div', { class: 'controls' }, start, judge), row, left));
-    return [kind, { start, judge, row, left }];
+    const left = make('details', { class: 'left-out', hidden: true }, make('summary'), make('ul'));
+    $('.strips').append(make('section', { class: kind, 'aria-label': title }, make('h3', {}, title), make('p', {}, about), make('div', { class: 'controls' }, start, judge), alike, row, left));
+    return [kind, { start, judge, alike, row, left }];
   }),
 );
 
@@ -38,7 +40,7 @@ async function drawOne(ask, result, { way }) {
   const key = wayKey(result, way);
   if (explained.get(key)?.map) return;
   const reply = await ask(laneFor('compare', way.method ?? result.method), requestOf(result, way));
-  if (reply) explained.set(key, reply.answer ? await unpacked(reply.answer, result.photo) : { error: reply.error });
+  if (reply) explained.set(key, reply.answer ? await unpacked(reply.answer, result.photo) : { error: reply.error, lost: reply.lost });
 }
 
 function drawStrip(kind, only) {
@@ -51,7 +53,7 @@ function drawStrip(kind, only) {
 
 function measureStrip(kind) {
   const result = shownNow();
-  const ways = STRIPS[kind].ways(result).filter(({ way }) => explained.get(wayKey(result, way))?.map && !measured.get(wayKey(result, way)));
+  const ways = STRIPS[kind].ways(result).filter(({ way }) => explained.get(wayKey(result, way))?.map && unmeasured(wayKey(result, way)));
   return work(`measure ${kind}`, async (ask) => {
     for (const { way } of ways) {
       const reply = await ask('evidence', requestOf(result, { ...way, test: 'figures' }));
@@ -71,20 +73,31 @@ function forgetOthers(result) {
 function renderCompare(result) {
   forgetOthers(result);
   explained.set(wayKey(result, {}), result);
-  for (const [kind, { start, judge, row, left }] of Object.entries(strips)) {
+  for (const [kind, { start, judge, alike, row, left }] of Object.entries(strips)) {
     const ways = STRIPS[kind].ways(result);
-    const found = ways.map((each) => ({ ...each, key: wayKey(result, each.way), result: explained.get(wayKey(result, each.way)) }));
-    const drawn = found.filter((each) => each.result?.map);
-    starter(start, kind, STRIPS[kind].button, found.some((each) => !each.result && (kind === 'layers' || !each.slow)));
-    starter(judge, `measure ${kind}`, 'Measure each', drawn.some(({ key }) => !measured.get(key)));
+    const found = ways.map((each) => {
+      const key = wayKey(result, each.way);
+      const { error, lost, ...other } = explained.get(key) ?? {};
+      return { ...each, key, error, result: other.map && other, open: !other.map && (!error || lost) };
+    });
+    const drawn = found.filter((each) => each.result);
+    starter(start, kind, STRIPS[kind].button, found.some(({ open, slow }) => open && (kind === 'layers' || !slow)));
+    starter(judge, `measure ${kind}`, 'Measure each', drawn.some(({ key }) => unmeasured(key)));
     judge.hidden = drawn.length < 2;
     const focused = row.contains(document.activeElement) ? document.activeElement.dataset.title : null;
-    row.replaceChildren(...found.filter((each) => !each.result?.error && (each.slow || each.result)).map((each) => stripTile(kind, result, each)));
+    row.replaceChildren(...found.filter((each) => each.result || (each.slow && each.open)).map((each) => stripTile(kind, result, each)));
     if (focused) [...row.querySelectorAll('button')].find((button) => button.dataset.title === focused)?.focus();
-    const refused = found.filter((each) => each.result?.error);
-    left.textContent = refused.map((each) => `${each.title}: ${each.result.error}`).join(' ');
+    const refused = found.filter(({ error }) => error);
+    left.hidden = !refused.length;
+    left.firstChild.textContent = `Not drawn: ${refused.map((each) => each.title).join(', ')}`;
+    left.lastChild.replaceChildren(...[...new Set(refused.map(({ error }) => error))].map((why) => make('li', {}, why)));
+    alike.hidden = kind !== 'layers' || drawn.length < 2 || !drawn.every((each) => sameMap(each.result.map, drawn[0].result.map));
   }
 }
+
+const sameMap = (one, other) => one.max === other.max && one.h === other.h && one.values.every((value, i) => value === other.values[i]);
+// Long names of layers break between their parts.
+const breakable = (name) => name.split(/(?<=[._])/).flatMap((part) => [part, make('wbr')]);
 
 function stripTile(kind, result, { title, small, slow, current, way, key, result: other }) {
   const figure = make('figure', { class: current ? 'current' : '' });
@@ -96,7 +109,7 @@ function stripTile(kind, result, { title, small, slow, current, way, key, result
     starter(button, `${kind} ${title}`, 'Draw it: slow');
     figure.append(make('div', { class: 'not-yet', style: `--ratio: ${result.photo.image.naturalWidth / result.photo.image.naturalHeight}` }, button));
   }
-  figure.append(make('figcaption', {}, title, make('small', {}, small)));
+  figure.append(make('figcaption', {}, ...breakable(title), make('small', {}, small)));
   const figuresOf = measured.get(key);
   if (figuresOf) figure.append(figuresOf.error ? make('p', { class: 'wrong' }, figuresOf.error) : tileFigures(figuresOf));
   if (other && !other.map.max) figure.append(make('p', {}, 'empty: no evidence'));
@@ -107,7 +120,7 @@ const SHORT = { 'occlusion-correlation': 'covering', deletion: 'greyed', inserti
 
 function tileFigures({ findings }) {
   return make('ul', { class: 'legend' }, ...Object.entries(findings).map(([name, { title, value, better }]) =>
-    make('li', { title: `${title}; ${better} is better` }, `${SHORT[name]} `, make('b', {}, figureOf(value)), better === 'higher' ? ' ↑' : ' ↓')));
+    make('li', { title: `${title}; ${better} is better` }, `${SHORT[name]} `, make('b', {}, figureOf(value)), better === 'higher' ? '\u00a0↑' : '\u00a0↓')));
 }
 
 function chooseWay(kind, way) {

@@ -18,17 +18,20 @@ async function work(what, steps) {
   if (working) return;
   working = mine;
   renderDig();
-  await steps(async (lane, data) => {
-    if (mine.stopped) return null;
-    mine.lane = lane;
-    const reply = await call(lane, data);
-    mine.lane = null;
+  try {
+    await steps(async (lane, data) => {
+      if (mine.stopped) return null;
+      mine.lane = lane;
+      const reply = await call(lane, data);
+      mine.lane = null;
+      renderDig();
+      if (reply?.stopped) mine.stopped = true;
+      return mine.stopped ? null : (reply ?? { error: LOST, lost: true });
+    });
+  } finally {
+    working = null;
     renderDig();
-    if (reply?.stopped) mine.stopped = true;
-    return mine.stopped ? null : (reply ?? { error: LOST });
-  });
-  working = null;
-  renderDig();
+  }
 }
 
 function stopWork() {

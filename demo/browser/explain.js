@@ -43,7 +43,7 @@ function loaded(url) {
 
 // What takes long goes its own way, so that it holds nobody up.
 function laneFor(lane, method) {
-  return facts.methods.find(({ name }) => name === method).slow && lane !== 'download' ? 'long' : lane;
+  return methodNamed(method).slow && lane !== 'download' ? 'long' : lane;
 }
 
 // Explain what is chosen: in the first lane, or by downloading the model.

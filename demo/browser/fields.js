@@ -38,7 +38,7 @@ function renderFields() {
   const layers = Object.entries(mine.shown?.layers ?? {});
   offer('.layer', [['', 'the last'], ...layers.map(([name, size]) => [name, `${name} (${size})`])], mine.layer ?? '');
   offer('.method', methodsOf(info).map((each) => [each.name, each.title]), mine.method);
-  const method = facts.methods.find((each) => each.name === mine.method);
+  const method = methodNamed(mine.method);
   $('.about-method').textContent = `${method.title}: ${method.about} (${method.paper})`;
   $('.options summary').textContent = `Options, other models: ${info.title}, ${mine.layer ?? 'last layer'}, ${method.title}`;
   const fresh = mine.shown && mine.shown.photo === photo;
@@ -153,6 +153,7 @@ for (const button of element.querySelectorAll('.keep button'))
       colour_map: look.colour,
       opacity: look.opacity,
       evidence: button.dataset.format === 'zip' ? measuredOf(shown) : null,
+      beside_evidence: button.dataset.format === 'zip' && second ? measuredOf(second) : null,
     });
     button.removeAttribute('aria-disabled');
     button.textContent = said;

@@ -100,7 +100,7 @@ function renderVisit() {
 function wayOf({ task, model, method, layer, layers }) {
   const parts = [
     model !== facts.tasks[task][0].name && infoOf(task, model).title,
-    method !== 'grad-cam' && facts.methods.find(({ name }) => name === method).title,
+    method !== 'grad-cam' && methodNamed(method).title,
     layer !== Object.keys(layers).at(-1) && layer,
   ];
   return parts.filter(Boolean).join(', ');

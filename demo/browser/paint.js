@@ -2,18 +2,20 @@
 
 const GRID = 128; // cells of the longer side that are covered or not
 const canvasToPaint = $('.easel canvas');
-const easel = { photo: null, rows: 0, columns: 0, mask: null, x: 0.5, y: 0.5, focused: false, reply: null };
+const easel = { photo: null, rows: 0, columns: 0, mask: null, x: 0.5, y: 0.5, focused: false, reply: null, asked: null };
+// asked: the photo as the server painted it, until it is painted anew here
 
 function newEasel(result) {
   const { naturalWidth: w, naturalHeight: h } = result.photo.image;
   const scale = GRID / Math.max(w, h);
   const [columns, rows] = [w, h].map((side) => Math.max(1, Math.round(side * scale)));
-  Object.assign(easel, { photo: result.photo, rows, columns, mask: new Uint8Array(rows * columns), x: 0.5, y: 0.5, reply: null });
+  Object.assign(easel, { photo: result.photo, rows, columns, mask: new Uint8Array(rows * columns), x: 0.5, y: 0.5, reply: null, asked: null });
   fit(canvasToPaint, result.photo.image, 640);
 }
 
 // Cover the cells under the brush; x and y are shares of the sides.
 function dab(x, y) {
+  easel.asked = null;
   const { rows, columns, mask } = easel;
   const radius = Math.max(0.7, Number($('.brush').value) * Math.min(rows, columns));
   for (let row = 0; row < rows; row++)
@@ -27,6 +29,7 @@ function stroke(fromX, fromY, toX, toY) {
 }
 
 function setMask(covered) {
+  easel.asked = null;
   const { rows, columns, mask } = easel;
   for (let i = 0; i < rows * columns; i++) mask[i] = covered(i) ? 1 : 0;
   drawEasel();
@@ -52,7 +55,18 @@ function drawEasel() {
   const { image } = easel.photo;
   const { width, height } = canvasToPaint;
   const context = canvasToPaint.getContext('2d');
-  context.drawImage(image, 0, 0, width, height);
+  context.drawImage(easel.asked ?? image, 0, 0, width, height);
+  if (!easel.asked) paintMask(context, image, width, height);
+  if (!easel.focused) return;
+  context.beginPath();
+  context.arc(easel.x * width, easel.y * height, Number($('.brush').value) * Math.min(width, height), 0, 7);
+  for (const [colour, thick] of [['#000', 4], ['#fff', 2]]) {
+    Object.assign(context, { strokeStyle: colour, lineWidth: thick });
+    context.stroke();
+  }
+}
+
+function paintMask(context, image, width, height) {
   const stencil = canvasOf(easel.columns, easel.rows, (data) => easel.mask.forEach((covered, i) => (data[4 * i + 3] = 255 * covered)));
   const painted = document.createElement('canvas');
   Object.assign(painted, { width, height });
@@ -63,13 +77,6 @@ function drawEasel() {
   over.globalCompositeOperation = 'source-in';
   over.drawImage(paintOf(image, $('.filling').value), 0, 0, width, height);
   context.drawImage(painted, 0, 0);
-  if (!easel.focused) return;
-  context.beginPath();
-  context.arc(easel.x * width, easel.y * height, Number($('.brush').value) * Math.min(width, height), 0, 7);
-  for (const [colour, thick] of [['#000', 4], ['#fff', 2]]) {
-    Object.assign(context, { strokeStyle: colour, lineWidth: thick });
-    context.stroke();
-  }
 }
 
 canvasToPaint.addEventListener('pointerdown', (event) => {
@@ -99,7 +106,11 @@ for (const [event, focused] of [['focus', true], ['blur', false]])
     easel.focused = focused && canvasToPaint.matches(':focus-visible');
     drawEasel();
   });
-for (const control of ['.filling', '.brush']) $(control).addEventListener('input', drawEasel);
+$('.brush').addEventListener('input', drawEasel);
+$('.filling').addEventListener('input', () => {
+  easel.asked = null;
+  drawEasel();
+});
 
 // What lies above half of the map's maximum, in cells of the mask.
 function marked(result) {
@@ -125,9 +136,13 @@ $('.ask-again').addEventListener('click', () => {
   const covered = easel.mask.reduce((sum, each) => sum + each, 0) / easel.mask.length;
   work('paint', async (ask) => {
     const { columns, rows, photo: of } = easel;
-    const reply = await ask('paint', requestOf(result, { columns, rows, mask: btoa(String.fromCharCode(...packed)), filling: $('.filling').value }));
+    const [mask, filling] = [easel.mask.slice(), $('.filling').value];
+    const reply = await ask('paint', requestOf(result, { columns, rows, mask: btoa(String.fromCharCode(...packed)), filling }));
     if (!reply || easel.photo !== of) return;
-    easel.reply = reply.answer ? { before: result, covered, after: await unpacked(reply.answer, { key: `${of.key} painted`, image: await loaded(reply.picture.url) }) } : reply;
+    if (!reply.answer) return (easel.reply = reply);
+    const image = await loaded(reply.picture.url);
+    easel.reply = { before: result, covered, after: await unpacked(reply.answer, { key: `${of.key} painted`, image }) };
+    if (easel.mask.every((each, i) => each === mask[i]) && $('.filling').value === filling) easel.asked = image;
   });
 });
 

@@ -2,9 +2,10 @@
 
 const percent = (p) => (p >= 0.1 ? `${(100 * p).toFixed(0)} %` : p >= 0.001 ? `${(100 * p).toFixed(1)} %` : 'under 0.1 %');
 const logOf = (p) => Math.log(Math.max(p, 1e-300)).toFixed(1);
-const infoOf = (task, name) => facts.tasks[task].find((info) => info.name === name) ?? { name, title: name, year: 0, megabytes: 0, guided: true };
-// Of a network by its id only loading tells what it is.
-const methodsOf = (info) => facts.methods.filter((each) => !each.transformers || !info.convolutional);
+const infoOf = (task, name) => facts.tasks[task].find((info) => info.name === name) ?? { name, title: name, year: 0, megabytes: 0, guided: true, convolutional: visit.find(({ model }) => model === name)?.convolutional };
+// Of a network by its id only loading tells what it is: until then, all are offered.
+const methodsOf = (info) => facts.methods.filter(({ transformers, only }) => !(transformers && info.convolutional) && (!only || only === info.name));
+const methodNamed = (name) => facts.methods.find((method) => method.name === name);
 
 // Words of a caption that the network would hardly say there: of one in a hundred, or less.
 const HARDLY_SAID = Math.log(0.01);
@@ -114,7 +115,7 @@ function renderHow() {
   const cells = shown ? `${shown.layer}, ${shown.map.w} × ${shown.map.h} cells` : '';
   const of = !shown ? '' : word == null ? shown.target : shown.words[word].text;
   const score = !shown ? '' : (word == null ? shown.score : shown.words[word].log_prob).toFixed(2);
-  const method = facts.methods.find(({ name }) => name === (shown?.method ?? 'grad-cam'));
+  const method = methodNamed(shown?.method ?? 'grad-cam');
   const at = method.name === 'grad-cam';
   const gradient = ['gradient', 'both'].includes(method.reads);
   const pixels = ['pixels', 'both'].includes(method.reads) || !!shown?.gradient;

@@ -61,6 +61,11 @@ function setFrom(share) {
   renderStage();
 }
 
+// The first view is that of the method, which need not be Grad-CAM.
+const otherWay = (view, { method }) => (view === 'grad-cam' && method !== 'grad-cam' ? methodNamed(method) : null);
+const titleOf = (view, result) => otherWay(view, result)?.title ?? VIEWS[view][0];
+const aboutOf = (view, result) => otherWay(view, result)?.about ?? VIEWS[view][1];
+
 function lookOf(result, word, view = look.view) {
   const map = mapOf(result, view, word);
   return { view, map, table: tables[look.colour], opacity: look.opacity, gain: sameScale() ? map.max / sharedMax() || 0 : 1 };
@@ -86,7 +91,7 @@ function renderStage() {
     handle.setAttribute('aria-valuetext', `${Math.round(100 * from)} % photo`);
     if (result.plain) canvas.getContext('2d').drawImage(image, 0, 0, width, height);
     else draw(canvas, result, lookOf(result, i ? null : word), from);
-    canvas.setAttribute('aria-label', result.plain ? 'Your photo' : `${VIEWS[look.view][0].replace('\u00ad', '')} for ${word == null || i ? result.target : result.words[word].text}`);
+    canvas.setAttribute('aria-label', result.plain ? 'Your photo' : `${titleOf(look.view, result).replace('\u00ad', '')} for ${word == null || i ? result.target : result.words[word].text}`);
     caption.hidden = results.length < 2;
     caption.firstChild.textContent = results.length < 2 ? '' : besideCaption(result);
   });
@@ -105,7 +110,7 @@ function renderViews() {
   const guided = infoOf(shown.task, shown.model).guided && !shown.remarks.some((remark) => remark.startsWith('No guided'));
   const names = Object.keys(VIEWS).filter((view) => guided || !GUIDED.includes(view));
   if (box.childElementCount !== names.length) {
-    box.replaceChildren(...names.map((view) => make('button', { type: 'button', 'data-view': view, onclick: () => setView(view) }, make('canvas', { 'aria-hidden': true }), make('span', {}, VIEWS[view][0]))));
+    box.replaceChildren(...names.map((view) => make('button', { type: 'button', 'data-view': view, onclick: () => setView(view) }, make('canvas', { 'aria-hidden': true }), make('span'))));
   }
   const { naturalWidth: w, naturalHeight: h } = shown.photo.image;
   for (const button of box.children) {
@@ -114,9 +119,10 @@ function renderViews() {
     const width = Math.round(w >= h ? 120 : (120 * w) / h);
     const height = Math.max(1, Math.round((width * h) / w));
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+    button.lastChild.textContent = titleOf(view, shown);
     const whole = word != null && !['grad-cam', 'spotlight'].includes(view);
     button.disabled = whole;
-    button.title = whole ? 'Of a whole caption only' : VIEWS[view][1];
+    button.title = whole ? 'Of a whole caption only' : aboutOf(view, shown);
     button.setAttribute('aria-pressed', view === look.view);
     button.classList.toggle('later', GUIDED.includes(view) && !shown.gradient);
     draw(canvas, shown, lookOf(shown, word, view));
@@ -124,7 +130,7 @@ function renderViews() {
   chosenView();
   const map = mapOf(shown, look.view, word);
   $('.about-view').textContent =
-    look.view === 'counterfactual' && !map.max ? `Nothing in this photo speaks against ${shown.target}: there is no map to show.` : VIEWS[look.view][1];
+    look.view === 'counterfactual' && !map.max ? `Nothing in this photo speaks against ${shown.target}: there is no map to show.` : aboutOf(look.view, shown);
   const scaled = !GUIDED.includes(look.view) && look.view !== 'spotlight';
   $('.scale').hidden = !scaled;
   $('.opacity').hidden = !scaled;

@@ -13,14 +13,22 @@ const TESTS = {
     title: 'Make the network forget',
     about: 'Its layers are filled with random numbers, from the top down. A map that stays as it is explains the photo, not the network.',
   },
+  fool: {
+    title: 'Make it say something else',
+    about: 'The photo is changed so little that nobody sees it, until the network says another class. Does the map of what is really there stay where it was?',
+  },
 };
+// Of classes only.
+const OF_CLASSES = ['sanity', 'fool'];
+const goal = make('input', { id: 'gc-goal', maxlength: 300, placeholder: 'the least likely class' });
 const figures = new Map(); // a result's key -> {test: what the server found}
 
 const testButtons = Object.fromEntries(
   Object.entries(TESTS).map(([test, { title, about }]) => {
     const button = make('button', { type: 'button', class: 'main', onclick: () => (working ? stopWork() : runTest(test)) });
     const parts = { button, wrong: make('p', { class: 'wrong', role: 'alert', hidden: true }), found: make('div', { class: 'figures', 'aria-live': 'polite' }), drawn: null };
-    $('.tests').append(make('section', { class: `test ${test}`, 'aria-label': title }, make('h3', {}, title), make('p', {}, about), button, parts.wrong, parts.found));
+    const asks = test === 'fool' ? make('div', { class: 'controls' }, make('label', { for: 'gc-goal' }, 'Make it say '), goal, button) : button;
+    $('.tests').append(make('section', { class: `test ${test}`, 'aria-label': title }, make('h3', {}, title), make('p', {}, about), asks, parts.wrong, parts.found));
     return [test, parts];
   }),
 );
@@ -31,7 +39,7 @@ async function runTest(test) {
   figures.set(result.key, kept);
   delete kept[test];
   await work(`test ${test}`, async (ask) => {
-    const reply = await ask('evidence', requestOf(result, { test }));
+    const reply = await ask('evidence', requestOf(result, { test, goal: (test === 'fool' && goal.value.trim()) || null }));
     if (reply) kept[test] = reply;
   });
 }
@@ -40,7 +48,7 @@ function renderTrust(result) {
   const kept = figures.get(result.key) ?? {};
   for (const [test, { button, wrong, found }] of Object.entries(testButtons)) {
     const reply = kept[test];
-    button.closest('section').hidden = test === 'sanity' && result.task !== 'classification';
+    button.closest('section').hidden = OF_CLASSES.includes(test) && result.task !== 'classification';
     starter(button, `test ${test}`, reply && !reply.error ? 'Test again' : 'Test');
     button.classList.toggle('main', !reply || !!reply.error);
     wrong.hidden = !reply?.error;
@@ -55,7 +63,7 @@ function renderTrust(result) {
   $('.keep-figures').hidden = !Object.values(kept).some((reply) => reply && !reply.error);
 }
 
-const FOUND = { occlusion: foundOcclusion, curves: foundCurves, sanity: foundSanity };
+const FOUND = { occlusion: foundOcclusion, curves: foundCurves, sanity: foundSanity, fool: foundFooled };
 
 function pair(caption, canvas) {
   return make('figure', {}, make('figcaption', {}, caption), canvas);
@@ -130,17 +138,31 @@ function foundSanity(result, { steps }) {
   ];
 }
 
+function foundFooled(result, found) {
+  const { predictions: [now], of_255, correlation } = found;
+  const held = `The box around the map of what is really there ${found.found ? 'stays' : 'moves away'}.`;
+  const photo = (title, { url }) => pair(title, make('img', { src: url, alt: title }));
+  const map = (title, of, target) => pair(title, miniature(result, of, `The map for ${target}: ${title}`));
+  return [
+    make('p', { class: 'verdict' }, found.fooled ? `It now says “${now.text}” (${percent(now.probability)}). ${held}` : `It still says “${now.text}” first (${percent(now.probability)}). ${held}`),
+    make('div', { class: 'pairs' }, photo('The changed photo', found.picture), photo(`The change, ${Math.round(127.5 / of_255)} times as strong`, found.change)),
+    make('div', { class: 'pairs' }, map(`“${result.target}” before`, result.map, result.target), map(`“${result.target}” after`, unpackMap(found.after), result.target), map(`“${found.goal}” after`, unpackMap(found.other), found.goal)),
+    make('p', {}, make('b', {}, `Rank correlation ${correlation.toFixed(2)}`), ` of the maps of “${result.target}” before and after; 1 is the same. Its probability went from ${percent(result.probability)} to ${percent(found.probability)}. No colour was changed by more than ${of_255} of 255. The paper (section 6.2) shows maps that hold.`),
+  ];
+}
+
 // The figures that were asked for, as JSON; null if none was.
 function measuredOf(result) {
   const kept = figures.get(result.key) ?? {};
   if (!Object.values(kept).some((reply) => !reply.error)) return null;
-  const { occlusion, curves, sanity } = kept;
+  const { occlusion, curves, sanity, fool } = kept;
   const { task, model, layer, method, question, target, score, probability } = result;
   return JSON.stringify({
     picture: result.photo.name, task, model, layer, method, question, target, score, probability,
     findings: { ...occlusion?.findings, ...curves?.findings },
     said: [occlusion, curves].map((reply) => reply?.sentence).filter(Boolean),
     sanity: sanity?.steps?.map(({ layer, correlation }) => ({ layer, correlation })) ?? [],
+    fooled: fool && !fool.error ? { goal: fool.goal, fooled: fool.fooled, correlation: fool.correlation, found: fool.found } : null,
     box: { above: locateAbove(), ...located(result) },
   }, null, 1);
 }

@@ -29,6 +29,7 @@ class Method:
         maps_of_each: (model, encoded picture, targets) -> heat maps of each target.
         slow: Whether it asks the network dozens of times or more, which takes seconds to minutes.
         transformers: Whether it is for vision transformers alone.
+        only: The one model that it is for, by name; "" for all others.
         reads: What it makes its map of: the gradient of the score at the target layer
             ("gradient"), at the picture ("pixels") or at the two ("both"), the scores of changed
             pictures ("scores"), or what the network has of its own ("weights").
@@ -40,6 +41,7 @@ class Method:
     maps_of_each: MapsOfEach
     slow: bool = False
     transformers: bool = False
+    only: str = ""
     reads: str = "gradient"
 
     def maps(self, model: Model, encoded: Encoded, target: Target) -> Maps:
@@ -196,6 +198,7 @@ METHODS: dict[str, Method] = {
         "Lu et al., NeurIPS 2016",
         "Where lite0-vqa-coattention attends for a question, whatever the answer; only for it.",
         one_by_one(attention.own_attention),
+        only="lite0-vqa-coattention",
         reads="weights",
     ),
 }

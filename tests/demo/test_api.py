@@ -125,7 +125,9 @@ def test_vqa(client: Client, cat_file: Path) -> None:
 
 def test_evidence(client: Client, cat_file: Path) -> None:
     sentence, figures = client.predict(
-        picture=handle_file(cat_file), target="tabby", method="layercam", api_name="/evidence"
+        picture=handle_file(cat_file),
+        **{"target": "tabby", "method": "layercam", "sanity": True},
+        api_name="/evidence",
     )
     explanation = gradcam_core.explain(cat_file, target="tabby", method="layercam")
     expected = evidence.measure(explanation)
@@ -134,10 +136,18 @@ def test_evidence(client: Client, cat_file: Path) -> None:
     assert {name: found["value"] for name, found in figures["findings"].items()} == {
         name: pytest.approx(found.value, abs=1e-3) for name, found in expected.items()
     }
+    assert figures["sanity"] == [
+        {"layer": step.layer, "correlation": pytest.approx(step.correlation, abs=1e-3)}
+        for step in evidence.sanity_check(explanation)
+    ]
     box = evidence.bounding_box(evidence.segment(explanation.heatmap))
     assert figures["box"] == list(box or ())
-    with pytest.raises(AppError, match="A question belongs to"):
-        client.predict(picture=handle_file(cat_file), question="What?", api_name="/evidence")
+    for wrong, said in (
+        ({"question": "What?"}, "A question belongs to"),
+        ({"task": "captioning", "sanity": True}, "randomises classifiers"),
+    ):
+        with pytest.raises(AppError, match=said):
+            client.predict(picture=handle_file(cat_file), **wrong, api_name="/evidence")
 
 
 def test_errors_of_captions_and_questions_are_sentences(client: Client, cat_file: Path) -> None:

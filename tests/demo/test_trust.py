@@ -45,18 +45,20 @@ def test_the_figures_are_those_of_the_core(address: str) -> None:
         (step.layer, pytest.approx(step.correlation, abs=1e-4))
         for step in evidence.sanity_check(explanation)
     ]
-    refused = asked(address, "evidence", task="vqa", question="What is this?", test="sanity")
-    assert "randomises classifiers" in refused["error"]
+    for test, said in (("sanity", "randomises classifiers"), ("fool", "captions and answers not")):
+        refused = asked(address, "evidence", task="vqa", question="What is this?", test=test)
+        assert said in refused["error"]
 
 
-def test_a_covered_picture_is_explained_as_in_the_core(address: str) -> None:
+@pytest.mark.parametrize("filling", ["blur", "inpainted"])
+def test_a_covered_picture_is_explained_as_in_the_core(address: str, filling: str) -> None:
     rng = np.random.default_rng(0)
     mask = rng.random((9, 14)) < 0.3
     packed = base64.b64encode(np.packbits(mask, bitorder="little").tobytes()).decode()
-    painted = {"target": "tabby", "rows": 9, "columns": 14, "mask": packed, "filling": "blur"}
+    painted = {"target": "tabby", "rows": 9, "columns": 14, "mask": packed, "filling": filling}
     answer = asked(address, "paint", **painted)
     with Image.open(example_pictures()["cat"]) as picture:
-        covered = evidence.cover(picture, mask, "blur")
+        covered = evidence.cover(picture, mask, filling)
     expected = gradcam_core.explain(covered, target="tabby")
     assert answer["answer"]["score"] == pytest.approx(expected.score, abs=1e-3)
     assert answer["answer"]["map"]["max"] == pytest.approx(expected.raw.max(), abs=1e-4)
@@ -70,7 +72,7 @@ def test_evidence_is_asked_for_and_can_be_stopped(visit: Callable[..., Page]) ->
     page = visit()
     posts: list[str] = []
     page.on("request", lambda request: request.method == "POST" and posts.append(request.url))
-    for summary in page.locator(".dig summary").all():
+    for summary in page.locator(".dig > details > summary").all():
         summary.click()
     assert posts == []  # nothing is computed unasked
     curves = page.get_by_role("region", name="Take away what it marks")
@@ -114,6 +116,18 @@ def test_curves_and_the_sanity_check_are_drawn(visit: Callable[..., Page]) -> No
         kept = json.loads(archive.read("evidence.json"))
     area = kept["findings"]["deletion"]["value"]
     expect(curves.locator(".legend b").first).to_have_text(f"{area:.2f}")
+    # Beside another answer, each has its own.
+    page.locator(".pick", has_text="tabby").click()
+    expect(page.locator("#gradcam h2")).to_have_text("Why tabby?")
+    page.get_by_role("button", name="Why not moped?").click()
+    expect(page.locator(".stage figcaption").nth(1)).to_be_visible()
+    with page.expect_download(timeout=PATIENCE) as download:
+        page.get_by_role("button", name="Everything (ZIP)").click()
+    with zipfile.ZipFile(Path(download.value.path())) as archive:
+        assert "1-tabby/evidence.json" not in archive.namelist()
+        assert json.loads(archive.read("2-moped/evidence.json")) == kept
+    page.locator(".history button", has_text="moped").click()
+    expect(curves.locator("polyline")).to_have_count(6)
     sanity = page.get_by_role("region", name="Make the network forget")
     sanity.get_by_role("button", name="Test").click()
     layers = gradcam_core.load("lite0").layers
@@ -121,6 +135,31 @@ def test_curves_and_the_sanity_check_are_drawn(visit: Callable[..., Page]) -> No
     page.get_by_role("tab", name="VQA").click()
     expect(page.locator("#gradcam h2")).to_contain_text("What is this?")
     expect(sanity).to_be_hidden()  # it is for classifiers
+
+
+def test_a_network_is_made_to_say_something_else(visit: Callable[..., Page]) -> None:
+    page = visit(390)
+    opened(page, "Can I trust this map?")
+    fool = page.get_by_role("region", name="Make it say something else")
+    fool.get_by_label("Make it say").fill("zebrra")
+    test = fool.get_by_role("button", name="Test")
+    test.click()
+    expect(fool.locator(".wrong")).to_contain_text("no class 'zebrra'", timeout=PATIENCE)
+    fool.get_by_label("Make it say").fill("zebra")
+    test.click()
+    fool.get_by_role("button", name="Working … Stop").click()
+    expect(test).to_be_enabled(timeout=PATIENCE)
+    expect(fool.locator(".verdict")).to_have_count(0)
+    test.click()
+    expect(fool.locator(".verdict")).to_contain_text("It now says “zebra”", timeout=PATIENCE)
+    assert fool.locator("img").count() == 2
+    explanation = gradcam_core.explain(example_pictures()["cat and motorcycle"])
+    held = evidence.fool(explanation, "zebra").held
+    expect(fool).to_contain_text(f"Rank correlation {held.correlation:.2f}")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.get_by_role("tab", name="Captioning").click()
+    expect(page.locator(".words")).to_be_visible()
+    expect(fool).to_be_hidden()  # it is for classifiers
 
 
 def test_all_methods_and_all_layers_in_a_row(visit: Callable[..., Page]) -> None:
@@ -132,16 +171,13 @@ def test_all_methods_and_all_layers_in_a_row(visit: Callable[..., Page]) -> None
         timeout=PATIENCE
     )
     expect(methods.get_by_role("button", name="Measure each")).to_be_enabled(timeout=PATIENCE)
-    known = {name: each for name, each in gradcam_core.methods().items() if not each.transformers}
-    quick = {method.title for method in known.values() if not method.slow}
+    known = gradcam_core.methods().values()
+    offered = [method for method in known if not (method.transformers or method.only)]
+    quick = {method.title for method in offered if not method.slow}
     drawn = {image.get_attribute("aria-label") for image in methods.get_by_role("img").all()}
-    # What does not apply is left out, and said.
-    said = methods.locator(".left-out").inner_text()
-    refused = {title for title in quick if f"{title}: " in said}
-    assert drawn == {f"{title} for moped" for title in quick - refused}
-    assert known["attention"].title in refused
+    assert drawn == {f"{title} for moped" for title in quick}
     expect(methods.get_by_role("button", name="Draw it: slow")).to_have_count(
-        sum(method.slow for method in known.values())
+        len(offered) - len(quick)
     )
     occlusion = methods.locator("figure", has_text="Occlusion")
     occlusion.get_by_role("button", name="Draw it: slow").click()
@@ -234,10 +270,13 @@ def test_a_part_is_painted_over_by_pointer_and_by_keyboard(visit: Callable[..., 
     changed()
     page.locator(".filling").select_option("blur")
     changed()
+    page.locator(".filling").select_option("inpainted")
+    changed()
     again.click()
     rows = page.locator(".painted tbody tr")
     expect(rows.first).to_contain_text("moped", timeout=PATIENCE)
     expect(page.locator(".painted .verdict")).to_contain_text("It now says “")
+    changed()  # it shows what the server filled in
     assert page.locator(".painted canvas").count() == 2
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     # Painting starts anew on another photo.
@@ -249,7 +288,7 @@ def test_a_part_is_painted_over_by_pointer_and_by_keyboard(visit: Callable[..., 
 @pytest.mark.parametrize(("theme", "width"), [("light", 390), ("dark", 1280)])
 def test_axe_finds_nothing_serious(visit: Callable[..., Page], theme: str, width: int) -> None:
     page = visit(width, f"?__theme={theme}")
-    for summary in page.locator(".dig summary").all():
+    for summary in page.locator(".dig > details > summary").all():
         summary.click()
     page.get_by_role("button", name="Draw all layers").click()
     expect(page.locator(".layers .strip [role=img]").nth(3)).to_be_visible(timeout=PATIENCE)

@@ -1,0 +1,73 @@
+"""A vision transformer of the hub in the page: its methods are offered, and those of CNNs not."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from huggingface_hub import constants
+from playwright.sync_api import Page, expect
+from torch import nn
+
+import gradcam_core
+from demo.examples import example_pictures
+
+PATIENCE = 120_000  # milliseconds
+
+
+@pytest.fixture
+def vit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The id of a small one, in the folders that huggingface_hub keeps what it downloaded in."""
+    torch.manual_seed(0)
+    small = {"hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 2, "image_size": 64}
+    labels = {0: "boxer", 1: "tabby", 2: "moped"}
+    network = transformers.ViTForImageClassification(
+        transformers.ViTConfig(id2label=labels, **small)
+    )
+    for parameter in network.parameters():  # else attention is nearly the same everywhere
+        nn.init.normal_(parameter, std=0.3)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    repository = tmp_path / "models--small--vit"
+    snapshot = repository / "snapshots" / ("0" * 40)
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("0" * 40)
+    network.save_pretrained(snapshot)
+    transformers.ConvNextImageProcessor(size={"shortest_edge": 64}).save_pretrained(snapshot)
+    return "small/vit"
+
+
+def test_its_methods_are_offered_and_compared(visit: Callable[..., Page], vit: str) -> None:
+    page = visit(390)
+    page.locator(".options summary").click()
+    offered = page.locator(".method option")
+    made_for_it = ["Attention times gradient", "Attention rollout"]
+    assert not {*made_for_it, "Own attention"} & {*offered.all_inner_texts()}  # of a CNN
+    page.locator(".hub").fill(vit)
+    page.locator(".hub").press("Enter")
+    details = page.locator(".details")
+    expect(details).to_contain_text("a transformer's tokens", timeout=PATIENCE)
+    assert {*made_for_it} < {*offered.all_inner_texts()}
+    page.locator(".method").select_option("attention-gradient")
+    first = page.locator(".views button").first
+    expect(first).to_have_text("Attention times gradient")
+    expected = gradcam_core.explain(
+        example_pictures()["cat and motorcycle"], model=vit, method="attention-gradient"
+    )
+    expect(page.locator("#gradcam h2")).to_have_text(f"Why {expected.target}?")
+    expect(page.locator(".scale .high")).to_have_text(f"{expected.raw.max():.2g}")
+
+    page.locator(".dig summary", has_text="Compare methods").click()
+    methods = page.get_by_role("region", name="Methods")
+    methods.get_by_role("button", name="Draw the quick ones").click()
+    refused = methods.locator(".left-out summary")
+    expect(refused).to_contain_text("Deconv Grad-CAM", timeout=PATIENCE)
+    expect(methods.get_by_role("button", name="Measure each")).to_be_enabled(timeout=PATIENCE)
+    for title in made_for_it:
+        expect(methods.get_by_role("img", name=f"{title} for")).to_be_visible()
+    refused.click()
+    expect(methods.locator(".left-out li", has_text="GELU and attention").first).to_be_visible()
+    layers = page.get_by_role("region", name="Layers")
+    layers.get_by_role("button", name="Draw all layers").click()
+    expect(layers).to_contain_text("The same at every layer", timeout=PATIENCE)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
