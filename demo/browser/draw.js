@@ -33,24 +33,26 @@ function inPixels(box, width, height) {
 // (align_corners=False); zero outside of the box.
 function enlarge({ h, w, values }, width, height, box) {
   const [left, top, right, bottom] = inPixels(box, width, height);
-  const along = (n, cells, at) => {
-    const place = Math.max(0, ((at + 0.5) * cells) / n - 0.5);
-    const low = Math.min(Math.floor(place), cells - 1);
-    return [low, Math.min(low + 1, cells - 1), place - low];
-  };
+  const [x0, x1] = [Math.max(0, left), Math.min(width, right)];
+  // Sideways first: the few rows of cells at full width.
+  const rows = new Float32Array(h * width);
+  for (let x = x0; x < x1; x++) {
+    const [low, high, share] = between(right - left, w, x - left);
+    for (let y = 0; y < h; y++) rows[y * width + x] = values[y * w + low] * (1 - share) + values[y * w + high] * share;
+  }
   const field = new Float32Array(width * height);
-  const columns = [];
-  for (let x = Math.max(0, left); x < Math.min(width, right); x++)
-    columns.push([x, ...along(right - left, w, x - left)]);
   for (let y = Math.max(0, top); y < Math.min(height, bottom); y++) {
-    const [y0, y1, dy] = along(bottom - top, h, y - top);
-    for (const [x, x0, x1, dx] of columns) {
-      const above = values[y0 * w + x0] * (1 - dx) + values[y0 * w + x1] * dx;
-      const below = values[y1 * w + x0] * (1 - dx) + values[y1 * w + x1] * dx;
-      field[y * width + x] = above * (1 - dy) + below * dy;
-    }
+    const [low, high, share] = between(bottom - top, h, y - top);
+    for (let x = x0; x < x1; x++) field[y * width + x] = rows[low * width + x] * (1 - share) + rows[high * width + x] * share;
   }
   return field;
+}
+
+// Of n pixels over some cells: the two cells that pixel `at` lies between, and the share of the second.
+function between(n, cells, at) {
+  const place = Math.max(0, ((at + 0.5) * cells) / n - 0.5);
+  const low = Math.min(Math.floor(place), cells - 1);
+  return [low, Math.min(low + 1, cells - 1), place - low];
 }
 
 function canvasOf(width, height, paint) {
@@ -66,14 +68,11 @@ function canvasOf(width, height, paint) {
 
 // A field in [0, 1] through a table of 256 colours.
 function coloured(field, width, height, table, gain) {
+  const colours = Uint8Array.from({ length: 1024 }, (_, i) => (i % 4 === 3 ? 255 : table[3 * (i >> 2) + (i % 4)]));
+  const pixels = new Uint32Array(colours.buffer);
   return canvasOf(width, height, (data) => {
-    for (let i = 0; i < field.length; i++) {
-      const colour = 3 * Math.round(Math.min(1, field[i] * gain) * 255);
-      data[4 * i] = table[colour];
-      data[4 * i + 1] = table[colour + 1];
-      data[4 * i + 2] = table[colour + 2];
-      data[4 * i + 3] = 255;
-    }
+    const painted = new Uint32Array(data.buffer);
+    for (let i = 0; i < painted.length; i++) painted[i] = pixels[Math.round(Math.min(1, field[i] * gain) * 255)];
   });
 }
 

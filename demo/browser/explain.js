@@ -65,15 +65,16 @@ async function explain({ target, again, lane = 'first' } = {}) {
     offer: null,
     stale: false,
   });
-  keepForReload();
-  render();
   if (lanes.long.flying?.data.task === task) stop('long');
-  const reply = await inquire(laneFor(lane, mine.method), task, {
+  const asking = inquire(laneFor(lane, mine.method), task, {
     target: again ?? (mine.target || null),
     guided: GUIDED.includes(look.view),
     new_picture: !of.image,
     download: lane === 'download',
   });
+  keepForReload();
+  render();
+  const reply = await asking;
   if (reply?.picture && !of.image) of.image = await loaded(reply.picture.url);
   const result = reply?.answer && (await unpacked(reply.answer, of));
   if (asked !== mine.asked) return;
@@ -86,9 +87,9 @@ async function explain({ target, again, lane = 'first' } = {}) {
     Object.assign(mine, { shown: result, layer: mine.layer && result.layer, word: same ? mine.word : null });
     if (lookDone(result)) look.view = 'grad-cam';
     remember(result);
+    askBeside();
     keepForReload();
     tellAddress(result);
-    askBeside();
   } else {
     Object.assign(mine, { error: reply.error, near: reply.near ?? [], offer: reply.download ?? null });
     if (reply.lost) mine.again = () => (reply.error === LOST ? anew() : photo === of ? explain({ again, lane }) : newPhoto(of));
@@ -97,8 +98,8 @@ async function explain({ target, again, lane = 'first' } = {}) {
       photo = former;
       mine.stale = true;
     }
+    render();
   }
-  render();
 }
 
 // Gradio hears nothing any more of a server that it has lost: the page is loaded anew, as Gradio
@@ -117,10 +118,9 @@ async function askBeside(lane = 'second') {
   const mine = states[task];
   const { beside, shown } = mine;
   mine.besideError = '';
-  if (!beside || !shown) {
-    mine.second = null;
-    return render();
-  }
+  if (!beside || !shown) mine.second = null;
+  render();
+  if (!beside || !shown) return;
   const reply = await inquire(laneFor(lane, mine.method), task, {
     guided: GUIDED.includes(look.view),
     download: lane === 'download',

@@ -83,17 +83,22 @@ function renderVisit() {
   box.hidden = visit.length < 2;
   refill(box.lastElementChild,
     ...visit.toReversed().map((result) => {
-      const canvas = make('canvas', { width: 48, height: 48, 'aria-hidden': true });
-      const { naturalWidth: w, naturalHeight: h } = result.photo.image;
-      const side = Math.min(w, h);
-      canvas.getContext('2d').drawImage(result.photo.image, (w - side) / 2, (h - side) / 2, side, side, 0, 0, 48, 48);
+      result.thumbnail ??= thumbnail(result.photo.image);
       return make('button', { type: 'button', 'data-name': result.key, onclick: () => {
         back(result);
         tellAddress(result);
-      } }, canvas,
+      } }, result.thumbnail,
         make('span', {}, result.question ? `${result.question} ${result.target}` : result.target, make('small', {}, wayOf(result))));
     }),
   );
+}
+
+function thumbnail(image) {
+  const canvas = make('canvas', { width: 48, height: 48, 'aria-hidden': true });
+  const { naturalWidth: w, naturalHeight: h } = image;
+  const side = Math.min(w, h);
+  canvas.getContext('2d').drawImage(image, (w - side) / 2, (h - side) / 2, side, side, 0, 0, 48, 48);
+  return canvas;
 }
 
 // What was chosen in another way than the page begins with.

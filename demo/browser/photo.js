@@ -16,6 +16,8 @@ async function upload_(file, target = '') {
     render();
   };
   if (file.size > facts.max_upload) return refuse(`${file.name} is too large: at most ${facts.max_upload / 1e6} MB, please.`);
+  const sending = upload(file);
+  sending.catch(() => {}); // it is awaited below
   const next = { key: `upload ${++lastId}`, name: file.name, file };
   // Shown at once where the browser can; what counts is what the server decodes.
   next.local = await loaded(URL.createObjectURL(file)).catch(() => null);
@@ -26,7 +28,7 @@ async function upload_(file, target = '') {
   keepForReload();
   render();
   try {
-    next.upload = (await upload(file)).path;
+    next.upload = (await sending).path;
   } catch {
     if (photo !== next) return;
     photo = former;
