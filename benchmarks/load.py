@@ -100,9 +100,9 @@ def _until(end: float) -> Callable[[int], bool]:
 async def answers_alone(address: str) -> dict[str, Any]:
     """Return what the server says of each example to each request, asked one after the other."""
     async with _client(address) as client:
-        lane = await _first_lane(client)
+        lane, page = await _first_lane(client), uuid.uuid4().hex
         return {
-            _key(name, asked): _told(await _ask(client, lane, 0, example=name, **asked))
+            _key(name, asked): _told(await _ask(client, lane, page, 0, example=name, **asked))
             for name in _photos()
             for asked in _ASKED
         }
@@ -136,7 +136,7 @@ async def _visit(
     more: Callable[[int], bool],
     load: Load,
 ) -> None:
-    names = list(_photos())
+    names, page = list(_photos()), uuid.uuid4().hex
     for turn in itertools.count():
         if not more(turn):
             return
@@ -146,7 +146,7 @@ async def _visit(
             if number % 16 == 15:
                 kind = _HOSTILE[number // 16 % len(_HOSTILE)]
                 path = await _upload(client, _bomb(kind) + os.urandom(8), kind)
-                reply = await _ask(client, lane, turn, upload=path, **asked)
+                reply = await _ask(client, lane, page, turn, upload=path, **asked)
                 load.hostile += "error" in reply and "answer" not in reply
                 continue
             where = {"example": name}
@@ -154,7 +154,7 @@ async def _visit(
                 content = _photos()[name].read_bytes() + os.urandom(8)
                 where = {"upload": await _upload(client, content, "photo.jpg")}
             start = time.monotonic()
-            reply = await _ask(client, lane, turn, **where, **asked)
+            reply = await _ask(client, lane, page, turn, **where, **asked)
             load.seconds.append(time.monotonic() - start)
             load.wrong += _told(reply) != alone[_key(name, asked)]
         except httpx.HTTPStatusError as error:
@@ -202,20 +202,23 @@ async def _upload(client: httpx.AsyncClient, content: bytes, name: str) -> str:
     return str(answer.json()[0])
 
 
-async def _ask(client: httpx.AsyncClient, lane: int, number: int, **event: Any) -> dict[str, Any]:
-    """Ask as the page does, and return the answer."""
-    visit = uuid.uuid4().hex
-    body = {"fn_index": lane, "data": [], "session_hash": visit}
+async def _ask(
+    client: httpx.AsyncClient, lane: int, page: str, number: int, **event: Any
+) -> dict[str, Any]:
+    """Ask as an open page does, and return the answer."""
+    body = {"fn_index": lane, "data": [], "session_hash": page}
     event = {"id": number, **event}
     joined = await client.post("gradio_api/queue/join", json={**body, "event_data": event})
     joined.raise_for_status()
+    reply = None
     url = "gradio_api/queue/data"
-    async with client.stream("GET", url, params={"session_hash": visit}) as stream:
-        async for line in stream.aiter_lines():
+    async with client.stream("GET", url, params={"session_hash": page}) as stream:
+        async for line in stream.aiter_lines():  # to its end, or what is asked next is given up
             if '"process_completed"' in line:
                 reply = json.loads(line.removeprefix("data: "))["output"]["data"][0]
-                return dict(reply)
-    raise RuntimeError("The connection was closed without an answer.")
+    if reply is None:
+        raise RuntimeError("The connection was closed without an answer.")
+    return dict(reply)
 
 
 @contextmanager
