@@ -3,15 +3,14 @@
 import contextlib
 import threading
 
-import gradcam_core
-from demo.build import build_demo, launch_options
+from demo.build import build_demo, launch_options, warm_up
 
 demo = build_demo()
 
 if __name__ == "__main__":
-    # The first picture should not have to wait for the model, nor the page. No daemon: Python
-    # cannot end safely in the middle of it.
-    threading.Thread(target=gradcam_core.load, args=(gradcam_core.models()[0].name,)).start()
+    # Beside it, since the page should not have to wait for that. No daemon: Python cannot end
+    # safely in the middle of it.
+    threading.Thread(target=warm_up).start()
     # Gradio stops by itself on Ctrl-C, but not while it is still starting.
     with contextlib.suppress(KeyboardInterrupt):
         demo.launch(**launch_options())

@@ -14,7 +14,9 @@ os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
 import gradio as gr
 from starlette.middleware import Middleware
 
-from demo import api, disk, doors, memory, page, quiz, turns
+from demo import api, disk, doors, memory, page, quiz, service, turns
+from demo.answers import answer
+from demo.examples import example_pictures
 
 _HERE = Path(__file__).parent
 
@@ -46,6 +48,12 @@ def build_demo(at_once: int = turns.AT_ONCE) -> gr.Blocks:
     demo.queue(api_open=False, default_concurrency_limit=at_once)
     demo._queue = turns.Turns(demo, at_once)
     return demo
+
+
+def warm_up() -> None:
+    """Answer what a visitor asks first: then model, decoder and that answer are there."""
+    picture = next(iter(example_pictures().values()))
+    answer(service.explain(picture, service.Wanted("classification")))
 
 
 def launch_options() -> dict[str, object]:
