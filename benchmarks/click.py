@@ -33,14 +33,17 @@ _WATCHED = """
         ? timing.shown = performance.now() : requestAnimationFrame(look);
     look();
 """
-# When an answer is drawn: what is told of its map stands below it then.
+# When an answer is drawn: what is told of its map stands below it then. To look for it in every
+# frame would have the browser draw frames for nothing else.
 _DRAWN = """() => new Promise((drawn) => {
     const look = () => {
         const told = document.querySelector('#gradcam .details')?.textContent;
-        if (timing.answered && told?.includes('cells'))
-            requestAnimationFrame(() => drawn(performance.now() - timing.start));
-        else requestAnimationFrame(look);
+        if (!timing.answered || !told?.includes('cells')) return;
+        watched.disconnect();
+        requestAnimationFrame(() => drawn(performance.now() - timing.start));
     };
+    const watched = new MutationObserver(look);
+    watched.observe(document, { childList: true, characterData: true, subtree: true });
     look();
 })"""
 
