@@ -111,6 +111,9 @@ class Explainer:
 
 def asked_of(explainer: DeploymentHandle) -> service.Compute:
     """Return how the replicas compute."""
+    # Begun here: threads that ask at once for the first time would begin several, and how much is
+    # asked, by which replicas are added, is told of each as if it were all.
+    ask = explainer.answer
 
     def compute(function: Callable[..., Any], picture: Path | Image.Image, **settings: Any) -> Any:
         if _takes_long(settings):  # only here its progress is shown, and can it be stopped
@@ -119,9 +122,9 @@ def asked_of(explainer: DeploymentHandle) -> service.Compute:
             content = picture.read_bytes()
             asked = Question(function, content, picture.name, settings)
             digest = hashlib.sha256(content).hexdigest()
-            found = _answer(explainer.options(session_id=digest), asked)
+            found = _answer(ask.options(session_id=digest), asked)
         else:
-            found = _answer(explainer, Question(function, picture, "", settings))
+            found = _answer(ask, Question(function, picture, "", settings))
         if isinstance(found, Exception):
             raise found
         if isinstance(found, gradcam_core.Explanation) and isinstance(picture, Path):
@@ -136,10 +139,10 @@ def _takes_long(settings: dict[str, Any]) -> bool:
     return method is not None and method.slow
 
 
-def _answer(explainer: DeploymentHandle, question: Question) -> Any:
+def _answer(ask: DeploymentHandle, question: Question) -> Any:
     for _ in range(_TRIES):
         try:
-            return explainer.answer.remote(question).result()
+            return ask.remote(question).result()
         except BackPressureError:
             raise ValueError(BUSY) from None
         except RayActorError:  # the replica has died: another one answers

@@ -3,11 +3,10 @@
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,12 +20,13 @@ from ray import cloudpickle, serve
 
 import gradcam_core
 from demo import service
-from scale.serve import BUSY, Explainer, Size, asked_of, build
+from scale.serve import BUSY, Size, asked_of, build
 from tests.scale.conftest import free_port
 
 pytestmark = pytest.mark.slow
 
 WAIT = 120_000  # milliseconds
+PATIENCE = 180  # seconds
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         settings.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
         ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     serve.start(http_options={"port": port})
-    serve.run(build(Size(replicas=2)))
+    serve.run(build(Size(at_most=2)))
     yield f"http://127.0.0.1:{port}"
     serve.shutdown()
     ray.shutdown()
@@ -60,13 +60,42 @@ def photos(cat_file: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Pat
     return found
 
 
-def who(file: Path, began: Path | None = None, until: Path | None = None) -> int:
-    """Return the process that computes; wait until there is a file, if one is named."""
-    if began is not None:
-        began.touch()
-    while until is not None and not until.exists():
-        time.sleep(0.01)
+@pytest.fixture(scope="module")
+def two(
+    compute: service.Compute, photos: list[Path], tmp_path_factory: pytest.TempPathFactory
+) -> set[int]:
+    """The replicas' processes; eight questions are asked that are answered once there are two."""
+    present = tmp_path_factory.mktemp("present")
+    with ThreadPoolExecutor(8) as visitors:
+        asked = [visitors.submit(compute, meet, photo, present=present) for photo in photos[:8]]
+        return {each.result() for each in asked}
+
+
+def who(file: Path) -> int:
+    """Return the process that computes."""
     return os.getpid()
+
+
+def meet(file: Path, present: Path) -> int:
+    """Return the same once another process is asked, too."""
+    (present / str(os.getpid())).touch()
+    wait_for(lambda: len(list(present.iterdir())) > 1)
+    return os.getpid()
+
+
+def hold(file: Path, until: Path, began: Path) -> int:
+    """Return the same once there is a file; another tells that it waits."""
+    began.touch()
+    wait_for(until.exists)
+    return os.getpid()
+
+
+def wait_for(what: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not what():
+        if time.monotonic() > end:
+            raise TimeoutError
+        time.sleep(0.02)
 
 
 def test_the_page_answers_in_all_three_tabs(address: str, chromium: str, cat_file: Path) -> None:
@@ -93,12 +122,15 @@ def test_the_page_answers_in_all_three_tabs(address: str, chromium: str, cat_fil
         browser.close()
 
 
+def test_where_many_ask_there_is_a_second_replica(two: set[int]) -> None:
+    assert len(two - {os.getpid()}) == 2
+
+
 def test_a_picture_goes_where_its_feature_map_is(
-    compute: service.Compute, photos: list[Path]
+    compute: service.Compute, two: set[int], photos: list[Path]
 ) -> None:
     first = [compute(who, photo) for photo in photos]
-    assert len(set(first)) == 2
-    assert os.getpid() not in first
+    assert set(first) == two
     assert [compute(who, photo) for photo in photos] == first
 
 
@@ -121,14 +153,14 @@ def test_answers_and_errors_are_those_of_one_machine(
 
 
 def test_a_replica_that_dies_loses_no_question(
-    compute: service.Compute, photos: list[Path], tmp_path: Path
+    compute: service.Compute, two: set[int], photos: list[Path], tmp_path: Path
 ) -> None:
     """One of two is killed while questions are with it; every one is answered, and rightly."""
     victim = compute(who, photos[0])
     began, never = tmp_path / "began", tmp_path / "never"
 
     def until_it_dies(file: Path) -> int:
-        return who(file, began, never) if os.getpid() == victim else os.getpid()
+        return hold(file, never, began) if os.getpid() == victim else os.getpid()
 
     with ThreadPoolExecutor(len(photos) + 1) as visitors:
         held = visitors.submit(compute, until_it_dies, photos[0])
@@ -136,8 +168,7 @@ def test_a_replica_that_dies_loses_no_question(
             visitors.submit(compute, gradcam_core.explain_file, photo, target="tabby")
             for photo in photos * 2
         ]
-        while not began.exists():
-            time.sleep(0.01)
+        wait_for(began.exists)
         os.kill(victim, signal.SIGKILL)
         found = [each.result() for each in asked]
         assert held.result() != victim
@@ -151,21 +182,15 @@ def test_a_replica_that_dies_loses_no_question(
 def test_who_comes_when_too_many_wait_is_told_so(
     compute: service.Compute, photos: list[Path], tmp_path: Path
 ) -> None:
-    """Of three questions one is being answered and one waits."""
-    small = Explainer.options(
-        max_ongoing_requests=1, max_queued_requests=1, ray_actor_options={"num_cpus": 0}
-    )
-    ask = asked_of(serve.run(small.bind(), name="small", route_prefix=None))
-    began, end = tmp_path / "began", tmp_path / "end"
-    wait: Any = partial(ask, who, began=began, until=end)
-    with ThreadPoolExecutor(3) as visitors:
-        first = visitors.submit(wait, photos[0])
-        while not began.exists():
-            time.sleep(0.01)
-        others = [visitors.submit(wait, photo) for photo in photos[1:3]]
-        refused = next(as_completed(others))
-        with pytest.raises(ValueError, match=BUSY[:20]):
-            refused.result()
-        end.touch()
-        others.remove(refused)
-        assert others[0].result() == first.result()
+    """Two replicas take four questions each, and 64 wait."""
+    until = tmp_path / "until"
+    settings = {"until": until, "began": tmp_path / "began"}
+    with ThreadPoolExecutor(80) as visitors:
+        asked = [visitors.submit(compute, hold, photo, **settings) for photo in photos * 5]
+        refused = list(islice(as_completed(asked, PATIENCE), 8))
+        until.touch()
+        for each in refused:
+            with pytest.raises(ValueError, match=BUSY[:20]):
+                each.result()
+        answered = [each for each in asked if each.exception() is None]
+        assert len(answered) >= 64
