@@ -17,7 +17,7 @@ import torch
 import typer
 
 import gradcam_core
-from gradcam_core.batch import BATCH, beside, explain_many
+from gradcam_core.batch import beside, explain_many, pictures_a_pass
 from gradcam_core.explain import explain_encoded
 from gradcam_core.models.backbone import Encoded
 
@@ -32,8 +32,9 @@ def main(
     files = list(islice(sorted(folder.rglob("*.jpg")), photos * rounds))
     picture = gradcam_core.open_image(files[0])
     (one,) = model.backbone.encode_many([picture])
-    pixels = one.pixels.expand(BATCH, -1, -1, -1).contiguous()
-    passes = photos // BATCH
+    batch = pictures_a_pass()
+    pixels = one.pixels.expand(batch, -1, -1, -1).contiguous()
+    passes = photos // batch
 
     def bare() -> None:
         with torch.no_grad():

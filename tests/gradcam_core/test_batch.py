@@ -14,13 +14,14 @@ from gradcam_core import batch
 
 @pytest.fixture
 def files(tmp_path: Path, cat_file: Path) -> list[Path]:
-    """More than a batch, of several sizes, two of them bad."""
+    """More than are read ahead, of several sizes, three of them bad."""
     found = []
-    for i in range(batch.BATCH + 3):
+    for i in range(batch.AHEAD + 3):
         found.append(tmp_path / f"{i}.png")
         with Image.open(cat_file) as cat:
             cat.resize((40 + 10 * i, 60)).save(found[-1])
     found[2].write_bytes(b"no picture")
+    found[4].write_bytes(b"neither")
     found[5].unlink()
     return found
 
@@ -30,7 +31,7 @@ def test_many_are_explained_as_one_is(files: list[Path], more: dict[str, object]
     found = list(batch.explain_many(files, gradcam_core.load("lite0"), **more))
     assert [file for file, _ in found] == files
     for i, (file, explanation) in enumerate(found):
-        if i in {2, 5}:
+        if i in {2, 4, 5}:
             with pytest.raises(type(explanation), match=file.name):
                 gradcam_core.explain(file)
             continue
