@@ -13,7 +13,7 @@ from gradcam_core.evidence.adversarial import RADIUS
 # What can be asked in one go, and by which metrics it is answered.
 TESTS = {
     "occlusion": ("occlusion-correlation",),
-    "curves": ("deletion", "insertion", "average-drop"),
+    "curves": ("deletion", "insertion", "average-drop", "road"),
     "figures": ("occlusion-correlation", "deletion", "insertion"),
     "all": tuple(METRICS),
 }

@@ -88,13 +88,14 @@ const CURVES = [
 ];
 
 function foundCurves(result, { findings, sentence }) {
-  const drop = findings['average-drop'];
+  const { 'average-drop': drop, road } = findings;
   return [
     make('p', { class: 'verdict' }, sentence),
     make('div', { class: 'pairs' },
       chart('Turned grey', 'lower is better', 'share of the photo turned grey', findings.deletion),
       chart('Brought back', 'higher is better', 'share of the photo brought back', findings.insertion)),
     make('p', {}, make('b', {}, `Drop ${percentOf(drop.value)}`), `: so much of its probability is lost when only what the map marks is seen (0 is best)${drop.beside.increase ? '; here it even rises' : ''}. Curves: Petsiuk et al. 2018; drop: Chattopadhay et al. 2018.`),
+    make('p', {}, make('b', {}, `ROAD ${figureOf(road.value)}`), ': what is taken away is filled in from around it, so that no hole tells. Half the probability that is left without what is marked least, less that without what is marked most; 0 is chance, 0.5 the best (Rong et al. 2022).'),
   ];
 }
 
@@ -127,10 +128,16 @@ function chart(title, better, along, { value, beside, curve, curves_beside }) {
 }
 
 function foundSanity(result, { steps }) {
-  const last = steps.at(-1).correlation;
-  const kept = Math.abs(last) > 0.5;
+  // The first step forgets the last layer alone: which class is which.
+  const [first, last] = [steps[0], steps.at(-1)].map(({ correlation }) => Math.abs(correlation));
+  const verdict =
+    last > 0.5
+      ? 'The map hardly changes: it shows the photo more than what the network learned.'
+      : first > 0.75
+        ? 'The map falls apart in the end, but stays when the network forgets which class is which: it shows what the network learned, and hardly why this class.'
+        : 'The map falls apart as the network forgets: it shows what the network learned.';
   return [
-    make('p', { class: 'verdict' }, kept ? 'The map hardly changes: it shows the photo more than what the network learned.' : 'The map falls apart as the network forgets: it shows what the network learned.'),
+    make('p', { class: 'verdict' }, verdict),
     make('div', { class: 'strip', role: 'group', tabindex: 0, 'aria-label': 'The map as the network forgets' },
       make('figure', {}, miniature(result, result.map, 'The map itself', 160), make('figcaption', {}, 'as it is')),
       ...steps.map(({ layer, correlation, map }) => make('figure', {}, miniature(result, unpackMap(map), `The map with all from the top down to ${layer} random`, 160), make('figcaption', {}, `${layer}: ${correlation.toFixed(2)}`)))),

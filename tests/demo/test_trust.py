@@ -114,6 +114,7 @@ def test_curves_and_the_sanity_check_are_drawn(visit: Callable[..., Page]) -> No
         page.get_by_role("button", name="Everything (ZIP)").click()
     with zipfile.ZipFile(Path(download.value.path())) as archive:
         kept = json.loads(archive.read("evidence.json"))
+    expect(curves).to_contain_text(f"ROAD {kept['findings']['road']['value']:.2f}")
     area = kept["findings"]["deletion"]["value"]
     expect(curves.locator(".legend b").first).to_have_text(f"{area:.2f}")
     # Beside another answer, each has its own.
@@ -132,6 +133,12 @@ def test_curves_and_the_sanity_check_are_drawn(visit: Callable[..., Page]) -> No
     sanity.get_by_role("button", name="Test").click()
     layers = gradcam_core.load("lite0").layers
     expect(sanity.locator("canvas")).to_have_count(2 + len(layers), timeout=PATIENCE)
+    expect(sanity.locator(".verdict")).to_contain_text("The map falls apart as the network forgets")
+    page.locator(".options summary").click()
+    page.locator(".method").select_option("guided-backprop")
+    expect(sanity.locator(".verdict")).to_have_count(0)
+    sanity.get_by_role("button", name="Test").click()
+    expect(sanity.locator(".verdict")).to_contain_text("hardly why this class", timeout=PATIENCE)
     page.get_by_role("tab", name="VQA").click()
     expect(page.locator("#gradcam h2")).to_contain_text("What is this?")
     expect(sanity).to_be_hidden()  # it is for classifiers
