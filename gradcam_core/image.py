@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,10 @@ from gradcam_core.decoding import (
 __all__ = ["KEPT_PIXELS", "MAX_PIXELS", "ImageSource", "open_image"]
 
 _PATIENCE = 30.0  # seconds by the clock for a file, however little of the processor it takes
+# So many files are decoded at once; and as many more of which each has taken longer than `_LONG`
+# seconds, so that what is hard to decode keeps nobody waiting.
 _MAX_DECODERS = 2
+_LONG = 0.5
 
 ImageSource = str | Path | Image.Image | np.ndarray
 
@@ -80,20 +84,8 @@ def _from_file(path: Path) -> Image.Image:
         found = False
     if not found:
         raise FileNotFoundError(f"There is no file {path}.")
-    with _decoders.turns:
-        decoder = _decoders.take()
-        timer = threading.Timer(_PATIENCE, decoder.kill)
-        timer.daemon = True  # the program may end before it does
-        timer.start()
-        try:
-            answer = _ask(decoder, path)
-        except BaseException:  # also when somebody interrupts: what it says next is not for us
-            decoder.kill()
-            decoder.wait()
-            raise
-        finally:
-            timer.cancel()
-        _decoders.idle.append(decoder)
+    with _decoders.lent() as decoder:
+        answer = _ask(decoder, path)
     if isinstance(answer, str):
         raise ValueError(answer)
     return answer
@@ -131,10 +123,50 @@ class _Decoders:
 
     def forget(self) -> None:
         """Start without any: a forked process leaves its parent's decoders to the parent."""
-        self.turns = threading.BoundedSemaphore(_MAX_DECODERS)
+        self.quick = threading.BoundedSemaphore(_MAX_DECODERS)
+        self.long = threading.BoundedSemaphore(_MAX_DECODERS)
         self.idle: list[subprocess.Popen[bytes]] = []
 
-    def take(self) -> subprocess.Popen[bytes]:
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[subprocess.Popen[bytes]]:
+        """Lend a process when there is a turn; what takes long makes way, and longer, is ended."""
+        turns = self.quick
+        turns.acquire()
+        try:
+            decoder = self._take()
+            answered = threading.Event()
+
+            def watch() -> None:
+                nonlocal turns
+                if answered.wait(_LONG):
+                    return
+                if self.long.acquire(blocking=False):
+                    turns.release()
+                    turns = self.long
+                    _yield_to_others(decoder)
+                if not answered.wait(_PATIENCE - _LONG):
+                    decoder.kill()
+
+            watcher = threading.Thread(target=watch, daemon=True)  # the program may end before it
+            watcher.start()
+            try:
+                yield decoder
+            except BaseException:  # also when somebody interrupts: what it says next is not for us
+                decoder.kill()
+                decoder.wait()
+                raise
+            finally:
+                answered.set()
+                watcher.join()
+            if turns is self.quick:
+                self.idle.append(decoder)
+            else:  # its priority cannot be raised again
+                decoder.kill()
+                decoder.wait()
+        finally:
+            turns.release()
+
+    def _take(self) -> subprocess.Popen[bytes]:
         """Return a process that waits for a file; a new one if there is none."""
         with contextlib.suppress(IndexError):  # none is left
             while True:
@@ -157,6 +189,13 @@ class _Decoders:
             decoder = self.idle.pop()
             decoder.kill()
             decoder.wait()
+
+
+def _yield_to_others(process: subprocess.Popen[bytes]) -> None:
+    """Let a process compute only little while others would."""
+    if hasattr(os, "setpriority"):  # not on Windows
+        with contextlib.suppress(OSError):  # it has ended
+            os.setpriority(os.PRIO_PROCESS, process.pid, 10)
 
 
 _decoders = _Decoders()
