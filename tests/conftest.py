@@ -7,6 +7,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+# Two workers of pytest-xdist, each computing in as many threads as there are processors, would wait
+# for each other. Read when torch is imported, also by the programs that tests start.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import torch
 from torch import nn
 
