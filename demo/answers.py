@@ -42,6 +42,7 @@ def answer(shown: Shown) -> dict[str, Any]:
         "box": list(explanation.box),
         "knows": _knows(explanation),
         "remarks": list(explanation.remarks),
+        "reasons": _reasons(explanation),
         "milliseconds": round(shown.seconds * 1000),
     }
 
@@ -90,6 +91,21 @@ def _knows(explanation: gradcam_core.Explanation) -> str:
     elif said:
         said += " of short captions of everyday photos."
     return f"{said} {info.limits}".strip()
+
+
+def _reasons(explanation: gradcam_core.Explanation) -> list[dict[str, Any]] | None:
+    """Return what speaks for the target, and against it, by name; None without names."""
+    if explanation.reasons is None:
+        return None
+    return [
+        {
+            "name": reason.name,
+            "share": reason.share,
+            "of_ten": reason.of_ten,
+            "map": packed(reason.raw),
+        }
+        for reason in explanation.reasons
+    ]
 
 
 def _signed(gradient: np.ndarray) -> dict[str, Any]:

@@ -33,6 +33,7 @@ _SCRIPTS = (
     "fields.js",
     "target.js",
     "dig.js",
+    "reasons.js",
     "trust.js",
     "compare.js",
     "paint.js",

@@ -10,6 +10,7 @@ from gradcam_core.models.held import load
 from gradcam_core.models.info import ModelInfo
 from gradcam_core.models.labels import UnknownLabelError
 from gradcam_core.models.own import wrap
+from gradcam_core.models.reasons import Reason
 from gradcam_core.models.registry import describe, models
 from gradcam_core.render import COLOUR_MAPS, DEFAULT_COLOUR_MAP, DEFAULT_OPACITY, coloured, overlay
 from gradcam_core.session import explain_file, suggest_file
@@ -26,6 +27,7 @@ __all__ = [
     "Model",
     "ModelInfo",
     "Prediction",
+    "Reason",
     "Score",
     "Target",
     "UnknownLabelError",

@@ -235,7 +235,8 @@ def _said(explanation: Explanation) -> str:
     if explanation.task == "captioning":
         numbers = f"log p {explanation.score:.2f}"
     nothing = ", nothing speaks for it" if explanation.no_evidence else ""
-    return f"{explanation.target} ({numbers}){nothing}"
+    why = f", {explanation.in_words}" if explanation.in_words else ""
+    return f"{explanation.target} ({numbers}){nothing}{why}"
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from gradcam_core.methods.gradients import MapsOfEach
 from gradcam_core.models.backbone import Encoded
 from gradcam_core.models.base import LabelModel, Model, Prediction, Target
 from gradcam_core.models.held import load
+from gradcam_core.models.reasons import reasons
 from gradcam_core.models.registry import models
 
 # A class (name or index), a caption or an answer; a function of the output; None: what it says.
@@ -174,6 +175,7 @@ def explain_encoded(
                 detail=detail,
                 unsure=bool(predictions) and model.is_guess(encoded, predictions[0]),
                 strongest=None if goal.function or first is None else strongest.get(first),
+                reasons=reasons(model, encoded, goal),
             )
         )
     return explanations

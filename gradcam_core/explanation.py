@@ -22,6 +22,7 @@ from gradcam_core.geometry import Box, enlarge, normalised
 from gradcam_core.methods import METHODS
 from gradcam_core.methods.pixels import guided_grad_cam
 from gradcam_core.models.base import Prediction
+from gradcam_core.models.reasons import Reason
 from gradcam_core.render import DEFAULT_COLOUR_MAP, DEFAULT_OPACITY, coloured, gradient_picture
 from gradcam_core.render import overlay as laid_over
 
@@ -94,6 +95,8 @@ class Explanation:
         strongest: Largest value, >= 0, of this map for the model's own first choice, which `raw`
             is to be judged by; None where the two cannot be compared (captions, functions) or it
             would take long (slow methods).
+        reasons: What is seen that speaks for the target, by name, then what speaks against it
+            (section 7 of the paper); None where the model's channels have no names.
     """
 
     task: str
@@ -117,6 +120,7 @@ class Explanation:
     unsure: bool = False
     detail: float = 1.0
     strongest: float | None = None
+    reasons: tuple[Reason, ...] | None = None
 
     @property
     def no_evidence(self) -> bool:
@@ -186,7 +190,28 @@ class Explanation:
             "raw": self.raw.tolist(),
             "raw_counterfactual": self.raw_counterfactual.tolist(),
             "remarks": list(self.remarks),
+            "reasons": None
+            if self.reasons is None
+            else [
+                {
+                    "name": reason.name,
+                    "share": reason.share,
+                    "of_ten": reason.of_ten,
+                    "raw": reason.raw.tolist(),
+                }
+                for reason in self.reasons
+            ],
         }
+
+    @property
+    def in_words(self) -> str:
+        """The reasons as a sentence, "because: terrier, brown; despite: snow"; "" without any."""
+        found = self.reasons or ()
+        said = {
+            "because": [reason.name for reason in found if reason.share > 0],
+            "despite": [reason.name for reason in found if reason.share < 0],
+        }
+        return "; ".join(f"{word}: {', '.join(names)}" for word, names in said.items() if names)
 
     def panels(
         self,

@@ -11,14 +11,15 @@ from typing import Annotated
 
 import typer
 
-from training import captioning, vqa
+from training import captioning, channels, vqa
 
 
 def main(
     data: Annotated[Path, typer.Argument(help="Folder of all data sets")],
     work: Annotated[Path, typer.Option(help="Folder for features and checkpoints")],
 ) -> None:
-    """Train the captioners and the answerers; those that start from others come after them."""
+    """Name channels, train the captioners and the answerers; what starts from another is later."""
+    channels.main(data, work)
     for backbone in (0, 2):
         captioning.main(data, work, backbone)
     vqa.main(data, work)

@@ -77,4 +77,4 @@ function renderLocate(result) {
     : 'The map is empty: there is nothing to put a box around.';
 }
 
-const DIGS = { trust: renderTrust, compare: renderCompare, paint: renderPaint, versus: renderVersus, locate: renderLocate };
+const DIGS = { reasons: renderReasons, trust: renderTrust, compare: renderCompare, paint: renderPaint, versus: renderVersus, locate: renderLocate };

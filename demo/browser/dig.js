@@ -70,6 +70,7 @@ function renderDig() {
   if (working && working.key !== result?.key && !working.stopped) return stopWork();
   $('.dig').hidden = !result;
   if (!result) return;
-  for (const [name, show] of Object.entries(DIGS)) if ($(`details.${name}`).open) show(result);
+  $('details.reasons').hidden = !result.reasons; // nobody named the channels of other networks
+  for (const [name, show] of Object.entries(DIGS)) if ($(`details.${name}`).open && !$(`details.${name}`).hidden) show(result);
 }
 for (const details of element.querySelectorAll('.dig > details')) details.addEventListener('toggle', renderDig);

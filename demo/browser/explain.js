@@ -27,6 +27,7 @@ async function unpacked(answer, of) {
     map: unpackMap(answer.map),
     counterfactual: unpackMap(answer.counterfactual),
     words: answer.words.map((word) => ({ ...word, map: unpackMap(word.map) })),
+    reasons: answer.reasons?.map((reason) => ({ ...reason, map: unpackMap(reason.map) })),
     gradient: answer.gradient && (await unpackGradient(answer.gradient)),
     key: JSON.stringify([of.key, answer.task, answer.model, answer.layer, answer.method, answer.question, answer.target]),
   };

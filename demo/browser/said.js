@@ -84,6 +84,9 @@ function renderSaid() {
     $('h2').textContent = busy || (error ? 'No explanation' : 'Choose a photo');
     $('.under').textContent = busy ? '' : error ? '' : 'The network says what it sees, and Grad-CAM shows where.';
   }
+  const words = fresh && !busy && word == null && !photo.frame && shown.reasons ? inWords(shown) : [];
+  refill($('.in-words'), ...words);
+  $('.in-words').hidden = !words.length;
   const wrong = offer ? '' : [error, besideError].filter(Boolean).join(' ');
   // Said once: a reader of the screen reads it out each time that it is written.
   if ($('.error p').textContent !== wrong) $('.error p').textContent = wrong;

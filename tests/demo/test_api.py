@@ -71,6 +71,8 @@ def test_classify(client: Client, cat_file: Path) -> None:
     assert numbers["target"] == "tabby"
     assert numbers["score"] == pytest.approx(expected.score, abs=1e-4)
     assert np.array(numbers["raw"]) == pytest.approx(expected.raw, abs=1e-4)
+    names = [reason["name"] for reason in numbers["reasons"]]
+    assert names == [reason.name for reason in expected.reasons] != []
     assert classes["label"] == "Egyptian cat"
     assert len(classes["confidences"]) == 5
     assert len(panels) == 4

@@ -1,0 +1,47 @@
+"""The reasons in words: a sentence under the result, and each name's own map."""
+
+from collections.abc import Callable
+
+import numpy as np
+from playwright.sync_api import Page, expect
+
+import gradcam_core
+from demo.examples import example_pictures
+
+# How much redder than blue the drawn map is, on a grid of 7 x 7: the colour map goes from blue
+# to red.
+REDNESS = """canvas => {
+  const side = 7;
+  const small = Object.assign(document.createElement('canvas'), {width: side, height: side});
+  const context = small.getContext('2d');
+  context.drawImage(canvas, 0, 0, side, side);
+  const {data} = context.getImageData(0, 0, side, side);
+  return Array.from({length: side * side}, (_, i) => data[4 * i] - data[4 * i + 2]);
+}"""
+
+
+def test_a_name_leads_to_its_map_and_says_how_good_it_is(visit: Callable[..., Page]) -> None:
+    explanation = gradcam_core.explain(example_pictures()["cat and motorcycle"], target="moped")
+    reason = explanation.reasons[0]
+    page = visit()
+    sentence = page.locator("#gradcam .in-words")
+    said = explanation.in_words
+    expect(sentence).to_have_text(said[0].upper() + said[1:])
+    expect(page.locator("details.reasons")).not_to_have_attribute("open", "")
+    sentence.get_by_role("button", name=reason.name, exact=True).click()
+    figure = page.locator(f"details.reasons figure[data-name='{reason.name}']")
+    expect(figure).to_be_in_viewport()
+    expect(figure).to_be_focused()
+    share = f"{100 * reason.share:.0f} % for it."
+    expect(figure).to_contain_text(share)
+    expect(figure).to_contain_text(f"10 photos where it was strongest, {reason.of_ten} have it")
+    red = np.array(figure.locator("canvas").evaluate(REDNESS))
+    assert np.corrcoef(red, reason.raw.ravel())[0, 1] > 0.5
+
+
+def test_networks_without_names_say_nothing(visit: Callable[..., Page]) -> None:
+    page = visit()
+    page.get_by_role("tab", name="Captioning").click()
+    expect(page.locator("#gradcam h2")).to_contain_text("Why “")
+    expect(page.locator("#gradcam .in-words")).to_be_hidden()
+    expect(page.locator("details.reasons")).to_be_hidden()
