@@ -81,21 +81,6 @@ def named(model: str) -> Named | None:
     )
 
 
-def contributions(known: Named, features: Tensor, index: int) -> Tensor:
-    """Return what each name adds to a class in each cell, (names, h, w) float32.
-
-    The mean over the cells, summed over the names, is the named part of the score above the mean
-    of all classes' scores.
-
-    Args:
-        known: The names.
-        features: (1, C, h, w), the last feature map.
-        index: The class.
-    """
-    cells = torch.einsum("nc,chw->nhw", known.directions, features[0].cpu())
-    return known.parts[index, :, None, None] * (cells - known.offset[:, None, None])
-
-
 @torch.no_grad()
 def reasons(model: Model, encoded: Encoded, target: Target) -> tuple[Reason, ...] | None:
     """Return what is seen and speaks for a class, then what speaks against it.
@@ -110,22 +95,24 @@ def reasons(model: Model, encoded: Encoded, target: Target) -> tuple[Reason, ...
         return None
     (index,) = target.ids
     logits = model.logits(encoded.features, None) if encoded.logits is None else encoded.logits
-    cells = contributions(known, encoded.features, index)
-    adds = cells.mean((1, 2))
+    features = encoded.features[0].cpu()
+    scores = known.directions @ features.mean((1, 2)) - known.offset
+    adds = known.parts[index] * scores
     rest = (logits[index] - logits.mean()).item() - adds.sum().item()
     for_it = adds.clamp(min=0).sum().item() + max(rest, 0.0)
     against = -adds.clamp(max=0).sum().item() + max(-rest, 0.0)
-    scores = known.directions @ encoded.features[0].cpu().mean((1, 2)) - known.offset
     share = (adds / max(for_it, against)).where(scores >= known.seen, torch.zeros(()))
     order = share.argsort(descending=True).tolist()
     said = [i for i in order[:_MOST] if share[i] >= _LEAST]
     said += [i for i in order[: -_MOST - 1 : -1] if share[i] <= -_LEAST]
+    cells = torch.einsum("nc,chw->nhw", known.directions[said], features)
+    cells = known.parts[index, said, None, None] * (cells - known.offset[said, None, None])
     return tuple(
         Reason(
             known.names[i],
             share[i].item(),
             known.of_ten[i],
-            (cells[i] * share[i].sign()).clamp(min=0).numpy(),
+            (of_one * share[i].sign()).clamp(min=0).numpy(),
         )
-        for i in said
+        for i, of_one in zip(said, cells, strict=True)
     )
