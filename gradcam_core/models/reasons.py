@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
-from torch import Tensor
+from safetensors.numpy import load_file
 
 from gradcam_core.models.backbone import Encoded
-from gradcam_core.models.base import LabelModel, Model, Target
+from gradcam_core.models.base import Model, Target
+from gradcam_core.models.classifiers import Classifier
 
 WEIGHTS = Path(__file__).parent / "weights"
 _LEAST = 0.05  # of all that speaks for a class; what counts for less is not said
@@ -59,10 +59,10 @@ class Named:
 
     names: tuple[str, ...]
     of_ten: tuple[int, ...]
-    directions: Tensor
-    offset: Tensor
-    seen: Tensor
-    parts: Tensor
+    directions: np.ndarray
+    offset: np.ndarray
+    seen: np.ndarray
+    parts: np.ndarray
 
 
 @cache
@@ -73,11 +73,11 @@ def named(model: str) -> Named | None:
         return None
     with table.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    tensors = load_file(table.with_suffix(".safetensors"))
+    arrays = load_file(table.with_suffix(".safetensors"))
     return Named(
         tuple(row["name"] for row in rows),
         tuple(int(row["of_ten"]) for row in rows),
-        **{name: tensor.float() for name, tensor in tensors.items()},
+        **{name: numbers.astype(np.float32) for name, numbers in arrays.items()},
     )
 
 
@@ -85,34 +85,33 @@ def named(model: str) -> Named | None:
 def reasons(model: Model, encoded: Encoded, target: Target) -> tuple[Reason, ...] | None:
     """Return what is seen and speaks for a class, then what speaks against it.
 
-    Of each at most three, the strongest first; maybe none.
+    Of each at most three, the strongest first; maybe none. Over all names, what they add is the
+    named part of the score above the mean of all classes' scores.
 
     Returns:
         None where there are no names: for all but the embedded classifier Lite0.
     """
-    known = named(model.name) if isinstance(model, LabelModel) else None
-    if known is None or not isinstance(model, LabelModel):
+    if type(model) is not Classifier:  # a network of one's own, whatever it is called
+        return None
+    known = named(model.name)
+    if known is None:
         return None
     (index,) = target.ids
     logits = model.logits(encoded.features, None) if encoded.logits is None else encoded.logits
-    features = encoded.features[0].cpu()
-    scores = known.directions @ features.mean((1, 2)) - known.offset
+    maps = encoded.features[0].cpu().numpy()
+    scores = known.directions @ maps.mean((1, 2)) - known.offset
     adds = known.parts[index] * scores
-    rest = (logits[index] - logits.mean()).item() - adds.sum().item()
-    for_it = adds.clamp(min=0).sum().item() + max(rest, 0.0)
-    against = -adds.clamp(max=0).sum().item() + max(-rest, 0.0)
-    share = (adds / max(for_it, against)).where(scores >= known.seen, torch.zeros(()))
-    order = share.argsort(descending=True).tolist()
+    rest = (logits[index] - logits.mean()).item() - float(adds.sum())
+    for_it = float(adds.clip(min=0).sum()) + max(rest, 0.0)
+    against = -float(adds.clip(max=0).sum()) + max(-rest, 0.0)
+    share = np.where(scores >= known.seen, adds / max(for_it, against), 0)
+    order = share.argsort()[::-1].tolist()
     said = [i for i in order[:_MOST] if share[i] >= _LEAST]
     said += [i for i in order[: -_MOST - 1 : -1] if share[i] <= -_LEAST]
-    cells = torch.einsum("nc,chw->nhw", known.directions[said], features)
-    cells = known.parts[index, said, None, None] * (cells - known.offset[said, None, None])
+    # A name's score is linear in the map, so what it adds is the mean of what each cell adds.
+    cells = np.tensordot(known.directions[said], maps, 1) - known.offset[said, None, None]
+    of_names = np.sign(share[said])[:, None, None] * known.parts[index, said, None, None] * cells
     return tuple(
-        Reason(
-            known.names[i],
-            share[i].item(),
-            known.of_ten[i],
-            (of_one * share[i].sign()).clamp(min=0).numpy(),
-        )
-        for i, of_one in zip(said, cells, strict=True)
+        Reason(known.names[i], float(share[i]), known.of_ten[i], of_name.clip(min=0))
+        for i, of_name in zip(said, of_names, strict=True)
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from torch import nn
 
 import gradcam_core
 from gradcam_core.models.backbone import Encoded
@@ -78,3 +79,9 @@ def test_others_have_no_names(cat_file: Path, task: str, model: str | None) -> N
     explanation = gradcam_core.explain(cat_file, task, question=question, model=model)
     assert explanation.reasons is None
     assert explanation.in_words == ""
+
+
+def test_a_network_of_ones_own_has_none_whatever_it_is_called(cat_file: Path) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    own = gradcam_core.wrap(network, name="lite0")
+    assert gradcam_core.explain(cat_file, model=own).reasons is None
