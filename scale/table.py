@@ -33,6 +33,16 @@ RESULTS = pa.schema(
         "raw": _MAP,
         "raw_counterfactual": _MAP,
         "remarks": pa.list_(pa.string()),
+        "reasons": pa.list_(
+            pa.struct(
+                {
+                    "name": pa.string(),
+                    "share": pa.float64(),
+                    "of_ten": pa.int64(),
+                    "raw": _MAP,
+                }
+            )
+        ),
     }
 )
 
