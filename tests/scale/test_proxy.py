@@ -111,8 +111,11 @@ def test_the_page_works_behind_a_proxy_under_a_sub_path(
     assert httpx.get(here, headers={"Host": "evil.example"}).status_code == 400
     named = {"Host": proxied}
     assert httpx.get(f"{here}config", headers=named).status_code == 200
-    files = {"files": cat_file.read_bytes()}
-    for origin, status in ((f"http://{proxied}", 200), ("https://evil.example", 403)):
+    for origin, content, status in (
+        (f"http://{proxied}", cat_file.read_bytes(), 200),
+        # Small: the door closes at once, and nginx might still be sending a picture.
+        ("https://evil.example", b"a picture", 403),
+    ):
         asked = named | {"Origin": origin}
-        answer = httpx.post(f"{here}gradio_api/upload", files=files, headers=asked)
-        assert answer.status_code == status, origin
+        sent = httpx.post(f"{here}gradio_api/upload", files={"files": content}, headers=asked)
+        assert sent.status_code == status, origin
