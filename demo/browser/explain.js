@@ -118,7 +118,7 @@ async function askBeside(lane = 'second') {
   const task = tab;
   const mine = states[task];
   const { beside, shown } = mine;
-  mine.besideError = '';
+  Object.assign(mine, { besideError: '', error: '', near: [], again: null, stale: false });
   if (!beside || !shown) mine.second = null;
   render();
   if (!beside || !shown) return;

@@ -60,6 +60,7 @@ function ask(question) {
   state().question = question;
   $('#gc-question').value = question;
   $('#gc-target').value = '';
+  showAnswer();
   state().beside = state().beside?.model ? state().beside : null;
   explain({ target: '' });
 }
@@ -85,6 +86,7 @@ $('.ask').addEventListener('submit', (event) => {
   const same = tab !== 'vqa' || question === state().question || target !== state().target;
   state().question = question;
   if (!same) $('#gc-target').value = '';
+  showAnswer();
   explain({ target: same ? target : '' });
 });
 $('.offer button').addEventListener('click', () => {

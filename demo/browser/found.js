@@ -67,6 +67,13 @@ function showResult() {
   if ($('.stage').getBoundingClientRect().bottom < 160) $('.said').scrollIntoView({ block: 'start' });
 }
 
+// So does the field: what is typed there is answered above it, and the phone's keyboard goes.
+function showAnswer() {
+  if ($('.said').getBoundingClientRect().top >= 0) return;
+  $('.said').focus({ preventScroll: true });
+  $('.said').scrollIntoView({ block: 'start' });
+}
+
 function pick(text) {
   showResult();
   explain({ target: text });
@@ -85,6 +92,7 @@ function renderVisit() {
     ...visit.toReversed().map((result) => {
       result.thumbnail ??= thumbnail(result.photo.image);
       return make('button', { type: 'button', 'data-name': result.key, onclick: () => {
+        showResult();
         back(result);
         tellAddress(result);
       } }, result.thumbnail,

@@ -89,7 +89,8 @@ function renderSaid() {
   $('.in-words').hidden = !words.length;
   const wrong = offer ? '' : [error, besideError].filter(Boolean).join(' ');
   // Said once: a reader of the screen reads it out each time that it is written.
-  if ($('.error p').textContent !== wrong) $('.error p').textContent = wrong;
+  const unheard = $('.error p').textContent !== wrong;
+  if (unheard) $('.error p').textContent = wrong;
   $('.error').hidden = !wrong;
   const mends = near.map((text) => [text, () => explain({ target: text })]);
   if (again) mends.push(['Try again', again]);
@@ -97,6 +98,7 @@ function renderSaid() {
     $('.said').focus({ preventScroll: true }); // the button goes
     onclick();
   } }, text)));
+  if (unheard && wrong) $('.error').scrollIntoView({ block: 'nearest' });
   $('.offer').hidden = !offer;
   if (offer) {
     $('.offer p').textContent = `${offer.title} is not on this machine yet: ${offer.megabytes.toLocaleString('en')} MB, licence ${offer.licence}. It is kept for the next time. ${offer.limits}`;

@@ -30,6 +30,7 @@ function take(text) {
   field.value = text;
   settled = true;
   closeOptions();
+  showAnswer();
   explain({ target: text });
 }
 // What was explained is replaced by what is typed next: the first click selects it.

@@ -665,6 +665,22 @@ def test_on_a_phone_what_a_list_changes_comes_into_view(visit: Callable[..., Pag
     expect(page.locator(".stage")).to_be_in_viewport(ratio=0.5)
 
 
+def test_on_a_phone_what_is_typed_is_answered_in_view(visit: Callable[..., Page]) -> None:
+    page = visit(390)
+    field, error = page.locator("#gc-target"), page.locator("#gradcam .error")
+    for typed, answer in (("tabby", page.locator(".frame").first), ("boxr", error)):
+        field.evaluate("each => each.scrollIntoView()")
+        expect(page.locator("#gradcam h2")).not_to_be_in_viewport()
+        explain(page, typed)
+        expect(page.locator("#gradcam h2")).to_be_in_viewport()
+        heading(page, "Why tabby?")
+        expect(answer).to_be_in_viewport(ratio=1)
+    # An error goes with the next answer.
+    page.locator(".beside-it").first.click()
+    expect(page.locator("figcaption").last).to_be_visible()
+    expect(error).to_be_hidden()
+
+
 def test_the_box_for_the_same_scale_stays_a_box(page: Page) -> None:
     box = page.locator(".same input")
     before = box.bounding_box()
