@@ -73,8 +73,9 @@ class Labels:
 
     What is typed is what is meant. The best fit counts, in this order: a label exactly as shown;
     a name or synonym whatever its case, spacing and punctuation; for classes of ImageNet an
-    everyday word or hypernym ("dog" for every breed); whole words of a name. A plural means its
-    singular. A part of a word fits nothing: "cat" is no oystercatcher.
+    everyday word or hypernym ("dog" for every breed); the last words of a name. A plural means its
+    singular. A part of a word fits nothing: "cat" is no oystercatcher. Nor do a name's other words,
+    which say what kind it is: a "tree" is no tree frog, and a "river" no river horse.
     """
 
     def __init__(self, names: Sequence[Sequence[str]], kind: str) -> None:
@@ -105,7 +106,7 @@ class Labels:
         for form in _forms(typed):
             found = self._named(form) or self._below(form)
             # "man" is no man-eater: words for people are known, and mean no class.
-            found = found or (() if self._people(form) else self._with_words(form))
+            found = found or (() if self._people(form) else self._ending(form))
             if found:
                 return tuple(sorted(found))
         return ()
@@ -198,6 +199,9 @@ class Labels:
 
     def _people(self, typed: str) -> Iterable[int]:
         return self._hypernyms["people"].get(typed, ())
+
+    def _ending(self, typed: str) -> Iterable[int]:
+        return self._where(lambda name: f" {name}".endswith(f" {typed}"))
 
     def _with_words(self, typed: str) -> Iterable[int]:
         return self._where(lambda name: f" {typed} " in f" {name} ")

@@ -33,6 +33,7 @@ from gradcam_core.models.labels import imagenet_classes
         ("sofa", "studio couch"),
         ("pizzas", "pizza"),
         ("crane (bird)", "crane (bird)"),
+        ("chicken", "prairie chicken"),
         ("0", "tench"),
         ("999", "toilet tissue"),
     ],
@@ -99,6 +100,25 @@ def test_part_of_a_word_is_no_class_but_may_be_offered(lite0: Classifier, cat: E
     assert lite0.suggestions("hartebee") == ["hartebeest"]
     cats = {lite0.labels[i] for i in range(281, 294)}
     assert set(lite0.suggestions("cat", cat, k=13)) == cats
+
+
+@pytest.mark.parametrize(
+    ("typed", "near"),
+    [
+        ("tree", "tree frog"),
+        ("the grass", "green snake"),  # the grass snake
+        ("river", "hippopotamus"),  # the river horse
+        ("red", "red wine"),
+        ("tennis", "tennis ball"),
+    ],
+)
+def test_what_only_says_of_what_kind_a_class_is_does_not_mean_it(
+    lite0: Classifier, typed: str, near: str
+) -> None:
+    assert lite0.find(typed) == ()
+    with pytest.raises(gradcam_core.UnknownLabelError):
+        lite0.target(typed)
+    assert near in lite0.suggestions(typed, k=9)
 
 
 @pytest.mark.parametrize(
