@@ -6,6 +6,9 @@ question about a picture costs no second pass through the CNN.
 
 import hashlib
 import threading
+from collections import defaultdict
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -67,6 +70,43 @@ def explain_file(
     return explanation
 
 
+def encode_files(asked: Iterable[tuple[Path, str, str | None]]) -> None:
+    """Run the CNN once over all those of several picture files that it has not seen.
+
+    `explain_file` finds their feature maps afterwards. What cannot be opened is left to it, too.
+
+    Args:
+        asked: Files; with each the name of a model, and a target layer or None.
+
+    Raises:
+        ValueError, FileNotFoundError, ConnectionError: See `load`; there is no such layer.
+    """
+    unseen: defaultdict[tuple[Backbone, str], dict[str, Path]] = defaultdict(dict)
+    for file, name, wanted in asked:
+        backbone = load(name).backbone
+        layer, digest = backbone.layer_named(wanted), _digest(file)
+        if (digest, backbone.name, layer) not in _maps:
+            unseen[backbone, layer][digest] = file
+    for (backbone, layer), files in unseen.items():
+        with ThreadPoolExecutor(len(files)) as pool:
+            opened = dict(zip(files, pool.map(_opened, files.values()), strict=True))
+        pictures = {digest: picture for digest, picture in opened.items() if picture}
+        if not pictures:
+            continue
+        encoded = backbone.encode_many([*pictures.values()], layer)
+        for (digest, picture), of_one in zip(pictures.items(), encoded, strict=True):
+            picture.thumbnail((DISPLAY_SIDE, DISPLAY_SIDE))
+            with _maps_lock:
+                _maps[digest, backbone.name, layer] = of_one, picture
+
+
+def _opened(file: Path) -> Image.Image | None:
+    try:
+        return open_image(file)
+    except (ValueError, OSError):
+        return None
+
+
 def suggest_file(
     file: Path, task: str, text: str, question: str | None = None, model: str | None = None
 ) -> list[Prediction]:
@@ -98,10 +138,14 @@ def _size(entry: tuple[Encoded, Image.Image]) -> int:
     return sum(tensor.nbytes for tensor in tensors) + 3 * picture.width * picture.height
 
 
+_maps = LRUCache[tuple[str, str, str], tuple[Encoded, Image.Image]](_CACHE_BYTES, getsizeof=_size)
+_maps_lock = threading.Lock()
+
+
 @cached(
-    LRUCache(_CACHE_BYTES, getsizeof=_size),
+    _maps,
     key=lambda digest, path, backbone, layer: (digest, backbone.name, layer),
-    lock=threading.Lock(),
+    lock=_maps_lock,
 )
 def _encode(digest: str, path: Path, backbone: Backbone, layer: str) -> tuple[Encoded, Image.Image]:
     picture = open_image(path)

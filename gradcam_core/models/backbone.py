@@ -122,8 +122,9 @@ class Backbone:
             return [self.encode_pixels(pixels, name, box) for pixels, box in inputs]
         with torch.no_grad():
             maps, features = self.run(torch.cat([pixels for pixels, _ in inputs]), name)
+        # Copies: who keeps one picture's map keeps not those of all.
         return [
-            Encoded(name, activations.detach().requires_grad_(), of_one, pixels, box)
+            Encoded(name, activations.clone().requires_grad_(), of_one.clone(), pixels, box)
             for activations, of_one, (pixels, box) in zip(
                 maps.split(1), features.split(1), inputs, strict=True
             )

@@ -5,10 +5,14 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
+import transformers
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
@@ -19,7 +23,9 @@ from ray import cloudpickle, serve
 
 import gradcam_core
 from demo import service
-from scale.serve import BUSY, Size, asked_of, build
+from gradcam_core.batch import pictures_a_pass
+from gradcam_core.models.backbone import Backbone
+from scale.serve import BUSY, OTHERS, Size, asked_of, build, networks
 from tests.scale.conftest import free_port
 
 pytestmark = pytest.mark.slow
@@ -45,8 +51,10 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def compute(address: str) -> service.Compute:
-    """As the page has it."""
-    return asked_of(serve.get_deployment_handle("Explainer", "default"))
+    """As the page has it, of the default network."""
+    names = {*networks().values(), OTHERS}
+    handles = {name: serve.get_deployment_handle(name, "default") for name in names}
+    return partial(asked_of(handles), model="lite0")
 
 
 @pytest.fixture(scope="module")
@@ -70,23 +78,35 @@ def two(
         return {each.result() for each in asked}
 
 
-def who(file: Path) -> int:
+def who(file: Path, model: str) -> int:
     """Return the process that computes."""
     return os.getpid()
 
 
-def meet(file: Path, present: Path) -> int:
+def meet(file: Path, model: str, present: Path) -> int:
     """Return the same once another process is asked, too."""
     (present / str(os.getpid())).touch()
     wait_for(lambda: len(list(present.iterdir())) > 1)
     return os.getpid()
 
 
-def hold(file: Path, until: Path, began: Path) -> int:
+def hold(file: Path, model: str, until: Path, began: Path) -> int:
     """Return the same once there is a file; another tells that it waits."""
     began.touch()
     wait_for(until.exists)
     return os.getpid()
+
+
+def watch(file: Path, model: str, log: Path) -> None:
+    """Write how many pictures are in each pass of the process through a CNN."""
+    run = Backbone.run
+
+    def watched(self: Backbone, pixels: torch.Tensor, layer: str) -> Any:
+        with log.open("a") as lines:
+            lines.write(f"{len(pixels)}\n")
+        return run(self, pixels, layer)
+
+    Backbone.run = watched  # type: ignore[method-assign]
 
 
 def wait_for(what: Callable[[], bool]) -> None:
@@ -133,6 +153,40 @@ def test_a_picture_goes_where_its_feature_map_is(
     assert [compute(who, photo) for photo in photos] == first
 
 
+def test_each_network_has_replicas_of_its_own_once_it_is_asked(
+    compute: service.Compute, two: set[int], cat_file: Path, tmp_path: Path
+) -> None:
+    running = serve.status().applications["default"].deployments
+    assert not running["EfficientNet-Lite2"].replica_states
+    of_lite2 = {compute(who, cat_file, model=name) for name in ("lite2", "lite2-caption")}
+    assert len(of_lite2) == 1
+    config = transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8, 8], depths=[1, 1])
+    transformers.ResNetForImageClassification(config).save_pretrained(tmp_path)
+    transformers.ConvNextImageProcessor(size={"shortest_edge": 64}).save_pretrained(tmp_path)
+    found = compute(gradcam_core.explain_file, cat_file, model=str(tmp_path))
+    alone = gradcam_core.explain_file(cat_file, model=str(tmp_path))
+    assert np.allclose(found.raw, alone.raw, atol=1e-6)
+    other = compute(who, cat_file, model=str(tmp_path))
+    assert len(two | of_lite2 | {other}) == 4
+
+
+def test_photos_that_wait_together_go_through_the_cnn_together(
+    compute: service.Compute, photos: list[Path], tmp_path: Path
+) -> None:
+    """In the one replica of a network that has seen none of them."""
+    lite2 = partial(compute, model="lite2")
+    lite2(watch, photos[0], log=tmp_path / "passes")
+    with ThreadPoolExecutor(8) as visitors:
+        found = [*visitors.map(partial(lite2, gradcam_core.explain_file), photos[:8])]
+    passes = [int(line) for line in (tmp_path / "passes").read_text().split()]
+    assert sum(passes) == 8
+    assert max(passes) == pictures_a_pass()
+    for photo, explanation in zip(photos, found, strict=False):
+        alone = gradcam_core.explain(photo, model="lite2")
+        assert explanation.target == alone.target
+        assert np.allclose(explanation.raw, alone.raw, atol=1e-5)
+
+
 def test_answers_and_errors_are_those_of_one_machine(
     compute: service.Compute, cat_file: Path
 ) -> None:
@@ -158,8 +212,8 @@ def test_a_replica_that_dies_loses_no_question(
     victim = compute(who, photos[0])
     began, never = tmp_path / "began", tmp_path / "never"
 
-    def until_it_dies(file: Path) -> int:
-        return hold(file, never, began) if os.getpid() == victim else os.getpid()
+    def until_it_dies(file: Path, model: str) -> int:
+        return hold(file, model, never, began) if os.getpid() == victim else os.getpid()
 
     with ThreadPoolExecutor(len(photos) + 1) as visitors:
         held = visitors.submit(compute, until_it_dies, photos[0])
