@@ -54,6 +54,7 @@ class Load:
         errors: What else went wrong.
         wrong: Answers that differ from the one computed alone.
         hostile: Hostile files that were answered with a sentence.
+        beside: Answers of the model that is asked beside.
     """
 
     seconds: list[float] = field(default_factory=list)
@@ -61,6 +62,7 @@ class Load:
     errors: list[str] = field(default_factory=list)
     wrong: int = 0
     hostile: int = 0
+    beside: int = 0
 
 
 def main(
@@ -68,6 +70,10 @@ def main(
     seconds: Annotated[float, typer.Option(help="For each number of visitors")] = 60.0,
     running: Annotated[
         str | None, typer.Option(help="Address of a server to ask in place of a new one")
+    ] = None,
+    beside: Annotated[
+        str | None,
+        typer.Option(help="A model that one visitor more asks of new photos all the time"),
     ] = None,
 ) -> None:
     """Print throughput, times, errors and memory for each number of visitors."""
@@ -79,7 +85,7 @@ def main(
         print(f"after all answers alone: {_held(process, folder)}", flush=True)
         for count in users:
             start = time.monotonic()
-            load = asyncio.run(drive(address, count, alone, _until(start + seconds)))
+            load = asyncio.run(drive(address, count, alone, _until(start + seconds), beside))
             took = time.monotonic() - start
             p50, p95, p99 = np.percentile(load.seconds or [0], [50, 95, 99])
             print(
@@ -89,6 +95,8 @@ def main(
                 f"{_held(process, folder)}",
                 flush=True,
             )
+            if beside is not None:
+                print(f"    beside them {beside}: {load.beside / took:.2f} answers/s", flush=True)
             for error in dict.fromkeys(load.errors):
                 print("   ", error[:300])
 
@@ -109,7 +117,11 @@ async def answers_alone(address: str) -> dict[str, Any]:
 
 
 async def drive(
-    address: str, users: int, alone: dict[str, Any], more: Callable[[int], bool]
+    address: str,
+    users: int,
+    alone: dict[str, Any],
+    more: Callable[[int], bool],
+    beside: str | None = None,
 ) -> Load:
     """Let visitors ask at once.
 
@@ -118,14 +130,32 @@ async def drive(
         users: How many.
         alone: From `answers_alone`.
         more: Whether a visitor who has asked so many times asks once more.
+        beside: A model that another one asks; its answers are counted apart.
     """
     load = Load()
     async with _client(address) as client:
         lane = await _first_lane(client)
-        await asyncio.gather(
-            *(_visit(client, lane, user, alone, more, load) for user in range(users))
-        )
+        visits = [_visit(client, lane, user, alone, more, load) for user in range(users)]
+        if beside is not None:
+            visits.append(_visit_beside(client, lane, beside, more, load))
+        await asyncio.gather(*visits)
     return load
+
+
+async def _visit_beside(
+    client: httpx.AsyncClient, lane: int, model: str, more: Callable[[int], bool], load: Load
+) -> None:
+    page, photos = uuid.uuid4().hex, itertools.cycle(_photos().values())
+    for turn, photo in enumerate(photos):
+        if not more(turn):
+            return
+        path = await _upload(client, photo.read_bytes() + os.urandom(8), "photo.jpg")
+        asked = {"task": "classification", "model": model}
+        reply = await _ask(client, lane, page, turn, upload=path, **asked)
+        if "answer" in reply:
+            load.beside += 1
+        else:
+            load.errors.append(str(reply))
 
 
 async def _visit(

@@ -2,14 +2,19 @@
 
 import base64
 import io
+import threading
 import zlib
 from typing import Any
 
 import numpy as np
+from cachetools import LRUCache, cached
 from PIL import Image
 
 import gradcam_core
+from demo import service
 from demo.service import Shown
+
+_KNOWN = 256  # models of which is kept what they tell of themselves
 
 
 def answer(shown: Shown) -> dict[str, Any]:
@@ -19,8 +24,7 @@ def answer(shown: Shown) -> dict[str, Any]:
         "task": explanation.task,
         "model": explanation.model,
         "layer": explanation.layer,
-        "layers": _layers(explanation),
-        "convolutional": gradcam_core.load(explanation.model, explanation.task).convolutional,
+        **_known(explanation.model, explanation.task),
         "method": explanation.method,
         "question": explanation.question,
         "not_understood": explanation.unknown_words,
@@ -40,7 +44,6 @@ def answer(shown: Shown) -> dict[str, Any]:
         "counterfactual": packed(explanation.raw_counterfactual),
         "gradient": None if explanation.gradient is None else _signed(explanation.gradient),
         "box": list(explanation.box),
-        "knows": _knows(explanation),
         "remarks": list(explanation.remarks),
         "reasons": _reasons(explanation),
         "milliseconds": round(shown.seconds * 1000),
@@ -75,16 +78,25 @@ def colour_tables() -> dict[str, str]:
     }
 
 
-def _layers(explanation: gradcam_core.Explanation) -> dict[str, str]:
-    """Return the target layers there are, each with the size of its map."""
-    model = gradcam_core.load(explanation.model, explanation.task)
-    return {name: f"{w} × {h}" for name, (_, h, w) in model.layers.items()}
+@cached(LRUCache(_KNOWN), lock=threading.Lock())
+def _known(model: str, task: str) -> dict[str, Any]:
+    """Return what only a loaded model tells; the page's process need not load it for that."""
+    known: dict[str, Any] = service.of_model(_told, model, task)
+    return known
 
 
-def _knows(explanation: gradcam_core.Explanation) -> str:
+def _told(model: str, task: str) -> dict[str, Any]:
+    loaded = gradcam_core.load(model, task)
+    return {
+        "layers": {name: f"{w} × {h}" for name, (_, h, w) in loaded.layers.items()},
+        "convolutional": loaded.convolutional,
+        "knows": _knows(loaded),
+    }
+
+
+def _knows(model: gradcam_core.Model) -> str:
     """Say what the model can say at all, how often it is right, and what it cannot do."""
-    model = gradcam_core.load(explanation.model, explanation.task)
-    info, _ = gradcam_core.describe(explanation.model)
+    info, _ = gradcam_core.describe(model.name)
     said = f"It knows {model.repertoire}" if model.repertoire else ""
     if isinstance(model, gradcam_core.LabelModel):
         said += ", and says one of them whatever it is shown."

@@ -151,9 +151,10 @@ def evidence(
         task, picture, layer, model, method, target=target, question=question, guided=False
     )
     explanation = shown.full_size()
+    wanted = service.Wanted(task, target, question, model, layer, method)
     # First, for it may be refused.
-    steps = figures.tested(explanation, "sanity")["steps"] if sanity else []
-    found = figures.tested(explanation, "all")
+    steps = _tested(shown.path, wanted, "sanity")["steps"] if sanity else []
+    found = _tested(shown.path, wanted, "all")
     numbers = explanation.numbers()
     return found["sentence"], {
         **{name: numbers[name] for name in _ABOUT},
@@ -161,6 +162,11 @@ def evidence(
         "sanity": [{name: step[name] for name in ("layer", "correlation")} for step in steps],
         "box": bounding_box(segment(explanation.heatmap)),
     }
+
+
+def _tested(path: Path, wanted: service.Wanted, test: str) -> dict[str, Any]:
+    found: dict[str, Any] = service.compute(figures.tested, path, wanted, test=test)
+    return found
 
 
 class _Text(gr.Textbox):

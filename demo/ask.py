@@ -240,8 +240,11 @@ def _seen(request: _Live) -> dict[str, Any]:
 
 
 def _tested(request: _Test) -> dict[str, Any]:
-    shown = service.explain(request.path(), _wanted(request), download=False)
-    return evidence.tested(shown.full_size(), request.test, request.goal)
+    asked = {"test": request.test, "goal": request.goal}
+    found: dict[str, Any] = service.compute(
+        evidence.tested, request.path(), _wanted(request), **asked
+    )
+    return found
 
 
 def _painted(request: _Paint) -> dict[str, Any]:

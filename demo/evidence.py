@@ -1,5 +1,7 @@
 """Evidence for one explanation, as the page gets it: figures, and what they say in one sentence."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,19 +24,21 @@ TESTS = {
 _SHOWN_SIDE = 480  # pixels, of a changed picture
 
 
-def tested(
-    explanation: gradcam_core.Explanation, test: str, goal: str | None = None
-) -> dict[str, Any]:
+def tested(path: Path, test: str, goal: str | None = None, **settings: Any) -> dict[str, Any]:
     """Ask an explanation for evidence.
 
     Args:
-        explanation: With its picture at full size.
+        path: The picture.
         test: One of `TESTS`, or "sanity" or "fool".
         goal: For "fool", the class that the network is made to say; None for the least likely.
+        settings: Of the explanation, as for `gradcam_core.explain_file`.
 
     Raises:
         ValueError: It cannot be tested so; the message says why.
+        FileNotFoundError: The file is gone.
     """
+    explanation = gradcam_core.explain_file(path, **settings)
+    explanation = replace(explanation, picture=gradcam_core.open_image(path))
     if test == "sanity":
         return {
             "steps": [

@@ -186,6 +186,27 @@ def explain_covered(path: Path, mask: np.ndarray, filling: str, wanted: Wanted) 
     return Shown(replace(explanation, picture=picture), path, seconds)
 
 
+def compute(function: Callable[..., Any], path: Path, wanted: Wanted, **settings: Any) -> Any:
+    """Call a function with a picture's file, as explanations are computed.
+
+    Args:
+        function: It takes what `gradcam_core.explain_file` takes.
+        path: As for `explain`.
+        wanted: What is asked of it.
+        settings: What else the function takes.
+
+    Raises:
+        NotHereError: The model must be downloaded first.
+        ValueError: What the function raises, as it may FileNotFoundError.
+    """
+    return _compute(function, path, **wanted.settings(_model(wanted, download=False)), **settings)
+
+
+def of_model(function: Callable[..., Any], model: str, task: str) -> Any:
+    """Call a function with a model's name and task, where that model is loaded."""
+    return _compute(function, model=model, task=task)
+
+
 def suggestions(
     path: Path, task: str, text: str, *, question: str | None = None, model: str | None = None
 ) -> list[gradcam_core.Prediction]:
@@ -223,23 +244,23 @@ def _model(wanted: Wanted, *, download: bool) -> gradcam_core.ModelInfo:
     return info
 
 
-# A function of the core, a picture or its file, and what else the function takes -> what it gives.
+# A function, a picture or its file if it takes one, and what else it takes -> what it gives.
 Compute = Callable[..., Any]
 
 
 def compute_by(how: Compute) -> None:
-    """Let what is asked of the core be computed elsewhere.
+    """Let what is asked of the models be computed elsewhere.
 
     Args:
-        how: Given a function of the core and its arguments, a file or a picture first and the
-            others by name, returns and raises what it does.
+        how: Given a function and its arguments, a file or a picture first if it takes one and the
+            others by name ("model" among them), returns and raises what it does.
     """
     global _compute  # noqa: PLW0603
     _compute = how
 
 
-def _here(function: Compute, picture: Path | Image.Image, **settings: Any) -> Any:
-    return function(picture, **settings)
+def _here(function: Compute, *picture: Path | Image.Image, **settings: Any) -> Any:
+    return function(*picture, **settings)
 
 
 _compute: Compute = zero_gpu.compute if zero_gpu.HERE else _here

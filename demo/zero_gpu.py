@@ -18,14 +18,14 @@ HERE = "SPACES_ZERO_GPU" in os.environ
 _EMBEDDED = {info.name for info in gradcam_core.models() if not info.download_mb}
 
 
-def compute(function: Callable[..., Any], picture: Path | Image.Image, **settings: Any) -> Any:
-    """Call a function of the core with a picture, with the GPU where that pays.
+def compute(function: Callable[..., Any], *picture: Path | Image.Image, **settings: Any) -> Any:
+    """Call a function with a picture or without, with the GPU where that pays.
 
     Embedded networks explain sooner than a GPU is there, and visitors have few seconds of it a day.
     """
     if function is not gradcam_core.explain_file or settings["model"] in _EMBEDDED:
-        return function(picture, **settings)
-    found = _lent(picture, settings)
+        return function(*picture, **settings)
+    found = _lent(*picture, settings)
     if isinstance(found, Exception):
         raise found
     return found

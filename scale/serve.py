@@ -8,13 +8,12 @@ its feature map. If too much waits there, another one answers. How much waits at
 the page's own queue (`demo.turns`), and by Serve. A replica that dies loses nobody's question.
 """
 
-import asyncio
 import hashlib
 import os
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -24,25 +23,21 @@ from PIL import Image
 from pydantic import BaseModel
 from ray import serve
 from ray.exceptions import RayActorError
-from ray.serve.config import RequestRouterConfig
 from ray.serve.exceptions import BackPressureError
-from ray.serve.handle import DeploymentHandle, DeploymentResponse
+from ray.serve.handle import DeploymentHandle, DeploymentResponse, DeploymentResponseGenerator
 from ray.serve.schema import LoggingConfig
 from starlette.types import ASGIApp
 from tqdm import tqdm
 
 import gradcam_core
-from demo import service
+from demo import evidence, service
 from demo.build import build_demo, launch_options
-from gradcam_core.batch import pictures_a_pass
-from gradcam_core.session import encode_files
+from scale.replica import AT_ONCE, Explainer, Question
 
 BUSY = "Too many people are asking at this moment: please try again in a minute."
 
 OTHERS = "Others"  # the deployment of all models but those that were here when it started
 
-_AT_ONCE = 4  # questions that a replica answers
-_WAITING = 64  # more of them for a network, wherever they were asked
 _TRIES = 3  # of a question whose replica dies
 _SOON = 2  # seconds; who waits longer sees a bar
 
@@ -66,78 +61,6 @@ class Size(BaseModel):
     gpus: float = 0
 
 
-@dataclass(frozen=True)
-class Question:
-    """What a replica computes.
-
-    Attributes:
-        function: Of the core; it takes a picture or a file first.
-        picture: The content of a file, or a picture of which nothing is kept.
-        name: The file's name.
-        settings: What else the function takes.
-    """
-
-    function: Callable[..., Any]
-    picture: bytes | Image.Image
-    name: str
-    settings: dict[str, Any]
-
-    def answer(self, picture: Path | Image.Image) -> Any:
-        """Compute it of the picture or its file; returns what the function returns or raises."""
-        try:
-            return self.function(picture, **self.settings)
-        except (ValueError, OSError) as error:
-            return error
-
-
-@serve.deployment(
-    max_ongoing_requests=_AT_ONCE,
-    max_queued_requests=_WAITING,
-    health_check_timeout_s=60,
-    request_router_config=RequestRouterConfig(
-        request_router_class="ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
-    ),
-    logging_config=LoggingConfig(enable_access_log=False),
-)
-class Explainer:
-    """Holds models, and the feature maps of the pictures that it was asked about."""
-
-    def __init__(self, models: Sequence[str]) -> None:
-        for name in models:
-            gradcam_core.load(name)
-        self.check_health()
-        self._asked = 0
-        self._encode.set_max_batch_size(pictures_a_pass())
-
-    async def answer(self, question: Question) -> Any:
-        """Answer beside other questions."""
-        if isinstance(question.picture, Image.Image):
-            return await asyncio.to_thread(question.answer, question.picture)
-        self._asked += 1
-        try:
-            with tempfile.TemporaryDirectory() as folder:
-                file = Path(folder) / question.name
-                file.write_bytes(question.picture)
-                if self._asked > 1 and question.function is gradcam_core.explain_file:
-                    asked = question.settings
-                    await self._encode((file, asked["model"], asked.get("layer")))
-                return await asyncio.to_thread(question.answer, file)
-        finally:
-            self._asked -= 1
-
-    # None waits for another one to come: while a pass runs, others wait for the next.
-    @serve.batch(batch_wait_timeout_s=0)
-    async def _encode(self, asked: list[tuple[Path, str, str | None]]) -> list[None]:
-        """Let the CNN see in one pass what waits for it."""
-        with suppress(ValueError, OSError):  # the answer will say it
-            await asyncio.to_thread(encode_files, asked)
-        return [None for _ in asked]
-
-    def check_health(self) -> None:
-        """Explain a small picture; Serve replaces a replica that cannot."""
-        gradcam_core.explain(Image.new("RGB", (8, 8)))
-
-
 def asked_of(explainers: Mapping[str, DeploymentHandle]) -> service.Compute:
     """Return how the replicas compute.
 
@@ -149,19 +72,20 @@ def asked_of(explainers: Mapping[str, DeploymentHandle]) -> service.Compute:
     # asked, by which replicas are added, is told of each as if it were all.
     asks = {name: explainer.answer for name, explainer in explainers.items()}
 
-    def compute(function: Callable[..., Any], picture: Path | Image.Image, **settings: Any) -> Any:
-        if _takes_long(settings):  # only here its progress is shown, and can it be stopped
-            return function(picture, **settings)
+    def compute(
+        function: Callable[..., Any], picture: Path | Image.Image | None = None, **settings: Any
+    ) -> Any:
         model = settings["model"]
         ask = asks[known.get(model, OTHERS)]
         if isinstance(picture, Path):
             content = picture.read_bytes()
-            asked = Question(function, content, picture.name, settings)
+            question = Question(function, content, picture.name, settings)
             # Of networks that come and go, each replica is to hold few.
             key = hashlib.sha256(content).hexdigest() if model in known else model
-            found = _answer(ask.options(session_id=key), asked)
+            ask = ask.options(session_id=key)
         else:
-            found = _answer(ask, Question(function, picture, "", settings))
+            question = Question(function, picture, "", settings)
+        found = _answer(ask, question, followed=_takes_long(function, settings))
         if isinstance(found, Exception):
             raise found
         if isinstance(found, gradcam_core.Explanation) and isinstance(picture, Path):
@@ -180,20 +104,27 @@ def networks() -> dict[str, str]:
     return {info.name: info.backbone for info in here}
 
 
-def _takes_long(settings: dict[str, Any]) -> bool:
+def _takes_long(function: Callable[..., Any], settings: dict[str, Any]) -> bool:
     method = gradcam_core.methods().get(settings.get("method", ""))
-    return method is not None and method.slow
+    return function is evidence.tested or (method is not None and method.slow)
 
 
-def _answer(ask: DeploymentHandle, question: Question) -> Any:
+def _answer(ask: DeploymentHandle, question: Question, *, followed: bool) -> Any:
     for _ in range(_TRIES):
         try:
+            if followed:
+                _awaited(ask.remote(_AWAKE))
+                return _followed(ask.options(method_name="follow", stream=True).remote(question))
             return _awaited(ask.remote(question))
         except BackPressureError:
             raise ValueError(BUSY) from None
         except RayActorError:  # the replica has died: another one answers
             continue
     raise ValueError(BUSY)
+
+
+# Who asks what takes long sees a bar while there is no replica, too.
+_AWAKE = Question(str, None, "", {})
 
 
 def _awaited(response: DeploymentResponse) -> Any:
@@ -210,12 +141,28 @@ def _awaited(response: DeploymentResponse) -> Any:
         response.cancel()
 
 
+def _followed(response: DeploymentResponseGenerator) -> Any:
+    """Show how far the work is, as if it were done here; return the answer."""
+    try:
+        for shown, steps in groupby(response, lambda told: getattr(told, "shown", None)):
+            if shown is None:
+                return next(steps)
+            what, total = shown
+            with tqdm(desc=what, total=total, leave=False, disable=None) as bar:
+                done = 0.0
+                for step in steps:
+                    bar.update(step.done - done)
+                    done = step.done
+    finally:
+        response.cancel()
+
+
 def _page() -> ASGIApp:
     """Build the page, in the process that serves it."""
     os.environ.setdefault("GRADIO_SERVER_NAME", "0.0.0.0")  # others can reach it, see SECURITY.md
     options: dict[str, Any] = launch_options()
     del options["strict_cors"]  # `demo.doors` is stricter
-    demo = build_demo(_AT_ONCE * Size().at_most)
+    demo = build_demo(AT_ONCE * Size().at_most)
     demo.state_session_capacity = options.pop("state_session_capacity")
     around = FastAPI(openapi_url=None)  # which would tell of its own routes
     return gr.mount_gradio_app(around, demo, path="", **options)

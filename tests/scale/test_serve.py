@@ -5,7 +5,9 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,10 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from gradio.context import LocalContext
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
+from tqdm import tqdm
 
 pytest.importorskip("ray.serve", reason="no Ray here (pip install -r requirements-scale.txt)")
 
@@ -22,9 +26,11 @@ import ray
 from ray import cloudpickle, serve
 
 import gradcam_core
-from demo import service
+from demo import evidence, service
+from demo.stopping import Stopped
 from gradcam_core.batch import pictures_a_pass
 from gradcam_core.models.backbone import Backbone
+from scale.replica import Step, Told
 from scale.serve import BUSY, OTHERS, Size, asked_of, build, networks
 from tests.scale.conftest import free_port
 
@@ -95,6 +101,22 @@ def hold(file: Path, model: str, until: Path, began: Path) -> int:
     began.touch()
     wait_for(until.exists)
     return os.getpid()
+
+
+def without_end(file: Path, model: str, method: str, ended: Path) -> None:
+    try:
+        for _ in tqdm(count()):
+            time.sleep(0.02)
+    finally:
+        ended.touch()
+
+
+@contextmanager
+def shown_to(tell: Callable[[Step], None]) -> Iterator[None]:
+    """Let somebody see the bars of tqdm, as a visitor does."""
+    LocalContext.progress.set(Told(tell))
+    yield
+    LocalContext.progress.set(None)
 
 
 def watch(file: Path, model: str, log: Path) -> None:
@@ -185,6 +207,34 @@ def test_photos_that_wait_together_go_through_the_cnn_together(
         alone = gradcam_core.explain(photo, model="lite2")
         assert explanation.target == alone.target
         assert np.allclose(explanation.raw, alone.raw, atol=1e-5)
+
+
+def test_what_takes_long_shows_how_far_it_is(compute: service.Compute, cat_file: Path) -> None:
+    there: list[Step] = []
+    with shown_to(there.append):
+        found = compute(gradcam_core.explain_file, cat_file, method="occlusion")
+    here: list[Step] = []
+    with shown_to(here.append):
+        alone = gradcam_core.explain_file(cat_file, method="occlusion")
+    assert np.allclose(found.raw, alone.raw, atol=1e-5)
+    for bar in {step.shown for step in here}:
+        steps = [step.done for step in there if step.shown == bar]
+        assert max(steps) == max(step.done for step in here if step.shown == bar)
+        assert len(set(steps)) == len({step.done for step in here if step.shown == bar})
+    found = compute(evidence.tested, cat_file, test="occlusion")
+    assert found["sentence"] == evidence.tested(cat_file, "occlusion")["sentence"]
+
+
+def test_what_takes_long_ends_where_nobody_waits(
+    compute: service.Compute, cat_file: Path, tmp_path: Path
+) -> None:
+    def stop_soon(step: Step) -> None:
+        if step.done > 3:
+            raise Stopped
+
+    with shown_to(stop_soon), pytest.raises(Stopped):
+        compute(without_end, cat_file, method="occlusion", ended=tmp_path / "ended")
+    wait_for((tmp_path / "ended").exists)
 
 
 def test_answers_and_errors_are_those_of_one_machine(
