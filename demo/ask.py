@@ -56,7 +56,8 @@ class _Request(Asked):
         """Return the picture's file.
 
         Raises:
-            ValueError: There is no such picture.
+            GoneError: There is no such upload here.
+            ValueError: There is no such example, or none is meant.
         """
         if self.example is not None:
             if self.example not in example_pictures():
@@ -64,7 +65,10 @@ class _Request(Asked):
             return example_pictures()[self.example]
         if self.upload is None:
             raise ValueError("Please choose a picture first: upload, paste, or click an example.")
-        return uploaded(self.upload)
+        try:
+            return uploaded(self.upload)
+        except ValueError:  # the page may have sent it to another server: docs/scale.md
+            raise GoneError from None
 
 
 class _Explain(_Request):
