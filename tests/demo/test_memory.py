@@ -39,6 +39,6 @@ def test_what_visits_were_sent_is_not_kept_for_long(address: str) -> None:
     demos = [each for each in gc.get_objects() if isinstance(each, Blocks)]
     (demo,) = (each for each in demos if getattr(each, "server_port", None) == port)
     kept = demo.app.state_holder
-    for visit in range(300):
+    for visit in range(120):
         kept[f"visit {visit}"]
     assert len(kept.session_data) <= 100

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import hub_cache
 import pytest
 import torch
 import transformers
@@ -28,10 +29,7 @@ def vit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     for parameter in network.parameters():  # else attention is nearly the same everywhere
         nn.init.normal_(parameter, std=0.3)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    repository = tmp_path / "models--small--vit"
-    snapshot = repository / "snapshots" / ("0" * 40)
-    (repository / "refs").mkdir(parents=True)
-    (repository / "refs" / "main").write_text("0" * 40)
+    snapshot = hub_cache.snapshot(tmp_path, "small/vit")
     network.save_pretrained(snapshot)
     transformers.ConvNextImageProcessor(size={"shortest_edge": 64}).save_pretrained(snapshot)
     return "small/vit"

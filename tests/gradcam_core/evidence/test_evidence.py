@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import transformers
 import typer.testing
 from PIL import Image
 from pytorch_grad_cam.metrics.cam_mult_image import DropInConfidence, IncreaseInConfidence
@@ -241,11 +242,16 @@ def test_one_sentence_says_what_the_figures_say(model: Classifier, encoded: Enco
         evidence.in_words({})
 
 
-def test_command_line(cat_file: Path) -> None:
-    run = typer.testing.CliRunner().invoke(app, ["evidence", str(cat_file), "--sanity"])
+def test_command_line(cat_file: Path, tmp_path: Path) -> None:
+    # Small, for it is asked some two hundred times.
+    config = transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8, 8, 8, 8])
+    transformers.ResNetForImageClassification(config).save_pretrained(tmp_path)
+    transformers.ConvNextImageProcessor(size={"shortest_edge": 64}).save_pretrained(tmp_path)
+    asked = ["evidence", str(cat_file), "--sanity", "--model", str(tmp_path)]
+    run = typer.testing.CliRunner().invoke(app, asked)
     assert run.exit_code == 0, run.output
     assert "Deletion, area under the curve: 0." in run.output
-    assert "  blocks.6: " in run.output
+    assert "  resnet.encoder.stages.3" in run.output
     bad = typer.testing.CliRunner().invoke(app, ["evidence", "nowhere.jpg"])
     assert bad.exit_code == 1
     assert "There is no file nowhere.jpg" in bad.output

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hub_cache
 import pytest
 import timm
 import torch
@@ -24,13 +25,15 @@ from gradcam_core.models.by_id import load_by_id
 _LABELS = ["boxer, boxer dog", "tabby", "tabby"]
 
 
-def _save_timm(architecture: str) -> Callable[[Path], nn.Module]:
+def _save_timm(architecture: str, **settings: object) -> Callable[[Path], nn.Module]:
     def save(folder: Path) -> nn.Module:
-        network = timm.create_model(architecture, num_classes=3)
+        network = timm.create_model(architecture, num_classes=3, **settings)
         config = {"label_names": ["n1", "n2", "n3"]} | {
             "label_descriptions": dict(zip(["n1", "n2", "n3"], _LABELS, strict=True))
         }
-        save_for_hf(network, folder, model_config=config, safe_serialization=True)
+        save_for_hf(
+            network, folder, model_config=config, model_args=settings, safe_serialization=True
+        )
         return network.eval()
 
     return save
@@ -139,7 +142,10 @@ _TRANSFORMERS = {
     "timm-swin": (
         "norm",
         lambda cells: cells.permute(0, 3, 1, 2),
-        _save_timm("swin_tiny_patch4_window7_224"),
+        _save_timm(
+            "swin_tiny_patch4_window7_224",
+            **{"embed_dim": 12, "depths": [1, 1, 2, 1], "num_heads": [1, 2, 3, 6]},
+        ),
     ),
     "vit": (
         "vit.layers.1",
@@ -281,13 +287,8 @@ def test_other_folders_are_refused(config: str | None, message: str, tmp_path: P
 def test_what_the_hubs_own_cache_holds_needs_no_hub(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, picture: Image.Image
 ) -> None:
-    """The folders that huggingface_hub makes, filled by hand."""
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    repository = tmp_path / "models--somebody--small-resnet"
-    snapshot = repository / "snapshots" / ("0" * 40)
-    (repository / "refs").mkdir(parents=True)
-    (repository / "refs" / "main").write_text("0" * 40)
-    _NETWORKS["resnet"][2](snapshot)
+    _NETWORKS["resnet"][2](hub_cache.snapshot(tmp_path, "somebody/small-resnet"))
     info, here = describe("somebody/small-resnet")
     assert here
     assert info.task == "classification"

@@ -14,7 +14,7 @@ from huggingface_hub import constants
 
 import gradcam_core
 from gradcam_core import describe
-from gradcam_core.models import registry
+from gradcam_core.models import download, registry
 
 _NOWHERE = "http://127.0.0.1:9"  # nobody listens there
 
@@ -91,6 +91,7 @@ def test_a_hub_that_does_not_answer_is_given_up(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{deaf.getsockname()[1]}")
+        monkeypatch.setattr(download, "_PATIENCE", 0.5)
         with pytest.raises(ConnectionError, match="cannot be reached"):
             gradcam_core.load("owner/name")
 
