@@ -104,6 +104,7 @@ def test_evidence_is_asked_for_and_can_be_stopped(visit: Callable[..., Page]) ->
     expect(cover.locator(".verdict")).to_have_count(1)
 
 
+@pytest.mark.slow
 def test_curves_and_the_sanity_check_are_drawn(visit: Callable[..., Page]) -> None:
     page = visit()
     opened(page, "Can I trust this map?")
@@ -145,6 +146,7 @@ def test_curves_and_the_sanity_check_are_drawn(visit: Callable[..., Page]) -> No
     expect(sanity).to_be_hidden()  # it is for classifiers
 
 
+@pytest.mark.slow
 def test_a_network_is_made_to_say_something_else(visit: Callable[..., Page]) -> None:
     page = visit(390)
     opened(page, "Can I trust this map?")

@@ -71,6 +71,7 @@ def test_a_folder_becomes_a_table_of_numbers_and_maps(folder: Path, tmp_path: Pa
     assert "results of another question" in other.output
 
 
+@pytest.mark.slow
 def test_what_is_interrupted_goes_on_where_it_was(folder: Path, tmp_path: Path) -> None:
     """Killed, not asked to stop; what it was writing then does not count."""
     out = tmp_path / "out"

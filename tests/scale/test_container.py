@@ -36,6 +36,7 @@ def test_the_image_is_slim_locked_and_not_root(steps: list[dict[str, str]]) -> N
     assert any("-c requirements.lock -r requirements.txt" in step for step in of(steps, "RUN"))
 
 
+@pytest.mark.slow
 def test_what_is_copied_serves_the_page(
     steps: list[dict[str, str]], start_app: Start, tmp_path: Path
 ) -> None:

@@ -112,6 +112,7 @@ def browsing(chromium: str) -> Iterator[Page]:
         browser.close()
 
 
+@pytest.mark.slow
 def test_the_page_works_behind_a_proxy_under_a_sub_path(
     start_app: Start, start_nginx: Callable[..., int], chromium: str, cat_file: Path
 ) -> None:

@@ -80,6 +80,7 @@ print(json.dumps([answers, held == _encode.cache.currsize]))
 """
 
 
+@pytest.mark.slow
 def test_on_zero_gpu_explanations_and_errors_come_back_from_its_process(
     cat_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

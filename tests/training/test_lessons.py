@@ -54,6 +54,7 @@ def test_things_of_captions_are_asked_for() -> None:
 
 
 @needs_data
+@pytest.mark.slow
 def test_no_dev_picture_is_learned_from() -> None:
     rng = random.Random(0)
     for name, make in {

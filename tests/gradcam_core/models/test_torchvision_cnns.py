@@ -19,8 +19,12 @@ from gradcam_core.models.classifiers import Classifier
 from gradcam_core.models.nonlinearity import NonLinearities
 from gradcam_core.models.torchvision_cnns import CNNS, load_cnn
 
+# Of their families vgg16 and resnet50 are tried in any case.
+_LARGE = ("vgg19", "resnet152")
+_ALL = [pytest.param(name, marks=[pytest.mark.slow] * (name in _LARGE)) for name in CNNS]
 
-@pytest.fixture(scope="module", params=list(CNNS))
+
+@pytest.fixture(scope="module", params=_ALL)
 def loaded(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Classifier, nn.Module]]:
