@@ -17,9 +17,9 @@ import torch
 import typer
 
 import gradcam_core
-from gradcam_core.batch import beside, explain_many, pictures_a_pass
+from gradcam_core.batch import beside, explain_many
 from gradcam_core.explain import explain_encoded
-from gradcam_core.models.backbone import Encoded
+from gradcam_core.models.backbone import Encoded, pictures_a_pass
 
 
 def main(

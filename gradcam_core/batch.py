@@ -17,7 +17,7 @@ from gradcam_core.explain import explain, explain_encoded
 from gradcam_core.explanation import Explanation
 from gradcam_core.image import open_image
 from gradcam_core.methods import DEFAULT_METHOD
-from gradcam_core.models.backbone import Encoded, device
+from gradcam_core.models.backbone import Encoded, pictures_a_pass
 from gradcam_core.models.base import Model
 
 AHEAD = 8  # pictures that are read before their turn
@@ -94,14 +94,6 @@ def explain_many(
                 yield photo, error
             else:
                 yield photo, explanation
-
-
-def pictures_a_pass() -> int:
-    """Return how many pictures go through the CNN at once; a GPU wants more of them than a CPU.
-
-    (In a CPU's cache there is no room for what a layer gives of many: `benchmarks.folders`.)
-    """
-    return 8 if device().type == "cuda" else 2
 
 
 def _file(photo: object) -> Path | None:

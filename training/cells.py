@@ -67,7 +67,6 @@ def _pictures(data: Path, source: str) -> Iterator[tuple[str, Image.Image]]:
 def _cells(picture: Image.Image, backbone: Backbone) -> np.ndarray:
     """The cells of the last map, (cells, 1280) float32."""
     pixels, _ = backbone.pixels(picture.convert("RGB"))
-    pixels = pixels.contiguous(memory_format=torch.channels_last)  # a third faster
     return backbone.to_layer(pixels, backbone.layers[-1])[0].flatten(1).T.cpu().numpy()
 
 

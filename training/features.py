@@ -122,6 +122,5 @@ def _tensor(picture: Image.Image, view: View, backbone: Backbone) -> torch.Tenso
 
 @torch.inference_mode()
 def _pooled(batch: torch.Tensor, backbone: Backbone) -> np.ndarray:
-    batch = batch.contiguous(memory_format=torch.channels_last)
     maps = backbone.to_layer(batch, backbone.layers[-1])
     return maps.mean((2, 3)).half().cpu().numpy()

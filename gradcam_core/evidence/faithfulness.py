@@ -9,9 +9,9 @@ from torch import Tensor
 from gradcam_core.evidence.imputation import impute
 from gradcam_core.evidence.subject import Finding, Subject, rank_correlation
 from gradcam_core.methods.perturbation import ask, occlusion
+from gradcam_core.models.backbone import pictures_a_pass
 
 _STEPS = 20  # of the curves
-_BATCH = 8
 _BLUR = 31  # pixels a side, the kernel of insertion's starting picture
 _REMOVED = (0.1, 0.3, 0.5, 0.7, 0.9)  # shares of the pixels, by ROAD
 _NOISE = 0.01  # of what ROAD fills in, in the input's standard deviations
@@ -157,7 +157,7 @@ def _curve(
     before, after = (subject.pixels, other) if deleting else (other, subject.pixels)
 
     def batches() -> Iterator[Tensor]:
-        for shares in torch.split(torch.arange(_STEPS + 1) / _STEPS, _BATCH):
+        for shares in (torch.arange(_STEPS + 1) / _STEPS).split(pictures_a_pass()):
             limits = (shares * len(order)).view(-1, 1, 1, 1).to(other.device)
             yield torch.where(ranks < limits, after, before)
 

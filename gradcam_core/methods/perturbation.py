@@ -12,10 +12,9 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from gradcam_core.methods.gradients import MapMethod, Maps
-from gradcam_core.models.backbone import Encoded
+from gradcam_core.models.backbone import Encoded, pictures_a_pass
 from gradcam_core.models.base import Model, Score, Target
 
-_BATCH = 8  # pictures in one pass; more is no faster on a CPU
 _FINEST = 14  # cells a side, of the maps made by covering and by random masks
 _MASKS = 600  # that RISE draws; the paper's 4,000 to 8,000 take minutes on a CPU
 _COARSE = 7  # cells a side of RISE's masks, as in its paper
@@ -50,7 +49,7 @@ def _terms(model: Model, target: Target, questions: Questions) -> Tensor:
 
 def masked(pixels: Tensor, masks: Tensor) -> Questions:
     """Return pixels (1, 3, H, W) under masks (n, H, W) in [0, 1]: 0 makes them the mean colour."""
-    batches = (pixels * batch[:, None].to(pixels) for batch in masks.split(_BATCH))
+    batches = (pixels * batch[:, None].to(pixels) for batch in masks.split(pictures_a_pass()))
     return batches, len(masks)
 
 
@@ -122,7 +121,7 @@ def score_cam(model: Model, encoded: Encoded, target: Target) -> Maps:
     size = _input_size(encoded)
 
     def batches() -> Iterator[Tensor]:
-        for channels in maps.split(_BATCH):
+        for channels in maps.split(pictures_a_pass()):
             # Corner on corner, as in pytorch-grad-cam.
             large = F.interpolate(
                 channels[:, None], size=size, mode="bilinear", align_corners=True

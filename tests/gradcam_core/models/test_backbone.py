@@ -6,7 +6,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from gradcam_core.geometry import WHOLE, Box
-from gradcam_core.models.backbone import Backbone
+from gradcam_core.models.backbone import Backbone, device
+from gradcam_core.models.own import wrap
 
 
 def _grey(image: Image.Image) -> tuple[Tensor, Box]:
@@ -52,3 +53,18 @@ def test_it_is_frozen_and_its_last_layer_is_the_default(chain: Backbone) -> None
 def test_other_layers_are_refused(chain: Backbone, layer: str | nn.Module) -> None:
     with pytest.raises(ValueError, match=r"chain has no layer '(between|four|ReLU)'.*one, two"):
         chain.encode(Image.new("RGB", (8, 8)), layer)
+
+
+@pytest.mark.skipif(device().type != "cpu", reason="a GPU's networks keep their layout")
+def test_a_network_lies_as_a_cpu_is_fastest_but_one_of_ones_own_as_it_was(chain: Backbone) -> None:
+    def channels_last(tensor: Tensor) -> bool:
+        return tensor.is_contiguous(memory_format=torch.channels_last)
+
+    encoded = chain.encode_pixels(torch.randn(1, 3, 32, 32), "two")
+    assert channels_last(chain.stages["two"].weight)
+    assert channels_last(encoded.activations)
+    assert channels_last(encoded.features)
+    own = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(2))
+    own(torch.randn(1, 3, 224, 224))
+    wrap(own, copy=False)
+    assert own[0].weight.is_contiguous()
