@@ -19,7 +19,7 @@ from ray.serve.schema import LoggingConfig
 
 import gradcam_core
 from demo.stopping import Stopped
-from gradcam_core.batch import pictures_a_pass
+from gradcam_core.models.backbone import pictures_a_pass
 from gradcam_core.session import encode_files
 
 AT_ONCE = 4  # questions that a replica answers

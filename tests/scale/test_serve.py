@@ -28,8 +28,7 @@ from ray import cloudpickle, serve
 import gradcam_core
 from demo import evidence, service
 from demo.stopping import Stopped
-from gradcam_core.batch import pictures_a_pass
-from gradcam_core.models.backbone import Backbone
+from gradcam_core.models.backbone import Backbone, pictures_a_pass
 from scale.replica import Step, Told
 from scale.serve import BUSY, OTHERS, Size, asked_of, build, networks
 from tests.scale.conftest import free_port
