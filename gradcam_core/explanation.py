@@ -205,10 +205,14 @@ class Explanation:
 
     @property
     def in_words(self) -> str:
-        """The reasons as a sentence, "because: terrier, brown; despite: snow"; "" without any."""
+        """The reasons as a sentence, "because: terrier, brown; despite: snow".
+
+        "" without any. Where there is hardly any evidence nothing is because of what is seen.
+        """
         found = self.reasons or ()
+        because = () if self.hardly_any_evidence else found
         said = {
-            "because": [reason.name for reason in found if reason.share > 0],
+            "because": [reason.name for reason in because if reason.share > 0],
             "despite": [reason.name for reason in found if reason.share < 0],
         }
         return "; ".join(f"{word}: {', '.join(names)}" for word, names in said.items() if names)

@@ -1,9 +1,10 @@
 // Why in words (section 7 of the paper): what is seen that speaks for the target, and against it.
 
-// The sentence under the heading; each name leads to its own map.
-function inWords({ reasons }) {
+// The sentence under the heading; each name leads to its own map. Where there is hardly any evidence
+// nothing is because of what is seen.
+function inWords({ reasons, hardly }) {
   const part = (word, of) => (of.length ? [`${word}: `, ...of.flatMap(({ name }, i) => [i ? ', ' : '', make('button', { type: 'button', class: 'word', onclick: () => showReason(name) }, name)])] : []);
-  const [because, despite] = [reasons.filter(({ share }) => share > 0), reasons.filter(({ share }) => share < 0)];
+  const [because, despite] = [reasons.filter(({ share }) => share > 0 && !hardly), reasons.filter(({ share }) => share < 0)];
   return [...part('Because', because), because.length && despite.length ? '; ' : '', ...part(because.length ? 'despite' : 'Despite', despite)];
 }
 

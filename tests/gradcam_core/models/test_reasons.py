@@ -69,6 +69,10 @@ def test_a_cat_is_a_reason_for_a_cat(cat_file: Path) -> None:
     assert explanation.reasons[0].raw.shape == (7, 7)
     assert "because: cat" in explanation.in_words
     assert gradcam_core.explain(cat_file, target="trolleybus").in_words == "despite: cat"
+    boxer = gradcam_core.explain(cat_file, target="boxer")
+    assert boxer.hardly_any_evidence
+    assert max(reason.share for reason in boxer.reasons) > 0
+    assert boxer.in_words == "despite: cat"  # not because of what is no boxer
 
 
 @pytest.mark.parametrize(
