@@ -9,7 +9,16 @@ from PIL import Image
 
 import gradcam_core
 from demo.answers import packed, preview
-from gradcam_core.evidence import METRICS, Finding, Fooled, fool, in_words, measure, sanity_check
+from gradcam_core.evidence import (
+    METRICS,
+    Finding,
+    Fooled,
+    fool,
+    in_words,
+    measure,
+    sanity_check,
+    speaks_for,
+)
 from gradcam_core.evidence.adversarial import RADIUS
 
 # What can be asked in one go, and by which metrics it is answered.
@@ -52,6 +61,7 @@ def tested(path: Path, test: str, goal: str | None = None, **settings: Any) -> d
     return {
         "findings": {name: _numbers(name, finding) for name, finding in findings.items()},
         "sentence": in_words(findings),
+        "speaks": speaks_for(findings),
     }
 
 

@@ -44,8 +44,23 @@ async function runTest(test) {
   });
 }
 
+// What two tests say together that by themselves say the opposite; null where they do not.
+function together({ occlusion, curves }) {
+  const speaks = { ...occlusion?.speaks, ...curves?.speaks };
+  if (!occlusion?.speaks || !curves?.speaks || new Set(Object.values(speaks)).size < 2) return null;
+  const { deletion: needed, insertion: enough, 'occlusion-correlation': alike } = speaks;
+  const decides = needed && enough ? 'what the map marks most decides the answer'
+    : needed ? 'the network needs what the map marks, and something beside it'
+    : enough ? 'what the map marks is enough for the answer, but the network can do without it'
+    : 'what the map marks decides the answer no sooner than chance';
+  const ranks = alike ? 'the map ranks the parts as the network uses them' : 'the map does not rank the parts as the network uses them';
+  const so = needed && enough ? ': believe where it is strongest, not its shades' : !needed && !enough ? ': believe that these parts count, not that they decide' : '';
+  return `Taken together: ${decides}; ${alike === (needed || enough) ? 'and' : 'but'} ${ranks}${so}.`;
+}
+
 function renderTrust(result) {
   const kept = figures.get(result.key) ?? {};
+  const joint = together(kept);
   for (const [test, { button, wrong, found }] of Object.entries(testButtons)) {
     const reply = kept[test];
     button.closest('section').hidden = OF_CLASSES.includes(test) && result.task !== 'classification';
@@ -55,10 +70,11 @@ function renderTrust(result) {
     wrong.textContent = reply?.error ?? '';
     const parts = testButtons[test];
     const drawn = reply && !reply.error ? reply : null;
-    if (drawn === parts.drawn && drawn?.colour === look.colour) continue;
-    if (drawn) drawn.colour = look.colour;
+    const made = `${look.colour} ${joint}`;
+    if (drawn === parts.drawn && drawn?.made === made) continue;
+    if (drawn) drawn.made = made;
     parts.drawn = drawn;
-    found.replaceChildren(...(drawn ? FOUND[test](result, drawn) : []));
+    found.replaceChildren(...(drawn ? FOUND[test](result, { ...drawn, sentence: joint ?? drawn.sentence }) : []));
   }
   $('.keep-figures').hidden = !Object.values(kept).some((reply) => reply && !reply.error);
 }
@@ -167,7 +183,7 @@ function measuredOf(result) {
   return JSON.stringify({
     picture: result.photo.name, task, model, layer, method, question, target, score, probability,
     findings: { ...occlusion?.findings, ...curves?.findings },
-    said: [occlusion, curves].map((reply) => reply?.sentence).filter(Boolean),
+    said: [together(kept) ?? [occlusion, curves].map((reply) => reply?.sentence)].flat().filter(Boolean),
     sanity: sanity?.steps?.map(({ layer, correlation }) => ({ layer, correlation })) ?? [],
     fooled: fool && !fool.error ? { goal: fool.goal, fooled: fool.fooled, correlation: fool.correlation, found: fool.found } : null,
     box: { above: locateAbove(), ...located(result) },

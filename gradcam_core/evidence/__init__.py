@@ -38,6 +38,7 @@ __all__ = [
     "sanity_check",
     "segment",
     "share_inside",
+    "speaks_for",
 ]
 
 _COMPARED_SIDE = 768  # pixels of a picture on which boxes are compared
@@ -120,34 +121,42 @@ def measure(
     return {name: METRICS[name].measure(subject) for name in names}
 
 
+# Metric -> whether a finding speaks for the map; what it says if it does, and if it does not.
+_SAID: dict[str, tuple[Callable[[Finding], bool], str, str]] = {
+    "deletion": (
+        lambda f: f.value < f.beside["random order"],
+        "greying what it marks takes the answer away sooner than chance",
+        "greying what it marks takes the answer away no sooner than chance",
+    ),
+    "insertion": (
+        lambda f: f.value > f.beside["random order"],
+        "what it marks brings the answer back sooner than chance",
+        "what it marks brings the answer back no sooner than chance",
+    ),
+    "occlusion-correlation": (
+        faithfulness.ranks_alike,
+        "covering the parts that it ranks high costs more than covering others",
+        "covering the parts that it ranks high costs no more than covering others",
+    ),
+}
+
+
+def speaks_for(findings: dict[str, Finding]) -> dict[str, bool]:
+    """Tell of those findings from `measure` that can say so whether they speak for the map."""
+    return {name: _SAID[name][0](findings[name]) for name in _SAID if name in findings}
+
+
 def in_words(findings: dict[str, Finding]) -> str:
     """Say in one sentence what findings from `measure` say of a map.
 
     Raises:
         ValueError: None of the metrics is among them that can say so.
     """
-    said: dict[str, tuple[Callable[[Finding], bool], str, str]] = {
-        "deletion": (
-            lambda f: f.value < f.beside["random order"],
-            "greying what it marks takes the answer away sooner than chance",
-            "greying what it marks takes the answer away no sooner than chance",
-        ),
-        "insertion": (
-            lambda f: f.value > f.beside["random order"],
-            "what it marks brings the answer back sooner than chance",
-            "what it marks brings the answer back no sooner than chance",
-        ),
-        "occlusion-correlation": (
-            faithfulness.ranks_alike,
-            "covering the parts that it ranks high costs more than covering others",
-            "covering the parts that it ranks high costs no more than covering others",
-        ),
-    }
-    speaks = {name: said[name][0](findings[name]) for name in said if name in findings}
+    speaks = speaks_for(findings)
     if not speaks:
-        raise ValueError(f"None of {', '.join(said)} was measured.")
-    agree = _listed([said[name][1] for name, right in speaks.items() if right])
-    against = _listed([said[name][2] for name, right in speaks.items() if not right])
+        raise ValueError(f"None of {', '.join(_SAID)} was measured.")
+    agree = _listed([_SAID[name][1] for name, right in speaks.items() if right])
+    against = _listed([_SAID[name][2] for name, right in speaks.items() if not right])
     if not against:
         return f"The map marks what the network uses: {agree}."
     if not agree:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from axe import serious
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
 import gradcam_core
 from demo.examples import example_pictures
@@ -144,6 +144,32 @@ def test_curves_and_the_sanity_check_are_drawn(visit: Callable[..., Page]) -> No
     page.get_by_role("tab", name="VQA").click()
     expect(page.locator("#gradcam h2")).to_contain_text("What is this?")
     expect(sanity).to_be_hidden()  # it is for classifiers
+
+
+@pytest.mark.parametrize(
+    ("needed", "enough", "alike", "said"),
+    [
+        (True, True, True, None),
+        (False, False, False, None),
+        (True, True, False, "most decides the answer; but the map does not rank"),
+        (False, False, True, "no sooner than chance; but the map ranks"),
+        (True, False, True, "and something beside it; and the map ranks"),
+        (False, True, False, "can do without it; but the map does not rank"),
+    ],
+)
+def test_what_tests_that_contradict_each_other_mean_together(
+    context: BrowserContext, needed: bool, enough: bool, alike: bool, said: str | None
+) -> None:
+    script = (Path(__file__).parents[2] / "demo/browser/trust.js").read_text("utf-8")
+    function = script[script.index("function together") : script.index("function renderTrust")]
+    curves = {"speaks": {"deletion": needed, "insertion": enough}}
+    page = context.new_page()
+    together = f"(kept) => {{ {function}; return together(kept); }}"
+    assert page.evaluate(together, {"curves": curves}) is None  # one test contradicts nothing
+    kept = {"curves": curves, "occlusion": {"speaks": {"occlusion-correlation": alike}}}
+    sentence = page.evaluate(together, kept)
+    page.close()
+    assert (said is None and sentence is None) or said in sentence
 
 
 @pytest.mark.slow
