@@ -17,7 +17,7 @@ const STRIPS = {
   },
   layers: {
     title: 'Layers',
-    about: 'The same method at each layer, from the input to the output: early layers see edges, late ones things (the paper’s Figure 12).',
+    about: 'The same method at each layer, from the input to the output: early layers see edges, late ones things (the paper’s Figure 12). Each is coloured up to its own maximum.',
     button: 'Draw all layers',
     ways: (result) => Object.entries(result.layers).map(([name, size]) => ({ way: { layer: name }, title: name, small: `${size} cells`, current: name === result.layer })),
     choose: ({ layer }) => Object.assign(state(), { layer }),

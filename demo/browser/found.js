@@ -96,7 +96,7 @@ function renderVisit() {
         back(result);
         tellAddress(result);
       } }, result.thumbnail,
-        make('span', {}, result.question ? `${result.question} ${result.target}` : result.target, make('small', {}, wayOf(result))));
+        make('span', {}, make('small', {}, result.question ?? ''), result.target, make('small', {}, wayOf(result))));
     }),
   );
 }
