@@ -13,7 +13,7 @@ async function inquire(lane, task, more) {
   const reply = there ? await call(lane, request(task, more, of)) : { gone: true };
   if (!reply?.gone) return reply;
   try {
-    of.upload = (await upload(of.file ?? (await fileOf(of)))).path;
+    of.upload = await send(of.file ?? (await fileOf(of)));
   } catch {
     return { error: LOST, lost: true };
   }

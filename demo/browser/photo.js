@@ -16,9 +16,13 @@ async function upload_(file, target = '') {
     render();
   };
   if (file.size > facts.max_upload) return refuse(`${file.name} is too large: at most ${facts.max_upload / 1e6} MB, please.`);
-  const sending = upload(file);
-  sending.catch(() => {}); // it is awaited below
   const next = { key: `upload ${++lastId}`, name: file.name, file };
+  const sending = send(file, (share) => {
+    if (photo !== next || !mine.busy.startsWith('Uploading')) return;
+    mine.busy = `Uploading … ${10 * Math.floor(10 * share)} %`;
+    renderSaid();
+  });
+  sending.catch(() => {}); // it is awaited below
   // Shown at once where the browser can; what counts is what the server decodes.
   next.local = await loaded(URL.createObjectURL(file)).catch(() => null);
   ++mine.asked;
@@ -28,7 +32,7 @@ async function upload_(file, target = '') {
   keepForReload();
   render();
   try {
-    next.upload = (await sending).path;
+    next.upload = await sending;
   } catch {
     if (photo !== next) return;
     photo = former;

@@ -24,6 +24,21 @@ function stop(lane) {
   if (lanes[lane].flying) trigger('stop', { stop: lanes[lane].flying.data.id });
 }
 
+// Send a file; resolves to its path on the server. Gradio's own `upload` does not tell how far it is,
+// and a phone's photo may take a minute.
+function send(file, tell) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    if (tell) request.upload.addEventListener('progress', ({ loaded, total }) => tell(loaded / total));
+    request.addEventListener('load', () => (request.status === 200 ? resolve(JSON.parse(request.response)[0]) : reject(request.status)));
+    request.addEventListener('error', reject);
+    const form = new FormData();
+    form.append('files', file);
+    request.open('POST', 'gradio_api/upload');
+    request.send(form);
+  });
+}
+
 // Why there is no answer: too many wait already, or the server is gone.
 async function whyNot() {
   try {

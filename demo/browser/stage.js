@@ -105,7 +105,7 @@ function renderViews() {
   const { shown, word } = state();
   const box = $('.views');
   const fresh = shown && shown.photo === photo;
-  box.hidden = $('.scale').hidden = !fresh;
+  for (const part of [box, $('.scale'), $('.about-view'), $('.controls')]) part.hidden = !fresh;
   if (!fresh) return;
   const guided = infoOf(shown.task, shown.model).guided && !shown.remarks.some((remark) => remark.startsWith('No guided'));
   const names = Object.keys(VIEWS).filter((view) => guided || !GUIDED.includes(view));

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 import zipfile
 from collections.abc import Callable
 from itertools import pairwise
@@ -245,6 +246,7 @@ def test_errors_stand_until_the_next_try_and_lose_nothing(
     assert np.array_equal(pixels(page), before)
     error.get_by_role("button", name="boxer", exact=True).click()  # did you mean it?
     heading(page, "Hardly any evidence for boxer")
+    expect(page.locator(".in-words")).not_to_contain_text("Because")
     page.locator(".pick").first.click()
     heading(page, "Why moped?")
     broken = tmp_path / "broken.png"
@@ -312,6 +314,26 @@ def test_while_a_photo_is_explained_the_old_result_is_gone_and_that_is_said(
     page.unroute("**/queue/join*")
     heading(page, "Why Egyptian cat?")
     expect(page.locator(".stage")).to_have_class("stage")
+
+
+def test_on_a_slow_line_it_is_said_how_far_the_photo_is(page: Page, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (250, 250, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")  # 190 kB
+    line = page.context.new_cdp_session(page)
+    rates = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": 200_000}
+    line.send("Network.emulateNetworkConditions", {"offline": False, **rates})
+    page.evaluate("""() => {
+        window.said = [];
+        const title = document.querySelector('#gradcam h2');
+        new MutationObserver(() => said.push(title.textContent)).observe(title, {childList: true});
+    }""")
+    upload(page, tmp_path / "noise.png")
+    expect(page.locator(".history button")).to_have_count(2)  # it is explained
+    shares = [
+        int(share) for share in re.findall(r"Uploading … (\d+) %", page.evaluate("said.join()"))
+    ]
+    assert shares == sorted(shares)
+    assert any(0 < share < 100 for share in shares)
 
 
 def test_a_server_that_is_gone_is_said(page: Page) -> None:
