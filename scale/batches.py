@@ -11,15 +11,18 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from PIL import Image
 
 import gradcam_core
 from gradcam_core.batch import beside, explain_many
+from gradcam_core.methods import DEFAULT_METHOD
 from scale.places import Place
 from scale.table import FAILURES, RESULTS, parquet, rows
 
@@ -45,6 +48,50 @@ class Asked:
 Told = tuple[Place, str | None]
 
 
+@contextmanager
+def alone(out: Place) -> Iterator[None]:
+    """Keep other commands out of a folder of this machine; nothing does in a store.
+
+    Raises:
+        ValueError: Another one writes there, or nobody can.
+    """
+    if not out.is_local:
+        yield
+        return
+    lock = FileLock(Path(out.uri) / ".lock", blocking=False)
+    try:
+        Path(out.uri).mkdir(parents=True, exist_ok=True)
+        with suppress(NotImplementedError):  # a file system that has no locks
+            lock.acquire()
+    except Timeout:
+        raise ValueError(
+            f"Another command writes into {out.uri}: wait for its end, or take another folder."
+        ) from None
+    except OSError as error:
+        raise ValueError(f"{out.uri} cannot be written: {error.strerror}.") from error
+    with lock if lock.is_locked else nullcontext():
+        yield
+
+
+def check(asked: Asked) -> None:
+    """Ask it of a made-up picture, so that what is wrong with a question is said once.
+
+    Raises:
+        ValueError: What `gradcam_core.explain` would say of every photo.
+    """
+    method = gradcam_core.methods().get(asked.method)
+    gradcam_core.explain(
+        Image.new("RGB", (64, 64)),
+        asked.task,
+        asked.target,
+        asked.question,
+        gradcam_core.load(asked.model, asked.task),
+        asked.layer,
+        method=DEFAULT_METHOD if method is not None and method.slow else asked.method,
+        detail=asked.detail,
+    )
+
+
 def remaining(photos: Iterable[Place], asked: Asked, out: Place) -> list[Place]:
     """Return the photos that are not in the results yet; those that failed once are tried again.
 
@@ -54,17 +101,16 @@ def remaining(photos: Iterable[Place], asked: Asked, out: Place) -> list[Place]:
     """
     settings = out.below("asked.json")
     wanted = json.dumps(asdict(asked), indent=1)
-    if not settings.exists():
-        settings.write(wanted.encode())
-    elif settings.read().decode() != wanted:
-        raise ValueError(f"{out.uri} has results of another question: take another folder.")
-    out.below("failures").clear()
     done = set()
     for file in out.below("results").files():
         if file.name.startswith("."):  # one that was never finished
             file.remove()
         else:
             done |= {row["source"] for row in rows(file.read(), ["source"])}
+    if done and settings.exists() and settings.read().decode() != wanted:
+        raise ValueError(f"{out.uri} has results of another question: take another folder.")
+    settings.write(wanted.encode())
+    out.below("failures").clear()
     return [photo for photo in photos if photo.uri not in done]
 
 

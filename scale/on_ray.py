@@ -45,7 +45,7 @@ def explain_there(
         address: Of the cluster; "local" for one of this machine's own, "auto" for the running one.
 
     Raises:
-        ValueError: There is no such cluster.
+        ValueError: There is no such cluster, or it wants a token that is not here.
         OSError: The results cannot be written.
     """
     if not photos:
@@ -53,8 +53,11 @@ def explain_there(
     joined = address != "local"
     try:
         ray.init(address, log_to_driver=False, include_dashboard=None if joined else False)
-    except (ConnectionError, ValueError) as error:
-        raise ValueError(f"There is no Ray cluster at {address}: {error}") from error
+    except (ConnectionError, ValueError, ray.exceptions.AuthenticationError) as error:
+        raise ValueError(
+            f"No Ray cluster at {address} lets this machine in. If there is one, it may want the "
+            "token of the machine that started it: copy ~/.ray/auth_token from there."
+        ) from error
     try:
         resources = ray.cluster_resources()
         gpus = int(resources.get("GPU", 0))

@@ -52,6 +52,8 @@ class Place:
 
     def below(self, *names: str) -> "Place":
         """Return a place in this folder."""
+        if self.is_local:
+            return Place("/".join([self.uri.rstrip("/"), *names]))
         address, mark, options = self.uri.partition("?")
         return Place("/".join([address.rstrip("/"), *names]) + mark + options)
 
@@ -115,25 +117,25 @@ def photos(named: str, out: Place) -> list[Place]:
     Args:
         named: A folder, which is searched to the bottom; a pattern ("photos/*.jpg"); a list, a
             photo a line (.txt); or a Parquet file with a column "source". A list names photos
-            by what they are from here, not from the list.
+            by what they are from here, not from the list; where it names none, it is passed over.
         out: Where the results go: none of them is a photo to explain.
 
     Raises:
-        ValueError: There are none.
+        ValueError: There are none, or it is no such list.
         OSError: It cannot be read.
     """
     place = Place(named)
     bare = named.partition("?")[0] if not place.is_local else named
-    if bare.endswith(".parquet"):
-        with pa.BufferReader(place.read()) as content:
-            table = pq.read_table(content)
-        if _COLUMN not in table.column_names:
-            raise ValueError(f"{named} has no column '{_COLUMN}'.")
-        found = [_named(str(source)) for source in table[_COLUMN].to_pylist()]
-    elif bare.endswith(".txt"):
-        lines = place.read().decode("utf-8").splitlines()
-        found = [_named(line.strip()) for line in lines if line.strip()]
+    if bare.endswith((".parquet", ".txt")):
+        if not place.exists():
+            raise ValueError(f"There is no file {named}.")
+        read = _column if bare.endswith(".parquet") else _lines
+        found = [_named(text.strip()) for text in read(place) if text and text.strip()]
     elif place.is_local:
+        if place.opened()[1] == out.opened()[1]:
+            raise ValueError(
+                f"Results want a folder of their own, such as {out.below('results').uri}."
+            )
         found = [_named(str(file)) for file in files_of(named, Path(out.uri))]
     else:
         found = _matching(place)
@@ -141,7 +143,32 @@ def photos(named: str, out: Place) -> list[Place]:
         found = [each for each in found if not each.opened()[1].startswith(results)]
     if not found:
         raise ValueError(f"There are no photos in {named}.")
+    odd = [each.uri for each in found if each.uri != each.uri.encode("utf-8", "replace").decode()]
+    if odd:
+        raise ValueError(f"The name {odd[0]!r} is not in UTF-8: please rename that photo.")
     return list(dict.fromkeys(found))
+
+
+def _column(place: Place) -> list[str | None]:
+    """Return what a Parquet file lists."""
+    try:
+        table = pq.read_table(pa.BufferReader(place.read()))
+    except pa.ArrowInvalid:
+        raise ValueError(f"{place.name} is not a Parquet file.") from None
+    if _COLUMN not in table.column_names:
+        raise ValueError(f"{place.name} has no column '{_COLUMN}'.")
+    listed: list[str | None] = table[_COLUMN].to_pylist()
+    if not all(text is None or isinstance(text, str) for text in listed):
+        raise ValueError(f"The column '{_COLUMN}' of {place.name} is not text.")
+    return listed
+
+
+def _lines(place: Place) -> list[str]:
+    """Return what a text lists."""
+    try:
+        return place.read().decode("utf-8-sig").splitlines()  # Windows marks its files
+    except UnicodeDecodeError:
+        raise ValueError(f"{place.name} is not text in UTF-8: please save it as that.") from None
 
 
 def _matching(place: Place) -> list[Place]:

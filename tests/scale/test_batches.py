@@ -1,5 +1,6 @@
 """Very many photos: every one once, whatever happens in the middle."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from scale.__main__ import app
+from scale.batches import alone
 from scale.places import Place, photos
 from tests.scale.conftest import CATS, ROOT, free_port, names, table
 
@@ -33,7 +35,13 @@ def run(*arguments: object) -> Any:
 
 
 def test_a_folder_becomes_a_table_of_numbers_and_maps(folder: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
+    out = tmp_path / "out? 50% #1"
+    wrong = run(folder, "--out", out, "--target", "blorb", "--pictures")
+    assert wrong.exit_code == 1
+    assert wrong.output.count("There is no class 'blorb'") == 1  # not of every photo
+    with alone(Place(str(out))):
+        second = run(folder, "--out", out, "--target", "tabby", "--pictures")
+    assert "Another command writes into" in second.output
     done = run(folder, "--out", out, "--target", "tabby", "--pictures")
     assert done.exit_code == 1  # one could not be read, and is named
     assert "7 photos, of which 0 are done" in done.output
@@ -64,7 +72,7 @@ def test_a_folder_becomes_a_table_of_numbers_and_maps(folder: Path, tmp_path: Pa
     inside = out / "inside"
     pictures = [each for each in photos(str(out), Place(str(inside))) if each.name == "picture.png"]
     assert len(pictures) == 6
-    with pytest.raises(ValueError, match="no photos"):
+    with pytest.raises(ValueError, match="a folder of their own"):
         photos(str(out), Place(str(out)))
     other = run(folder, "--out", out, "--target", "tiger cat", "--pictures")
     assert other.exit_code == 1
@@ -99,15 +107,34 @@ def test_photos_are_named_by_pattern_list_or_table(folder: Path, tmp_path: Path)
     assert named(folder) == ["broken.jpg", *CATS]
     assert named(f"{folder}/deeper/*.png") == CATS[4:]
     listed = [str(folder / name) for name in CATS[:2]]
-    (tmp_path / "list.txt").write_text("\n".join([*listed, "", listed[0]]))
+    windows = "\r\n".join([*listed, "", listed[0]]).encode("utf-8-sig")
+    (tmp_path / "list.txt").write_bytes(windows)
     assert named(tmp_path / "list.txt") == CATS[:2]
-    pq.write_table(pa.table({"source": listed}), tmp_path / "list.parquet")
+    pq.write_table(pa.table({"source": [*listed, None]}), tmp_path / "list.parquet")
     assert named(tmp_path / "list.parquet") == CATS[:2]
-    pq.write_table(pa.table({"file": listed}), tmp_path / "other.parquet")
-    for wrong, said in (("other.parquet", "no column 'source'"), ("nothing", "There is no file")):
+
+
+def test_what_is_no_list_of_photos_is_said_in_a_sentence(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"file": ["cat.png"]}), tmp_path / "other.parquet")
+    pq.write_table(pa.table({"source": [1, 2]}), tmp_path / "numbers.parquet")
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1")
+    (tmp_path / "wide.txt").write_text("cat.png", "utf-16")
+    (tmp_path / "odd").mkdir()
+    Path(os.fsdecode(bytes(tmp_path / "odd" / "caf") + b"\xe9.png")).touch()
+    for wrong, said in (
+        ("other.parquet", "other.parquet has no column 'source'."),
+        ("numbers.parquet", "The column 'source' of numbers.parquet is not text."),
+        ("broken.parquet", "broken.parquet is not a Parquet file."),
+        ("wide.txt", "wide.txt is not text in UTF-8"),
+        ("odd", "caf\\udce9.png' is not in UTF-8: please rename that photo."),
+        ("none.txt", "There is no file"),
+        ("none", "There is no file"),
+    ):
         done = run(tmp_path / wrong, "--out", tmp_path / "out")
         assert done.exit_code == 1
         assert said in done.output
+    unwritable = run(tmp_path / "none", "--out", tmp_path / "wide.txt")
+    assert "wide.txt cannot be written" in unwritable.output
 
 
 @pytest.fixture
