@@ -1,6 +1,6 @@
 // What is said of a result, in words.
 
-const percent = (p) => (p >= 0.1 ? `${(100 * p).toFixed(0)} %` : p >= 0.001 ? `${(100 * p).toFixed(1)} %` : 'under 0.1 %');
+const percent = (p) => (p >= 0.0995 ? `${(100 * p).toFixed(0)} %` : p >= 0.001 ? `${(100 * p).toFixed(1)} %` : 'under 0.1 %');
 const logOf = (p) => Math.log(Math.max(p, 1e-300)).toFixed(1);
 const infoOf = (task, name) => facts.tasks[task].find((info) => info.name === name) ?? { name, title: name, year: 0, megabytes: 0, guided: true, convolutional: visit.find(({ model }) => model === name)?.convolutional };
 // Of a network by its id only loading tells what it is: until then, all are offered.
@@ -58,9 +58,9 @@ function details(result) {
   const info = infoOf(result.task, result.model);
   const [left, top, right, bottom] = result.box;
   const parts = [
-    `${info.title}, layer ${result.layer}: ${result.map.w} × ${result.map.h} cells.`,
+    `${info.title}, layer ${result.layer}: ${result.map.w}\u00a0×\u00a0${result.map.h} cells.`,
     result.task === 'captioning' ? '' : `Logit ${result.score.toFixed(2)}.`,
-    `${result.milliseconds} ms.`,
+    `${result.milliseconds}\u00a0ms.`,
     left > 0 || top > 0 || right < 1 || bottom < 1
       ? 'The network was shown the middle of the photo only; the map is empty outside.'
       : 'The network was shown the whole photo.',
@@ -77,7 +77,7 @@ function renderSaid() {
   if (fresh && !(busy && !busy.startsWith('Explaining'))) {
     refill($('h2'), ...heading(shown, word));
     const lines = [under(shown, word)];
-    if (shown.unsure && word == null) lines.push('The network is guessing.');
+    if ((shown.unsure || shown.not_understood.length) && word == null) lines.push('The network is guessing.');
     if (shown.not_understood.length) lines.unshift(`Not understood: ${shown.not_understood.join(', ')}.`);
     $('.under').textContent = busy || lines.join(' ');
   } else {

@@ -511,6 +511,12 @@ def test_questions_and_another_answer(page: Page) -> None:
     page.get_by_label("Question", exact=True).fill("Is there a cat?")
     page.get_by_label("Question", exact=True).press("Enter")
     heading(page, "“Is there a cat?” Why yes?")
+    # However sure it is, of what it does not understand it knows nothing.
+    page.get_by_label("Question", exact=True).fill("Is there a unicorn?")
+    page.get_by_label("Question", exact=True).press("Enter")
+    expect(page.locator(".under")).to_have_text(
+        re.compile(r"^Not understood: unicorn\. [5-9]\d %.*The network is guessing\.$")
+    )
 
 
 def test_the_drawing_lights_the_way_that_was_gone(page: Page) -> None:
