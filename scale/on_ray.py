@@ -1,5 +1,6 @@
 """The parts of a batch on a Ray cluster: Ray Data hands them to actors that hold the model."""
 
+import socket
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -51,9 +52,12 @@ def explain_there(
     if not photos:
         return
     joined = address != "local"
+    host, _, port = address.rpartition("://")[2].rpartition(":")
     try:
+        if port.isdigit():  # Ray itself would try for minutes
+            socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
         ray.init(address, log_to_driver=False, include_dashboard=None if joined else False)
-    except (ConnectionError, ValueError, ray.exceptions.AuthenticationError) as error:
+    except (OSError, ValueError, ray.exceptions.AuthenticationError) as error:
         raise ValueError(
             f"No Ray cluster at {address} lets this machine in. If there is one, it may want the "
             "token of the machine that started it: copy ~/.ray/auth_token from there."
