@@ -82,6 +82,8 @@ def main(
         serving(folder) if running is None else nullcontext((running, None)) as (address, process),
     ):
         alone = asyncio.run(answers_alone(address))
+        if beside is not None:  # its network is loaded, wherever it is
+            asyncio.run(drive(address, 0, alone, lambda turn: turn < 1, beside))
         print(f"after all answers alone: {_held(process, folder)}", flush=True)
         for count in users:
             start = time.monotonic()

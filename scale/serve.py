@@ -10,6 +10,7 @@ the page's own queue (`demo.turns`), and by Serve. A replica that dies loses nob
 
 import hashlib
 import os
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -101,7 +102,8 @@ def networks() -> dict[str, str]:
     So models of one network, whose feature maps are the same, are held by one deployment.
     """
     here = [info for info in gradcam_core.models() if gradcam_core.describe(info.name)[1]]
-    return {info.name: info.backbone for info in here}
+    # Ray names files after it.
+    return {info.name: re.sub(r"[^\w.]+", "-", info.backbone).strip("-") for info in here}
 
 
 def _takes_long(function: Callable[..., Any], settings: dict[str, Any]) -> bool:
