@@ -134,7 +134,7 @@ def _awaited(response: DeploymentResponse) -> Any:
     try:
         with suppress(TimeoutError):
             return response.result(timeout_s=_SOON)
-        with tqdm(desc="waiting for a process", leave=False, disable=None) as bar:
+        with tqdm(unit="steps of waiting for a process", leave=False, disable=None) as bar:
             while True:
                 bar.update()
                 with suppress(TimeoutError):
