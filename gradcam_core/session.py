@@ -8,7 +8,7 @@ import hashlib
 import threading
 from collections import defaultdict
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -70,41 +70,47 @@ def explain_file(
     return explanation
 
 
-def encode_files(asked: Iterable[tuple[Path, str, str | None]]) -> None:
-    """Run the CNN once over all those of several picture files that it has not seen.
+@dataclass(frozen=True, eq=False)
+class Unseen:
+    """A picture that the CNN has not seen.
 
-    `explain_file` finds their feature maps afterwards. What cannot be opened is left to it, too.
+    Attributes:
+        digest: Of its file.
+        picture: Opened.
+        backbone: The CNN.
+        layer: The target layer.
+    """
 
-    Args:
-        asked: Files; with each the name of a model, and a target layer or None.
+    digest: str
+    picture: Image.Image
+    backbone: Backbone
+    layer: str
+
+
+def open_unseen(file: Path, model: str, layer: str | None = None) -> Unseen | None:
+    """Open a picture file for `encode_together`; None if the CNN has seen it.
 
     Raises:
-        ValueError, FileNotFoundError, ConnectionError: See `load`; there is no such layer.
+        ValueError, FileNotFoundError, ConnectionError: See `explain_file`.
     """
-    unseen: defaultdict[tuple[Backbone, str], dict[str, Path]] = defaultdict(dict)
-    for file, name, wanted in asked:
-        backbone = load(name).backbone
-        layer, digest = backbone.layer_named(wanted), _digest(file)
-        if (digest, backbone.name, layer) not in _maps:
-            unseen[backbone, layer][digest] = file
-    for (backbone, layer), files in unseen.items():
-        with ThreadPoolExecutor(len(files)) as pool:
-            opened = dict(zip(files, pool.map(_opened, files.values()), strict=True))
-        pictures = {digest: picture for digest, picture in opened.items() if picture}
-        if not pictures:
-            continue
-        encoded = backbone.encode_many([*pictures.values()], layer)
-        for (digest, picture), of_one in zip(pictures.items(), encoded, strict=True):
-            picture.thumbnail((DISPLAY_SIDE, DISPLAY_SIDE))
-            with _maps_lock:
-                _maps[digest, backbone.name, layer] = of_one, picture
-
-
-def _opened(file: Path) -> Image.Image | None:
-    try:
-        return open_image(file)
-    except (ValueError, OSError):
+    backbone = load(model).backbone
+    layer, digest = backbone.layer_named(layer), _digest(file)
+    if (digest, backbone.name, layer) in _maps:
         return None
+    return Unseen(digest, open_image(file), backbone, layer)
+
+
+def encode_together(unseen: Iterable[Unseen]) -> None:
+    """Run the CNN once over several pictures; `explain_file` finds their feature maps then."""
+    together: defaultdict[tuple[Backbone, str], list[Unseen]] = defaultdict(list)
+    for one in unseen:
+        together[one.backbone, one.layer].append(one)
+    for (backbone, layer), ones in together.items():
+        encoded = backbone.encode_many([one.picture for one in ones], layer)
+        for one, of_one in zip(ones, encoded, strict=True):
+            one.picture.thumbnail((DISPLAY_SIDE, DISPLAY_SIDE))
+            with _maps_lock:
+                _maps[one.digest, backbone.name, layer] = of_one, one.picture
 
 
 def suggest_file(

@@ -20,7 +20,7 @@ from ray.serve.schema import LoggingConfig
 import gradcam_core
 from demo.stopping import Stopped
 from gradcam_core.models.backbone import pictures_a_pass
-from gradcam_core.session import encode_files
+from gradcam_core.session import Unseen, encode_together, open_unseen
 
 AT_ONCE = 4  # questions that a replica answers
 _WAITING = 64  # more of them for a network, wherever they were asked
@@ -121,7 +121,10 @@ class Explainer:
         self._asked += 1
         try:
             with question.begun() as work:
-                await self._encode_with_others(question, *work.args)
+                try:
+                    await self._encode_with_others(question, *work.args)
+                except (ValueError, OSError) as error:
+                    return error
                 return await asyncio.to_thread(work)
         finally:
             self._asked -= 1
@@ -157,16 +160,19 @@ class Explainer:
 
     async def _encode_with_others(self, question: Question, *first: Any) -> None:
         """Let the CNN see a picture in one pass with others that wait; nobody else asks: later."""
-        if self._asked > 1 and question.function is gradcam_core.explain_file:
-            settings = question.settings
-            await self._encode((*first, settings["model"], settings.get("layer")))
+        if self._asked == 1 or question.function is not gradcam_core.explain_file:
+            return
+        model, layer = question.settings["model"], question.settings.get("layer")
+        # Opened before, each for itself: a file may be made to take long.
+        unseen = await asyncio.to_thread(open_unseen, *first, model, layer)
+        if unseen:
+            await self._encode(unseen)
 
     # None waits for another one to come: while a pass runs, others wait for the next.
     @serve.batch(batch_wait_timeout_s=0)
-    async def _encode(self, asked: list[tuple[Path, str, str | None]]) -> list[None]:
-        with suppress(ValueError, OSError):  # the answer will say it
-            await asyncio.to_thread(encode_files, asked)
-        return [None for _ in asked]
+    async def _encode(self, unseen: list[Unseen]) -> list[None]:
+        await asyncio.to_thread(encode_together, unseen)
+        return [None for _ in unseen]
 
     def check_health(self) -> None:
         """Explain a small picture; Serve replaces a replica that cannot."""
