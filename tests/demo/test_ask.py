@@ -63,6 +63,7 @@ def dependencies(address: str) -> list[dict[str, Any]]:
     return [dependency for dependency in found if dependency["backend_fn"]]
 
 
+@pytest.mark.slow
 def test_no_dependency_passes_on_what_it_is_told(
     address: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -198,6 +198,7 @@ def test_a_network_is_made_to_say_something_else(visit: Callable[..., Page]) -> 
     expect(fool).to_be_hidden()  # it is for classifiers
 
 
+@pytest.mark.slow
 def test_all_methods_and_all_layers_in_a_row(visit: Callable[..., Page]) -> None:
     page = visit()
     opened(page, "Compare methods and layers")
@@ -321,6 +322,7 @@ def test_a_part_is_painted_over_by_pointer_and_by_keyboard(visit: Callable[..., 
     expect(page.locator(".painted")).to_be_empty()
 
 
+@pytest.mark.slow
 def test_axe_finds_nothing_serious(visit: Callable[..., Page]) -> None:
     page = visit(390)
     for summary in page.locator(".dig > details > summary").all():

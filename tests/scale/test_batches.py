@@ -153,6 +153,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server.stop()
 
 
+@pytest.mark.slow
 def test_photos_and_results_may_lie_in_a_store(bucket: str, folder: Path) -> None:
     for name in ("cat 0.png", "cat 1.png", "broken.jpg"):
         place = Place(bucket.replace("FOLDER", "photos/of cats")).below(name)
