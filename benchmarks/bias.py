@@ -23,10 +23,10 @@ from torch import nn
 from tqdm import tqdm
 
 import gradcam_core
-from gradcam_core.evidence import segment
-from gradcam_core.evidence.bias import page, seen
+from gradcam_core.metrics import segment
+from gradcam_core.metrics.bias import page, seen
 from gradcam_core.models.classifiers import Classifier
-from gradcam_core.models.lite import lite_backbone
+from gradcam_core.models.embedded.lite import lite_backbone
 from training import datasets
 
 SEED = 0

@@ -24,9 +24,9 @@ from timm.data import ImageNetInfo
 from tqdm import tqdm
 
 import gradcam_core
-from gradcam_core.models.lite import lite_classifier_layer
-from gradcam_core.models.show_and_tell import split_words
-from gradcam_core.models.vqa_lstm import everyday_words
+from gradcam_core.models.embedded.lite import lite_classifier_layer
+from gradcam_core.models.embedded.show_and_tell import split_words
+from gradcam_core.models.embedded.vqa_lstm import everyday_words
 from training import datasets, sentences
 
 T = TypeVar("T")

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from gradcam_core.decoding import decode_file
-from gradcam_core.image import open_image
+from gradcam_core.image.decode import decode_file
+from gradcam_core.image.open import open_image
 
 _SIZES = ((640, 480), (4000, 3000), (8160, 6120))  # a small photo, 12 and 50 megapixels
 

@@ -24,11 +24,12 @@ from tqdm import tqdm
 
 import gradcam_core
 from benchmarks.classification import SIDE, class_index, collage, read_photos
-from gradcam_core import evidence
-from gradcam_core.evidence import Subject, faithfulness, sanity
-from gradcam_core.evidence.localisation import Rectangle
-from gradcam_core.geometry import enlarge, in_pixels
+from gradcam_core import metrics
+from gradcam_core.image.geometry import enlarge, in_pixels
 from gradcam_core.methods import METHODS
+from gradcam_core.metrics import Subject, faithfulness
+from gradcam_core.metrics import randomization as sanity
+from gradcam_core.metrics.localization import Rectangle
 from gradcam_core.models.backbone import Encoded
 from gradcam_core.models.base import Model, Target
 from training import datasets
@@ -196,30 +197,30 @@ def _faithful(
     encoded = model.encode(photo)
     target = model.target(label, encoded=encoded)
     drops = None
-    for column, metrics in lacking.items():
-        if not metrics:
+    for column, lacking_metrics in lacking.items():
+        if not lacking_metrics:
             continue
         start = time.process_time()
         raw, seen = _map(column, model, photo, encoded, target)
         found = {"seconds": time.process_time() - start}
         subject = Subject(model, encoded, target, raw)
-        if "occlusion" in metrics:
+        if "occlusion" in lacking_metrics:
             drops = faithfulness.drops_when_covered(subject) if drops is None else drops
             found["occlusion"] = faithfulness.correlation(raw, drops)
-        if "deletion" in metrics:
+        if "deletion" in lacking_metrics:
             found["deletion"] = faithfulness.curve_area(subject, deleting=True)
-        if "insertion" in metrics:
+        if "insertion" in lacking_metrics:
             found["insertion"] = faithfulness.curve_area(subject, deleting=False)
-        if metrics & {"drop", "increase"}:
+        if lacking_metrics & {"drop", "increase"}:
             shown = faithfulness.average_drop(subject)
             found |= {"drop": shown.value, "increase": shown.beside["increase"]}
-        if "road" in metrics:
+        if "road" in lacking_metrics:
             found["road"] = faithfulness.road(subject).value
-        if metrics & {"sanity, head", "sanity, all"}:
+        if lacking_metrics & {"sanity, head", "sanity, all"}:
             steps = list(sanity.cascade(Subject(model, seen, target, raw), COLUMNS[column][0]))
             found["sanity, head"] = steps[0].correlation
             found["sanity, all"] = steps[-1].correlation
-        for metric in metrics:
+        for metric in lacking_metrics:
             yield name, column, metric, found[metric]
 
 
@@ -234,8 +235,8 @@ def _in_grid(
     for column in columns:
         raw, _ = _map(column, model, grid, encoded, target)
         heatmap = enlarge(raw, (2 * SIDE, 2 * SIDE))
-        yield name, column, "grid share", evidence.share_inside(heatmap, box)
-        yield name, column, "grid maximum", float(evidence.points_at(heatmap, box))
+        yield name, column, "grid share", lacking_metrics.share_inside(heatmap, box)
+        yield name, column, "grid maximum", float(lacking_metrics.points_at(heatmap, box))
 
 
 def _on_boxes(
@@ -276,10 +277,10 @@ def known_things(
 def hit_and_miss(raw: np.ndarray, photo: Image.Image, there: list[Rectangle]) -> tuple[bool, bool]:
     """Tell whether a map's maximum lies on the thing, and whether its box misses it."""
     heatmap = enlarge(raw, (photo.height, photo.width))
-    found = evidence.bounding_box(evidence.segment(heatmap))
+    found = metrics.bounding_box(metrics.segment(heatmap))
     return (
-        any(evidence.points_at(heatmap, box) for box in there),
-        found is None or max(evidence.overlap(found, box) for box in there) <= 0.5,
+        any(metrics.points_at(heatmap, box) for box in there),
+        found is None or max(metrics.overlap(found, box) for box in there) <= 0.5,
     )
 
 

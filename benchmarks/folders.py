@@ -17,7 +17,7 @@ import torch
 import typer
 
 import gradcam_core
-from gradcam_core.batch import beside, explain_many
+from gradcam_core.batch.explain_many import beside, explain_many
 from gradcam_core.explain import explain_encoded
 from gradcam_core.models.backbone import Encoded, pictures_a_pass
 

@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 import gradcam_core
 from benchmarks.captioning import things
-from gradcam_core.geometry import enlarge
+from gradcam_core.image.geometry import enlarge
 from gradcam_core.methods.cams import grad_cam
 from gradcam_core.methods.gradients import gradients
 from gradcam_core.models.backbone import Backbone, Encoded

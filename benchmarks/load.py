@@ -31,7 +31,7 @@ import numpy as np
 import typer
 
 from demo.examples import example_pictures
-from tests import bombs
+from tests.support import bombs
 
 _PATIENCE = 600  # seconds
 _HOSTILE = ("bmp_deltas.bmp", "jpeg_scans.jpeg", "png_exif_table.png", "webp_exif_table.webp")

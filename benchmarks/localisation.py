@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gradcam_core.studies import localise
+from gradcam_core.cli.studies import localise
 from training import datasets
 
 

@@ -21,8 +21,8 @@ from tqdm import tqdm
 
 import gradcam_core
 from benchmarks.grounding import Case, report
-from gradcam_core.models.coattention import CoattentionHead
-from gradcam_core.models.vqa_lstm import VqaLstm, read_question
+from gradcam_core.models.embedded.coattention import CoattentionHead
+from gradcam_core.models.embedded.vqa_lstm import VqaLstm, read_question
 from training import datasets, lessons
 from training.answers import kind_of
 from training.batches import source

@@ -11,8 +11,8 @@ from cachetools import LRUCache, cached
 from PIL import Image
 
 import gradcam_core
-from demo import service
-from demo.service import Shown
+from demo.compute import service
+from demo.compute.service import Shown
 
 _KNOWN = 256  # models of which is kept what they tell of themselves
 

@@ -14,14 +14,15 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 
 import gradcam_core
-from demo import disk, service
-from demo import evidence as figures
-from demo.ask import PROGRESS
+from demo import evaluation as figures
+from demo.compute import service
+from demo.compute.service import Shown
 from demo.errors import in_sentences
+from demo.handlers import PROGRESS
+from demo.hosting import disk_quota as disk
+from demo.hosting.uploads import UploadedPicture
 from demo.present import summary
-from demo.service import Shown
-from demo.uploads import UploadedPicture
-from gradcam_core.evidence import bounding_box, segment
+from gradcam_core.metrics import bounding_box, segment
 
 _LONGEST_TEXT = 1000  # characters
 _STRIP_SIDE = 240  # pixels

@@ -14,9 +14,14 @@ os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
 import gradio as gr
 from starlette.middleware import Middleware
 
-from demo import api, disk, doors, memory, page, quiz, service, turns
+from demo import api, page, quiz
 from demo.answers import answer
+from demo.compute import service
 from demo.examples import example_pictures
+from demo.hosting import disk_quota as disk
+from demo.hosting import fair_queue as turns
+from demo.hosting import memory
+from demo.hosting import request_filter as doors
 
 _HERE = Path(__file__).parent
 

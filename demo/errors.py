@@ -7,8 +7,8 @@ from typing import Any
 
 import gradio as gr
 
-from demo.ask import FAILED
-from demo.stopping import Stopped, stoppable
+from demo.handlers import FAILED
+from demo.hosting.cancellation import Stopped, stoppable
 
 _log = logging.getLogger(__name__)
 

@@ -12,10 +12,10 @@ from typing import Any
 import gradio as gr
 
 import gradcam_core
-from demo import ask
+from demo import handlers as ask
 from demo.answers import colour_tables
-from demo.doors import MAX_UPLOAD
 from demo.examples import QUESTIONS, example_thumbnails
+from demo.hosting.request_filter import MAX_UPLOAD
 
 _BROWSER = Path(__file__).parent / "browser"
 

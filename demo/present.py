@@ -10,8 +10,8 @@ from pathlib import Path
 
 from gradio.utils import get_upload_folder
 
-from demo import disk
-from demo.service import Shown
+from demo.compute.service import Shown
+from demo.hosting import disk_quota as disk
 
 
 def written(

@@ -10,8 +10,10 @@ from typing import Annotated, Any, Literal
 import gradio as gr
 from pydantic import Field
 
-from demo import ask, page, service
+from demo import handlers as ask
+from demo import page
 from demo.answers import answer, preview
+from demo.compute import service
 from demo.examples import collage, example_pictures
 
 # Example photos of one thing each, and the class that both networks find in it.

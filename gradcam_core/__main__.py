@@ -11,8 +11,10 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
-from gradcam_core import evidence, studies
-from gradcam_core.arguments import (
+from gradcam_core import metrics
+from gradcam_core.batch.explain_many import beside, explain_many
+from gradcam_core.cli import studies
+from gradcam_core.cli.options import (
     DetailOption,
     LayerOption,
     MethodOption,
@@ -23,11 +25,10 @@ from gradcam_core.arguments import (
     fetch,
     files_of,
 )
-from gradcam_core.batch import beside, explain_many
 from gradcam_core.explain import explain
 from gradcam_core.explanation import Explanation, package_version
 from gradcam_core.methods import DEFAULT_METHOD, METHODS
-from gradcam_core.models.held import load
+from gradcam_core.models.model_cache import load
 from gradcam_core.models.registry import models
 
 _COLUMNS = (
@@ -142,15 +143,15 @@ def ask_for_evidence(
             photo, task, target, question, name, layer, method=method, detail=detail
         )
         typer.echo(_said(explanation))
-        findings = evidence.measure(explanation)
+        findings = metrics.measure(explanation)
         for metric, finding in findings.items():
-            about = evidence.METRICS[metric]
+            about = metrics.METRICS[metric]
             beside = "".join(f"; {what} {value:.3f}" for what, value in finding.beside.items())
             typer.echo(f"{about.title}: {finding.value:.3f} ({about.better} is better{beside})")
-        typer.echo(evidence.in_words(findings))
+        typer.echo(metrics.in_words(findings))
         if sanity:
             typer.echo("Randomised down to: rank correlation with the true map")
-            for step in evidence.sanity_check(explanation):
+            for step in metrics.sanity_check(explanation):
                 typer.echo(f"  {step.layer}: {step.correlation:.2f}")
     except (ValueError, OSError) as error:
         typer.echo(error, err=True)

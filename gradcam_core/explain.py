@@ -8,13 +8,13 @@ from PIL import Image
 from torch import nn
 
 from gradcam_core.explanation import Explanation, Word
-from gradcam_core.image import ImageSource, open_image
+from gradcam_core.image.open import ImageSource, open_image
 from gradcam_core.methods import DEFAULT_METHOD, method_named, pixels
 from gradcam_core.methods.gradients import MapsOfEach
 from gradcam_core.models.backbone import Encoded
 from gradcam_core.models.base import LabelModel, Model, Prediction, Target
-from gradcam_core.models.held import load
-from gradcam_core.models.reasons import reasons
+from gradcam_core.models.embedded.concepts import reasons
+from gradcam_core.models.model_cache import load
 from gradcam_core.models.registry import models
 
 # A class (name or index), a caption or an answer; a function of the output; None: what it says.

@@ -18,13 +18,18 @@ import numpy as np
 import torch
 from PIL import Image
 
-from gradcam_core.geometry import Box, enlarge, normalised
+from gradcam_core.image.geometry import Box, enlarge, normalised
+from gradcam_core.image.render import (
+    DEFAULT_COLOUR_MAP,
+    DEFAULT_OPACITY,
+    coloured,
+    gradient_picture,
+)
+from gradcam_core.image.render import overlay as laid_over
 from gradcam_core.methods import METHODS
 from gradcam_core.methods.pixels import guided_grad_cam
 from gradcam_core.models.base import Prediction
-from gradcam_core.models.reasons import Reason
-from gradcam_core.render import DEFAULT_COLOUR_MAP, DEFAULT_OPACITY, coloured, gradient_picture
-from gradcam_core.render import overlay as laid_over
+from gradcam_core.models.embedded.concepts import Reason
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -17,9 +17,10 @@ import torch
 from torch import nn
 
 import gradcam_core
-from gradcam_core.image import open_image
+from gradcam_core.image.open import open_image
 from gradcam_core.models.backbone import Encoded
 from gradcam_core.models.classifiers import Classifier
+from tests.support.app_process import folder, start_app  # noqa: F401  (fixtures)
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gradcam_core.models.vqa_lstm import UNKNOWN, also_typed, read_question
-from gradcam_core.models.vqa_lstm import Vocabulary as HeadVocabulary
+from gradcam_core.models.embedded.vqa_lstm import UNKNOWN, also_typed, read_question
+from gradcam_core.models.embedded.vqa_lstm import Vocabulary as HeadVocabulary
 from training import datasets
 from training.questions import COLOURS, Question, ask
 

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gradcam_core.models.vqa_lstm import UNKNOWN, everyday_words
+from gradcam_core.models.embedded.vqa_lstm import UNKNOWN, everyday_words
 from training import datasets, lessons
 from training.answers import Vocabulary, shares
 from training.cells import COMPONENTS, cells, components

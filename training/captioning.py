@@ -32,8 +32,8 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm, trange
 
-from gradcam_core.models.lite import lite_classifier_layer
-from gradcam_core.models.show_and_tell import (
+from gradcam_core.models.embedded.lite import lite_classifier_layer
+from gradcam_core.models.embedded.show_and_tell import (
     END,
     UNKNOWN,
     CaptionHead,
@@ -43,7 +43,7 @@ from gradcam_core.models.show_and_tell import (
     split_words,
     weights_file,
 )
-from gradcam_core.models.vqa_lstm import everyday_words
+from gradcam_core.models.embedded.vqa_lstm import everyday_words
 from training import datasets, sentences
 from training.colours import colours
 from training.features import features

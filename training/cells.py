@@ -14,7 +14,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from gradcam_core.models.backbone import Backbone
-from gradcam_core.models.lite import lite_backbone
+from gradcam_core.models.embedded.lite import lite_backbone
 from training.features import every_picture
 
 COMPONENTS = 256  # they have 70 % of the variance

@@ -34,12 +34,12 @@ from safetensors.numpy import save_file
 from scipy.optimize import nnls
 from tqdm import tqdm
 
+from gradcam_core.models.embedded.lite import lite_classifier_layer
 from gradcam_core.models.labels import HYPERNYMS, indices
-from gradcam_core.models.lite import lite_classifier_layer
 from training import datasets
 from training.features import features
 
-NAMES = Path("gradcam_core/models/weights/lite0-names.csv")
+NAMES = Path("gradcam_core/models/embedded/weights/lite0-names.csv")
 DIRECTIONS = NAMES.with_suffix(".safetensors")
 CONCEPTS = Path(__file__).with_name("concepts.toml")
 SETS = ("imagenet", "coco", "flickr8k", "scenes", "pets", "daquar")

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from gradcam_core.models.lite import lite_backbone, lite_classifier_layer
+from gradcam_core.models.embedded.lite import lite_backbone, lite_classifier_layer
 from training.features import every_picture
 
 CLEARLY = 0.5  # share of the thing's pixels

@@ -17,7 +17,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from gradcam_core.models.backbone import Backbone
-from gradcam_core.models.lite import lite_backbone
+from gradcam_core.models.embedded.lite import lite_backbone
 
 
 class View(NamedTuple):

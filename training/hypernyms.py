@@ -17,8 +17,8 @@ from pathlib import Path
 
 from timm.data import ImageNetInfo
 
+from gradcam_core.models.embedded.vqa_lstm import everyday_words
 from gradcam_core.models.labels import HYPERNYMS, normalise
-from gradcam_core.models.vqa_lstm import everyday_words
 
 _TOO_MANY = 400  # classes; "artifact" has 522, "animal" 398
 _PERSON = "00007846"

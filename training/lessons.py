@@ -14,7 +14,7 @@ from pathlib import Path
 
 from timm.data import ImageNetInfo
 
-from gradcam_core.models.vqa_lstm import also_typed, everyday_words
+from gradcam_core.models.embedded.vqa_lstm import also_typed, everyday_words
 from training import datasets
 from training.questions import (
     ANIMALS,

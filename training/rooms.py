@@ -18,7 +18,7 @@ from scipy.sparse.linalg import svds
 from torch import Tensor
 from torch.nn import functional as F
 
-from gradcam_core.models.vqa_lstm import read_question
+from gradcam_core.models.embedded.vqa_lstm import read_question
 
 RIDGE = 2.0  # chosen on the dev pictures, as are the kernels
 ROOM_ALONE = 0.1  # what rooms alike tell whatever is asked

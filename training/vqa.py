@@ -28,10 +28,10 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from gradcam_core.models.coattention import CoattentionHead
-from gradcam_core.models.lite import lite_classifier_layer
-from gradcam_core.models.vqa_lstm import WEIGHTS, VqaHead, everyday_words, read_weights
-from gradcam_core.models.vqa_lstm import Vocabulary as HeadVocabulary
+from gradcam_core.models.embedded.coattention import CoattentionHead
+from gradcam_core.models.embedded.lite import lite_classifier_layer
+from gradcam_core.models.embedded.vqa_lstm import WEIGHTS, VqaHead, everyday_words, read_weights
+from gradcam_core.models.embedded.vqa_lstm import Vocabulary as HeadVocabulary
 from training import datasets, lessons
 from training.answers import Vocabulary, known_words, shares, vocabulary
 from training.batches import POOLED, SEED, VIEW, Batches, Source, room_teacher, source

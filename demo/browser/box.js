@@ -1,5 +1,5 @@
 // Weakly supervised localisation: the largest connected part of a map, and the box around it.
-// The same as gradcam_core.evidence.segment and bounding_box: a test compares them.
+// The same as gradcam_core.metrics.segment and bounding_box: a test compares them.
 
 function segment(field, width, height, share) {
   const above = share * field.reduce((a, b) => Math.max(a, b), 0);

@@ -2,15 +2,8 @@
 
 from dataclasses import dataclass
 
-from gradcam_core.methods import (
-    at_input,
-    attention,
-    cams,
-    excitation,
-    finer,
-    perturbation,
-    rollout,
-)
+from gradcam_core.methods import attention, cams, excitation, finer, perturbation, rollout
+from gradcam_core.methods import input_gradients as at_input
 from gradcam_core.methods.gradients import Maps, MapsOfEach, by_gradient, one_by_one
 from gradcam_core.models.backbone import Encoded
 from gradcam_core.models.base import Model, Target

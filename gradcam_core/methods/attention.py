@@ -5,7 +5,7 @@ import torch
 from gradcam_core.methods.gradients import Maps
 from gradcam_core.models.backbone import Encoded
 from gradcam_core.models.base import Model, Target
-from gradcam_core.models.coattention import VqaCoattention
+from gradcam_core.models.embedded.coattention import VqaCoattention
 
 
 def own_attention(model: Model, encoded: Encoded, target: Target) -> Maps:

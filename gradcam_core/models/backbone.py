@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from gradcam_core.geometry import WHOLE, Box
+from gradcam_core.image.geometry import WHOLE, Box
 
 
 @dataclass(frozen=True)

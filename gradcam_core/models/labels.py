@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 # Nouns above ImageNet's classes, with the indices of those below; training/hypernyms.py made it.
-HYPERNYMS = Path(__file__).parent / "weights" / "imagenet-hypernyms.toml"
+HYPERNYMS = Path(__file__).parent / "embedded" / "weights" / "imagenet-hypernyms.toml"
 
 MAX_TYPED = 200  # characters; the longest name of ImageNet has 121 with all its synonyms
 

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from gradcam_core.models import torchvision_cnns, vision_language
 from gradcam_core.models.base import Model
-from gradcam_core.models.by_id import load_by_id
-from gradcam_core.models.coattention import load_lite_coattention
-from gradcam_core.models.download import cached_hub_folder, hub_offer
+from gradcam_core.models.embedded.coattention import load_lite_coattention
+from gradcam_core.models.embedded.lite import LAYERS, load_lite
+from gradcam_core.models.embedded.show_and_tell import load_lite_caption
+from gradcam_core.models.embedded.vqa_lstm import load_lite_vqa
+from gradcam_core.models.hub import torchvision_cnns, vision_language
+from gradcam_core.models.hub.by_id import load_by_id
+from gradcam_core.models.hub.download import cached_hub_folder, hub_offer
 from gradcam_core.models.info import NO_PEOPLE, RIGHT, TASKS, ModelInfo
-from gradcam_core.models.lite import LAYERS, load_lite
-from gradcam_core.models.show_and_tell import load_lite_caption
-from gradcam_core.models.vqa_lstm import load_lite_vqa
 
 
 @dataclass(frozen=True)

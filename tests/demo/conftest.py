@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import hub_cache
 import pytest
 import torch
 import transformers
@@ -12,6 +11,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 from torch import nn
 
 from gradcam_core.models.classifiers import Classifier
+from tests.support import hub_cache
 
 WAIT = 45_000  # milliseconds
 

@@ -18,7 +18,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 import gradcam_core
-from gradcam_core import evidence
+from gradcam_core import metrics
 
 ROOT = Path(__file__).parents[2]
 
@@ -133,17 +133,17 @@ def test_evidence(client: Client, cat_file: Path, small: str) -> None:
         picture=handle_file(cat_file), **asked, sanity=True, api_name="/evidence"
     )
     explanation = gradcam_core.explain(cat_file, **asked)
-    expected = evidence.measure(explanation)
-    assert sentence == evidence.in_words(expected)
+    expected = metrics.measure(explanation)
+    assert sentence == metrics.in_words(expected)
     assert (figures["target"], figures["method"]) == ("tabby", "layercam")
     assert {name: found["value"] for name, found in figures["findings"].items()} == {
         name: pytest.approx(found.value, abs=1e-3) for name, found in expected.items()
     }
     assert figures["sanity"] == [
         {"layer": step.layer, "correlation": pytest.approx(step.correlation, abs=1e-3)}
-        for step in evidence.sanity_check(explanation)
+        for step in metrics.sanity_check(explanation)
     ]
-    box = evidence.bounding_box(evidence.segment(explanation.heatmap))
+    box = metrics.bounding_box(metrics.segment(explanation.heatmap))
     assert figures["box"] == list(box or ())
     for wrong, said in (
         ({"question": "What?"}, "A question belongs to"),

@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from axe import serious
 from PIL import Image
 from playwright.sync_api import Browser, Page, Route, expect
 
 import gradcam_core
 from demo.examples import example_pictures
-from gradcam_core.geometry import enlarge
+from gradcam_core.image.geometry import enlarge
+from tests.support.axe import serious
 
 
 @pytest.fixture

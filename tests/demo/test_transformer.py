@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import hub_cache
 import pytest
 import torch
 import transformers
@@ -13,6 +12,7 @@ from torch import nn
 
 import gradcam_core
 from demo.examples import example_pictures
+from tests.support import hub_cache
 
 PATIENCE = 120_000  # milliseconds
 

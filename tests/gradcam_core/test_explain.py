@@ -12,8 +12,8 @@ from torch import nn
 
 import gradcam_core
 from gradcam_core.explain import explain_encoded
-from gradcam_core.geometry import enlarge
-from gradcam_core.image import open_image
+from gradcam_core.image.geometry import enlarge
+from gradcam_core.image.open import open_image
 from gradcam_core.methods.pixels import backpropagate
 from gradcam_core.models.backbone import Encoded
 from gradcam_core.models.classifiers import Classifier

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gradcam_core.models.lite import lite_classifier_layer
+from gradcam_core.models.embedded.lite import lite_classifier_layer
 from training.imagined import Imagination, class_directions, shares
 
 

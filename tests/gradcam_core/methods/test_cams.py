@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import gradcam_core
-from gradcam_core.image import open_image
+from gradcam_core.image.open import open_image
 from gradcam_core.methods import METHODS
 from gradcam_core.methods.cams import channel_weights, grad_cam, weighted_map
 from gradcam_core.methods.gradients import gradients

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import gradcam_core
-from gradcam_core.geometry import WHOLE, Box
+from gradcam_core.image.geometry import WHOLE, Box
 from gradcam_core.methods import METHODS
 from gradcam_core.models.backbone import Backbone, Encoded
 from gradcam_core.models.classifiers import Classifier

@@ -6,7 +6,7 @@ import pytest
 from torch import nn
 
 import gradcam_core
-from gradcam_core.image import open_image
+from gradcam_core.image.open import open_image
 from gradcam_core.methods import METHODS
 from gradcam_core.models.backbone import Encoded
 from gradcam_core.models.classifiers import Classifier

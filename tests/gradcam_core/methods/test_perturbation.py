@@ -7,7 +7,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import gradcam_core
-from gradcam_core.geometry import WHOLE
+from gradcam_core.image.geometry import WHOLE
 from gradcam_core.methods import METHODS, perturbation
 from gradcam_core.models.backbone import Backbone, Encoded
 from gradcam_core.models.classifiers import Classifier

@@ -16,7 +16,7 @@ from torchvision.models import VisionTransformer
 
 import gradcam_core
 from gradcam_core import Model, wrap
-from gradcam_core.image import open_image
+from gradcam_core.image.open import open_image
 
 _SMALL = {"hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 2}
 # Kind -> settings, and the rows that the classes are read from.

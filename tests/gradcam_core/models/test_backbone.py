@@ -5,9 +5,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from gradcam_core.geometry import WHOLE, Box
+from gradcam_core.image.geometry import WHOLE, Box
 from gradcam_core.models.backbone import Backbone, device
-from gradcam_core.models.own import wrap
+from gradcam_core.models.wrapped.wrap import wrap
 
 
 def _grey(image: Image.Image) -> tuple[Tensor, Box]:

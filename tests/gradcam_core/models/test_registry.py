@@ -7,14 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-import hub_server
 import pytest
 import transformers
 from huggingface_hub import constants
 
 import gradcam_core
 from gradcam_core import describe
-from gradcam_core.models import download, registry
+from gradcam_core.models import registry
+from gradcam_core.models.hub import download
+from tests.support import hub_server
 
 _NOWHERE = "http://127.0.0.1:9"  # nobody listens there
 

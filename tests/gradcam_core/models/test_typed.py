@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 import gradcam_core
 from gradcam_core.models.base import LabelModel
+from gradcam_core.models.embedded.show_and_tell import ShowAndTell
+from gradcam_core.models.embedded.vqa_lstm import read_question
 from gradcam_core.models.labels import MAX_TYPED, imagenet_classes, normalise
-from gradcam_core.models.show_and_tell import ShowAndTell
-from gradcam_core.models.vqa_lstm import read_question
 
 _WORDS = sorted({word for names in imagenet_classes() for name in names for word in name.split()})
 

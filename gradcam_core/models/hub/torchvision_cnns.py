@@ -1,0 +1,196 @@
+"""The CNNs of the paper and their successors, from torchvision.
+
+Each is cut into the chain of stages that its `forward` runs through, so that a heat map can be
+taken at any of them.
+"""
+
+import re
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from gradcam_core.image.geometry import seen_through
+from gradcam_core.models.backbone import Backbone
+from gradcam_core.models.classifiers import Classifier
+from gradcam_core.models.hub.download import has_torch_weights, torch_weights
+from gradcam_core.models.info import NO_PEOPLE, RIGHT, ModelInfo
+from gradcam_core.models.labels import distinct, imagenet_classes
+from gradcam_core.models.nonlinearity import keep_maps
+
+_RESNET = ("layer1", "layer2", "layer3", "layer4")
+_INCEPTION = tuple(
+    f"inception{name}" for name in ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
+)
+_MIXED = tuple(
+    f"Mixed_{name}" for name in ("5b", "5c", "5d", *(f"6{x}" for x in "abcde"), "7a", "7b", "7c")
+)
+
+
+# `top1` is torchvision's own figure for its weights, in percent.
+def _cnn(
+    name: str,
+    title: str,
+    year: int,
+    download_mb: int,
+    feature_map: str,
+    top1: float,
+    layers: tuple[str, ...],
+    other_activation: str = "",
+) -> ModelInfo:
+    return ModelInfo(
+        name,
+        "classification",
+        title,
+        year,
+        title,
+        layers,
+        feature_map,
+        "BSD-3-Clause",
+        download_mb,
+        other_activation,
+        limits=f"{RIGHT.format(top1)}, says torchvision. {NO_PEOPLE}",
+    )
+
+
+def _features(*numbers: int) -> tuple[str, ...]:
+    return tuple(f"features.{number}" for number in numbers)
+
+
+_DENSE = (*(f"features.denseblock{i}" for i in (1, 2, 3)), "features")
+_SQUEEZED = _features(3, 4, 6, 7, *range(9, 13))
+
+
+CNNS = {
+    info.name: info
+    for info in (
+        # After the ReLU of every (last) convolution before a pooling.
+        _cnn("alexnet", "AlexNet", 2012, 233, "256 x 13 x 13", 56.522, _features(1, 4, 7, 9, 11)),
+        _cnn("vgg16", "VGG-16", 2014, 528, "512 x 14 x 14", 71.592, _features(3, 8, 15, 22, 29)),
+        _cnn("vgg19", "VGG-19", 2014, 548, "512 x 14 x 14", 72.376, _features(3, 8, 17, 26, 35)),
+        _cnn("googlenet", "GoogLeNet", 2014, 50, "1024 x 7 x 7", 69.778, _INCEPTION),
+        _cnn("resnet18", "ResNet-18", 2015, 45, "512 x 7 x 7", 69.758, _RESNET),
+        _cnn("resnet50", "ResNet-50", 2015, 98, "2048 x 7 x 7", 76.13, _RESNET),
+        _cnn("resnet152", "ResNet-152", 2015, 230, "2048 x 7 x 7", 78.312, _RESNET),
+        _cnn("densenet121", "DenseNet-121", 2016, 31, "1024 x 7 x 7", 74.434, _DENSE),
+        _cnn("squeezenet1_1", "SqueezeNet 1.1", 2016, 5, "512 x 13 x 13", 58.178, _SQUEEZED),
+        _cnn(
+            "mobilenet_v3_large",
+            "MobileNetV3-Large",
+            2019,
+            21,
+            "960 x 7 x 7",
+            74.042,
+            _features(*range(17)),
+            "Hardswish",
+        ),
+        _cnn("inception_v3", "Inception v3", 2015, 104, "2048 x 8 x 8", 77.294, _MIXED),
+        _cnn(
+            "convnext_tiny",
+            "ConvNeXt-Tiny",
+            2022,
+            109,
+            "768 x 7 x 7",
+            82.52,
+            _features(1, 3, 5, 7),
+            "GELU",
+        ),
+    )
+}
+
+# Trained in TensorFlow, on values in [-1, 1].
+_TENSORFLOW = ("googlenet", "inception_v3")
+
+
+def load_cnn(name: str) -> Classifier:
+    """Return a torchvision network with its ImageNet-1k weights; downloads them at first use.
+
+    Args:
+        name: A key of `CNNS`.
+
+    Raises:
+        ConnectionError: The weights are not on this machine, and cannot be downloaded.
+        ValueError: The file of weights is damaged.
+    """
+    from torchvision import models  # slow to import, and only needed once such a model is
+
+    weights = _weights(name)
+    state = torch_weights(weights.url, CNNS[name].title)
+    # Without memory until the weights are assigned: nothing is initialised for nothing.
+    settings = {"init_weights": False} if name in _TENSORFLOW else {}
+    with torch.device("meta"):
+        network = models.get_model(name, **settings)
+    if name == "densenet121":  # its file has the names of an earlier release: "norm.1" for "norm1"
+        state = {
+            re.sub(r"(denselayer\d+\.(?:norm|conv))\.(\d)", r"\1\2", key): value
+            for key, value in state.items()
+        }
+    network.load_state_dict(state, assign=True)
+    return split(name, network, weights)
+
+
+def has_weights(name: str) -> bool:
+    """Tell whether the weights are on this machine already."""
+    return has_torch_weights(_weights(name).url)
+
+
+def _weights(name: str) -> Any:
+    """Return the member of torchvision's `WeightsEnum`: address, preprocessing, class names."""
+    from torchvision import models
+
+    return models.get_model_weights(name).IMAGENET1K_V1
+
+
+def split(name: str, network: nn.Module, weights: Any) -> Classifier:
+    """Cut a network into stages and a head.
+
+    Args:
+        name: A key of `CNNS`.
+        network: The torchvision network; used up.
+        weights: Its member of torchvision's `WeightsEnum`.
+    """
+    keep_maps(network)
+    cnn = CNNS[name]
+    transform = weights.transforms()
+    if name in _TENSORFLOW:  # torchvision converts to its normalisation inside the network
+        transform.mean = transform.std = [0.5, 0.5, 0.5]
+
+    def as_input(image: Image.Image) -> Tensor:
+        return transform(image)[None]
+
+    backbone = Backbone(
+        cnn.title, _stages(network), seen_through(as_input), cnn.layers, cnn.other_activation
+    )
+    shown = weights.meta["categories"]
+    classes = [(own, *others) for own, others in zip(shown, imagenet_classes(), strict=True)]
+    return Classifier(name, backbone, _head(network), distinct(classes))
+
+
+def _stages(network: Any) -> dict[str, nn.Module]:
+    """Return the convolutional part, module by module in the order that they run in."""
+    if hasattr(network, "features"):
+        stages = {f"features.{name}": part for name, part in network.features.named_children()}
+        if "features.norm5" in stages:  # DenseNet's last: what all of `features` returns
+            stages["features"] = stages.pop("features.norm5")
+        return stages
+    children = dict(network.named_children())
+    before_pooling = list(children)[: list(children).index("avgpool")]
+    # Auxiliary classifiers serve in training only.
+    return {name: children[name] for name in before_pooling if not name.lower().startswith("aux")}
+
+
+def _head(network: Any) -> nn.Module:
+    """Return what turns the last feature map into logits; dropout does nothing after training."""
+    match type(network).__name__:
+        case "AlexNet" | "VGG" | "MobileNetV3":
+            parts = [network.avgpool, nn.Flatten(), network.classifier]
+        case "ConvNeXt":
+            parts = [network.avgpool, network.classifier]
+        case "SqueezeNet":
+            parts = [network.classifier, nn.Flatten()]
+        case "DenseNet":
+            parts = [nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), network.classifier]
+        case _:
+            parts = [network.avgpool, nn.Flatten(), network.fc]
+    return nn.Sequential(*parts)

@@ -1,1 +1,0 @@
-"""Beyond one machine: Ray, Hugging Face Spaces, containers."""

@@ -1,0 +1,121 @@
+"""What anybody may send to the page's own handlers, and what must never come back."""
+
+import json
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from demo.examples import example_pictures
+from demo.handlers import FAILED
+
+ROOT = Path(__file__).parents[2]
+FILE = {"path": "app.py", "meta": {"_type": "gradio.FileData"}}
+HOSTILE: list[Any] = [
+    None,
+    "app.py",
+    [],
+    {},
+    [FILE],
+    {"path": "", "value": FILE, "index": 0},
+    {"value": [FILE], "row_value": [FILE, FILE], "index": [0, 0]},
+    {"__type__": "update", "value": FILE, "label": "<img src=app.py>", "info": "app.py"},
+    {"__type__": "update", "choices": ["app.py"], "value": "app.py"},
+    {"index": -1, "value": 1e308},
+    {"index": 2**70, "value": "app.py" * 2000},
+    {"id": 1, "task": "classification", "example": FILE},
+    {"id": 1, "task": "classification", "upload": str(ROOT / "app.py")},
+    {"id": 1, "task": "classification", "upload": "../app.py\0"},
+    {"id": 1, "task": "app.py", "example": "cat"},
+    {"id": FILE, "task": "vqa", "example": "cat", "question": FILE},
+    {"id": 1, "task": "vqa", "example": "cat", "question": "app.py " * 1000},
+    {"id": 1, "task": "classification", "example": "cat", "target": {"__type__": "update"}},
+    {"id": 1, "task": "classification", "example": "cat", "model": str(ROOT / "demo")},
+    {"id": 1, "task": "classification", "example": "cat", "format": "app.py", "opacity": 9},
+]
+
+
+def call(address: str, index: int, data: list[Any], event: Any) -> str:
+    """Call a dependency as no client would; return all that comes back."""
+    session = uuid.uuid4().hex
+    body = {"fn_index": index, "data": data, "event_data": event, "session_hash": session}
+    # To read certificates for each of some three hundred visits would take longer than the rest.
+    with httpx.Client(base_url=address, timeout=60, verify=False) as client:
+        joined = client.post("gradio_api/queue/join", json=body)
+        if joined.status_code != httpx.codes.OK:
+            return joined.text
+        said = []
+        with client.stream(
+            "GET", "gradio_api/queue/data", params={"session_hash": session}
+        ) as events:
+            for line in events.iter_lines():
+                said.append(line)
+                if '"process_completed"' in line or '"close_stream"' in line:
+                    break
+    return "\n".join(said)
+
+
+def dependencies(address: str) -> list[dict[str, Any]]:
+    found = httpx.get(f"{address}config").json()["dependencies"]
+    return [dependency for dependency in found if dependency["backend_fn"]]
+
+
+@pytest.mark.slow
+def test_no_dependency_passes_on_what_it_is_told(
+    address: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The words of a request come back nowhere, and no file of the server does."""
+    known = dependencies(address)
+    assert len(known) == 16  # ten lanes of the page, what stops them, the quiz, four endpoints
+    cases = [(dependency, hostile) for dependency in known for hostile in HOSTILE]
+    with ThreadPoolExecutor(8) as threads:
+        answers = threads.map(
+            lambda case: call(address, case[0]["id"], [case[1]] * len(case[0]["inputs"]), case[1]),
+            cases,
+        )
+        for (dependency, hostile), said in zip(cases, answers, strict=True):
+            assert "app.py" not in said, (dependency["api_name"], hostile)
+            assert "gradio_api/file" not in said, (dependency["api_name"], hostile)
+            assert FAILED not in said, (dependency["api_name"], hostile)
+    assert "Traceback" not in caplog.text
+
+
+def asked(address: str, lane: int, **request: Any) -> dict[str, Any]:
+    """Ask as the page does."""
+    event = {"id": 7, "task": "classification", "example": "cat", **request}
+    said = call(address, lane, [], event)
+    return json.loads(said.splitlines()[-1].removeprefix("data: "))["output"]["data"][0]
+
+
+def test_an_answer_is_numbers_and_small(address: str) -> None:
+    answer = asked(address, 0)
+    assert answer["id"] == 7
+    assert "picture" not in answer
+    assert answer["answer"]["gradient"] is None  # nobody looked at it
+    assert len(json.dumps(answer)) < 10_000
+    with_picture = asked(address, 0, new_picture=True)
+    assert with_picture["picture"]["url"].startswith("data:image/jpeg;base64,")
+    guided = asked(address, 0, guided=True)
+    assert len(json.dumps(guided)) < 150_000
+
+
+def test_what_fails_is_one_sentence_and_the_picture_is_shown_all_the_same(address: str) -> None:
+    answer = asked(address, 0, target="boxr", new_picture=True)
+    assert answer["error"] == "There is no class 'boxr'."
+    assert answer["near"][0] == "boxer"
+    assert answer["picture"]["width"] == 451
+    assert asked(address, 0, example=None) == {
+        "id": 7,
+        "error": "Please choose a picture first: upload, paste, or click an example.",
+    }
+    assert "not on this machine" in asked(address, 0, model="vgg16")["error"]
+    assert asked(address, 0, model="vgg16")["download"]["megabytes"] == 528
+    assert "no such example" in asked(address, 0, example="nothing")["error"]
+
+
+def test_every_example_has_its_place(address: str) -> None:
+    for name in example_pictures():
+        assert "answer" in asked(address, 0, example=name), name

@@ -1,0 +1,95 @@
+"""Very many photos."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import gradcam_core
+from gradcam_core.batch.explain_many import explain_many as batch
+
+
+@pytest.fixture
+def files(tmp_path: Path, cat_file: Path) -> list[Path]:
+    """More than are read ahead, of several sizes, three of them bad."""
+    found = []
+    for i in range(batch.AHEAD + 3):
+        found.append(tmp_path / f"{i}.png")
+        with Image.open(cat_file) as cat:
+            cat.resize((40 + 10 * i, 60)).save(found[-1])
+    found[2].write_bytes(b"no picture")
+    found[4].write_bytes(b"neither")
+    found[5].unlink()
+    return found
+
+
+@pytest.mark.parametrize("more", [{}, {"target": "tabby", "method": "layercam"}, {"guided": True}])
+def test_many_are_explained_as_one_is(files: list[Path], more: dict[str, object]) -> None:
+    found = list(batch.explain_many(files, gradcam_core.load("lite0"), **more))
+    assert [file for file, _ in found] == files
+    for i, (file, explanation) in enumerate(found):
+        if i in {2, 4, 5}:
+            with pytest.raises(type(explanation), match=file.name):
+                gradcam_core.explain(file)
+            continue
+        alone = gradcam_core.explain(file, **more)
+        assert (explanation.target, explanation.source) == (alone.target, file)
+        assert explanation.score == pytest.approx(alone.score, abs=1e-4)
+        assert explanation.raw == pytest.approx(alone.raw, abs=1e-4)
+        assert (explanation.gradient is None) == (alone.gradient is None)
+
+
+def test_what_is_wrong_with_the_request_is_said_of_each(files: list[Path]) -> None:
+    found = batch.explain_many(files[:4], gradcam_core.load("lite0"), layer="nowhere")
+    said = [str(error) for _, error in found]
+    assert "no layer 'nowhere'" in said[0]
+    assert "2.png" in said[2]
+
+
+def test_only_a_few_are_begun_before_their_turn() -> None:
+    begun: list[int] = []
+    asked: list[int] = []
+
+    def numbers() -> Iterator[int]:
+        for number in range(100):
+            asked.append(number)
+            yield number
+
+    pairs = batch.beside(begun.append, numbers(), threads=2, ahead=3)
+    assert next(pairs)[0] == 0
+    assert len(asked) == 4
+    pairs.close()
+    assert len(begun) <= 4
+
+
+def test_results_come_in_order_and_errors_with_their_item() -> None:
+    slow = threading.Event()
+
+    def half(number: int) -> float:
+        if number == 0:
+            slow.wait()
+        else:
+            slow.set()
+        return 6 / (number - 3)
+
+    found = list(batch.beside(half, range(5), threads=2, ahead=2))
+    assert [number for number, _ in found] == [0, 1, 2, 3, 4]
+    assert [future.result() for _, future in found[:3]] == [-2, -3, -6]
+    with pytest.raises(ZeroDivisionError):
+        found[3][1].result()
+
+
+def test_a_batch_is_encoded_as_each_is(cat_file: Path) -> None:
+    backbone = gradcam_core.load("lite0").backbone
+    picture = gradcam_core.open_image(cat_file)
+    pictures = [picture, picture.rotate(90), picture.crop((0, 0, 50, 90))]
+    for many, picture in zip(backbone.encode_many(pictures, "blocks.6"), pictures, strict=True):
+        alone = backbone.encode(picture, "blocks.6")
+        assert many.activations.requires_grad
+        assert many.activations.is_leaf
+        for name in ("activations", "features", "pixels"):
+            ours, theirs = (getattr(each, name).detach().numpy() for each in (many, alone))
+            assert np.allclose(ours, theirs, atol=1e-4)

@@ -1,0 +1,167 @@
+"""torchvision's CNNs at full size, with random weights in torch's own cache."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from PIL import Image
+from torch import Tensor, nn
+
+from gradcam_core import describe
+from gradcam_core.explain import explain_encoded
+from gradcam_core.image.open import open_image
+from gradcam_core.models.classifiers import Classifier
+from gradcam_core.models.hub.torchvision_cnns import CNNS, load_cnn
+from gradcam_core.models.nonlinearity import NonLinearities
+from tests.support.model_contract import check, hooked
+
+# Of their families vgg16 and resnet50 are tried in any case.
+_LARGE = ("vgg19", "resnet152")
+_ALL = [pytest.param(name, marks=[pytest.mark.slow] * (name in _LARGE)) for name in CNNS]
+
+
+@pytest.fixture(scope="module", params=_ALL)
+def loaded(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Classifier, nn.Module]]:
+    """A network from our loader and one from torchvision's, both from the same cached file."""
+    name = request.param
+    weights = torchvision.models.get_model_weights(name).IMAGENET1K_V1
+    home = tmp_path_factory.mktemp("torch")
+    cached = home / "hub" / "checkpoints" / Path(weights.url).name
+    cached.parent.mkdir(parents=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCH_HOME", str(home))
+        torch.manual_seed(0)
+        assert not describe(name)[1]
+        torch.save(_random_weights(name), cached)
+        assert describe(name)[1]
+        whole = torchvision.models.get_model(name, weights=weights).eval()
+        # As the model's lies: a score of random weights is what is left of much larger terms, so
+        # the same sums in another order are not the same to 1e-5 of it.
+        yield load_cnn(name), whole.to(memory_format=torch.channels_last)
+    shutil.rmtree(home)
+
+
+def _random_weights(name: str) -> dict[str, Tensor]:
+    """Weights with which the signal neither dies nor explodes on its way."""
+    with torch.device("meta"):
+        network = torchvision.models.get_model(name)
+    network = network.to_empty(device="cpu")
+    for module in network.modules():
+        for parameter in module.parameters(recurse=False):
+            if parameter.ndim > 1:
+                nn.init.kaiming_normal_(parameter)
+            else:
+                nn.init.uniform_(parameter, 0.1, 0.3)
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+            nn.init.constant_(module.running_var, 4.0)
+    state = network.state_dict()
+    if name == "densenet121":  # the file has the names of an earlier release
+        for part in ("norm1", "norm2", "conv1", "conv2"):
+            old = f".{part[:-1]}.{part[-1]}."
+            state = {
+                key.replace(f".{part}.", old) if "denselayer" in key else key: value
+                for key, value in state.items()
+                if "num_batches_tracked" not in key
+            }
+    return state
+
+
+@pytest.fixture(scope="module")
+def picture(cat_file: Path) -> Image.Image:
+    return open_image(cat_file)
+
+
+def test_cut_into_stages_it_is_the_whole_network(
+    loaded: tuple[Classifier, nn.Module], picture: Image.Image
+) -> None:
+    model, whole = loaded
+    weights = torchvision.models.get_model_weights(model.name).IMAGENET1K_V1
+    target = model.target("282")
+    assert weights.meta["categories"][282] == target.text == "tiger cat"
+    layer = whole.get_submodule(model.backbone.layers[-1])
+
+    def run(pixels: Tensor) -> tuple[Tensor, Tensor]:
+        # torchvision's own preprocessing, not the pixels that the model made of the picture.
+        own = weights.transforms()(picture)[None].requires_grad_()
+        return hooked(layer, lambda: whole(own)[0, 282])
+
+    check(model, picture, target, run)
+
+
+def test_what_the_registry_says_of_it_is_true(
+    loaded: tuple[Classifier, nn.Module], picture: Image.Image
+) -> None:
+    model, _ = loaded
+    info, _ = describe(model.name)
+    weights = torchvision.models.get_model_weights(model.name).IMAGENET1K_V1
+    assert info.download_mb == round(weights.meta["_file_size"])
+    right = weights.meta["_metrics"]["ImageNet-1K"]["acc@1"]
+    assert f"about {right:.0f} % of" in info.limits
+    assert info.layers == model.backbone.layers
+    with NonLinearities() as others:
+        encoded = model.encode(picture)
+    channels, height, width = map(int, info.feature_map.split(" x "))
+    assert encoded.activations.shape == (1, channels, height, width)
+    assert info.guided == (not others.seen)
+    assert model.backbone.other_activation in others.seen | {""}
+    # torchvision resizes the shorter side and cuts a square from the middle: 451 x 300 pixels.
+    transform = weights.transforms()
+    share = transform.crop_size[0] / transform.resize_size[0]
+    left, top, right, bottom = encoded.box
+    assert bottom - top == pytest.approx(share, abs=0.01)
+    assert right - left == pytest.approx(share * 300 / 451, abs=0.01)
+    assert left + right == pytest.approx(1, abs=0.01)
+
+
+# One of each family.
+_FAMILIES = ["alexnet", "googlenet", "resnet18", "densenet121", "squeezenet1_1", "convnext_tiny"]
+
+
+@pytest.mark.parametrize("loaded", _FAMILIES, indirect=True)
+def test_every_target_layer_leads_to_the_same_score(
+    loaded: tuple[Classifier, nn.Module], picture: Image.Image
+) -> None:
+    model, _ = loaded
+    target = model.target("282")
+    expected = model.score(model.encode(picture), target).item()
+    for layer in model.backbone.layers[::2]:
+        encoded = model.encode(picture, layer)
+        score = model.score(encoded, target)
+        assert score.item() == pytest.approx(expected, rel=1e-4)
+        assert torch.autograd.grad(score, encoded.activations)[0].any()
+
+
+@pytest.mark.parametrize("loaded", ["alexnet", "googlenet", "convnext_tiny"], indirect=True)
+def test_the_maps_lie_on_what_the_network_saw(
+    loaded: tuple[Classifier, nn.Module], picture: Image.Image
+) -> None:
+    model, _ = loaded
+    encoded = model.encode(picture)
+    if model.backbone.other_activation:
+        with pytest.raises(ValueError, match="uses GELU"):
+            explain_encoded(model, encoded, picture, ["282"], with_guided=True)
+        return
+    (explanation,) = explain_encoded(model, encoded, picture, ["282"], with_guided=True)
+    assert explanation.guided_backprop.any()
+    margin = int(encoded.box[0] * 451) - 1
+    for drawn in (explanation.heatmap, explanation.guided_backprop, explanation.guided_grad_cam):
+        assert drawn.shape[:2] == (300, 451)
+        assert np.isfinite(drawn).all()
+        assert not drawn[:, :margin].any()
+
+
+def test_a_damaged_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    weights = torchvision.models.get_model_weights("resnet18").IMAGENET1K_V1
+    cached = tmp_path / "hub" / "checkpoints" / Path(weights.url).name
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(b"no weights at all")
+    with pytest.raises(ValueError, match="damaged"):
+        load_cnn("resnet18")

@@ -1,0 +1,135 @@
+"""What one run tells of a network, and runs from a map on."""
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gradcam_core.models.wrapped.analysis import Layout, main_output, probe
+from gradcam_core.models.wrapped.hooked import CutNetwork
+
+
+class Branches(nn.Module):
+    """One map, two ways from it, one of them past the other; then a way from the input, too."""
+
+    def __init__(self, from_input: bool = False) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, 2, 1)
+        self.same = nn.Identity()
+        self.left = nn.Conv2d(4, 4, 3, 1, 1)
+        self.right = nn.Sequential(nn.Conv2d(4, 4, 1), nn.ReLU(inplace=True))
+        self.last = nn.Conv2d(4, 6, 3, 1, 1)
+        self.unused = nn.Conv2d(6, 6, 1)
+        self.out = nn.Linear(6, 2)
+        self.from_input = from_input
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        x = self.same(self.stem(pixels))
+        x = self.left(x) + self.right(x)
+        x += 1  # in place
+        x = self.last(F.relu(x, inplace=True))
+        self.unused(x)
+        out = self.out(x.mean((2, 3)))
+        return out + pixels.mean() if self.from_input else out
+
+
+@pytest.fixture
+def pixels() -> Tensor:
+    torch.manual_seed(0)
+    return torch.randn(1, 3, 96, 96)
+
+
+def test_which_maps_all_the_rest_depends_on(pixels: Tensor) -> None:
+    network = Branches().eval().requires_grad_(False)
+    found = probe(network, pixels)
+    assert {name for name, each in found.maps.items() if each.alone} == {"stem", "same", "last"}
+    assert not found.maps["unused"].reached
+    assert found.maps["stem"].passed_on
+    assert found.chain() == ["same", "last"]
+    assert found.last_map() is found.maps["last"]
+    assert found.maps["left"].shape == (4, 48, 48)
+    assert found.shape == (1, 2)
+    assert not any(module._forward_hooks for module in network.modules())
+    past_all = probe(Branches(from_input=True).eval().requires_grad_(False), pixels)
+    assert not any(each.alone for each in past_all.maps.values())
+
+
+@pytest.mark.parametrize("from_input", [False, True])
+def test_from_any_map_on_the_output_is_the_same(from_input: bool, pixels: Tensor) -> None:
+    torch.manual_seed(1)
+    network = Branches(from_input).eval()
+    expected = network(pixels).detach()
+    cut = CutNetwork("branches", network, lambda image: pixels)
+    assert "right.0" in cut.layers
+    for layer in cut.layers:
+        encoded = cut.encode_pixels(pixels, layer)
+        assert torch.equal(encoded.features, expected)
+        again = cut.from_layer(encoded.activations, layer, pixels)
+        assert torch.allclose(again, expected, atol=1e-6)
+        if layer != "unused":
+            # Its gradient is that of a small change.
+            step = torch.randn_like(encoded.activations)
+            (gradient,) = torch.autograd.grad(again[0, 0], encoded.activations)
+            rise = (
+                cut.from_layer(encoded.activations + 1e-3 * step, layer, pixels)[0, 0] - again[0, 0]
+            )
+            assert rise.item() == pytest.approx(1e-3 * (gradient * step).sum().item(), abs=2e-4)
+
+
+def test_a_small_input_carries_only_what_does_not_need_more(pixels: Tensor) -> None:
+    """From a blank input the output is the same where everything depends on the map alone."""
+    cut = CutNetwork("branches", Branches().eval(), lambda image: pixels)
+    encoded = cut.encode_pixels(pixels, "last")
+    assert torch.allclose(cut.from_layer(encoded.activations, "last"), encoded.features)
+    seen: list[int] = []
+    cut.stages["network"].register_forward_pre_hook(
+        lambda module, inputs: seen.append(inputs[0].shape[-1])
+    )
+    cut.from_layer(encoded.activations, "last", pixels)
+    cut.from_layer(cut.encode_pixels(pixels, "left").activations, "left", pixels)
+    assert (seen[0], seen[-1]) == (64, 96)
+    with pytest.raises(ValueError, match="without the picture"):
+        cut.from_layer(encoded.activations, "left")
+
+
+@pytest.mark.parametrize(
+    ("layout", "shape"),
+    [
+        (Layout(), (1, 5, 2, 3)),
+        (Layout(channels_last=True), (1, 2, 3, 5)),
+        (Layout(grid=(2, 3)), (1, 8, 5)),
+        (Layout(grid=(2, 3)), (1, 6, 5)),
+    ],
+)
+def test_a_layout_goes_there_and_back(layout: Layout, shape: tuple[int, ...]) -> None:
+    given = torch.arange(torch.tensor(shape).prod()).view(shape).float()
+    feature_map = layout.to_map(given)
+    assert feature_map.shape == (1, 5, 2, 3)
+    assert torch.equal(layout.from_map(feature_map, given), given)
+    changed = layout.from_map(feature_map * 2, given)
+    assert torch.equal(layout.to_map(changed), feature_map * 2)
+    if layout.grid:  # what comes before the patches stays
+        assert torch.equal(changed[:, :-6], given[:, :-6])
+
+
+def test_what_an_output_is_about() -> None:
+    one, two = torch.zeros(1), torch.ones(1)
+    assert main_output([{"boxes": one}, two]) is one
+    assert main_output({"aux": one, "out": two}) is two
+    assert main_output((two, one)) is two
+    assert main_output("nothing") is None
+
+
+def test_pictures_are_taken_as_they_come() -> None:
+    """Inputs of another size than that of the first run: the network takes any."""
+
+    def as_input(image: Image.Image) -> Tensor:
+        return torch.ones(1, 3, image.height, image.width)
+
+    cut = CutNetwork("branches", Branches().eval(), as_input)
+    for size in ((64, 100), (200, 32)):
+        encoded = cut.encode(Image.new("RGB", size))
+        assert encoded.activations.shape[2:] == (size[1] // 2, size[0] // 2)
+        again = cut.from_layer(encoded.activations, encoded.layer, encoded.pixels)
+        assert torch.allclose(again, encoded.features, atol=1e-6)
