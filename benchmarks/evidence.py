@@ -235,8 +235,8 @@ def _in_grid(
     for column in columns:
         raw, _ = _map(column, model, grid, encoded, target)
         heatmap = enlarge(raw, (2 * SIDE, 2 * SIDE))
-        yield name, column, "grid share", lacking_metrics.share_inside(heatmap, box)
-        yield name, column, "grid maximum", float(lacking_metrics.points_at(heatmap, box))
+        yield name, column, "grid share", metrics.share_inside(heatmap, box)
+        yield name, column, "grid maximum", float(metrics.points_at(heatmap, box))
 
 
 def _on_boxes(

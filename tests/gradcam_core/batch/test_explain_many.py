@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import gradcam_core
-from gradcam_core.batch.explain_many import explain_many as batch
+from gradcam_core.batch import explain_many as batch
 
 
 @pytest.fixture
