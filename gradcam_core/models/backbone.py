@@ -1,15 +1,14 @@
 """The CNN of a model, cut at the target layer.
 
 Grad-CAM needs the gradient at one feature map and nothing before it. So the CNN is kept as a
-chain of stages: up to the target layer it runs without a graph, and from there on the head of
-each task starts at the map. At the last layer that costs no more than an ordinary forward pass
-(at an earlier one, the stages behind it run twice); it leaves nothing on the network, so threads
-can share it.
+chain of stages. Up to the target layer it runs without a graph; the task head starts at the map.
+At the last layer this costs no more than a plain forward pass (at an earlier one, the stages after
+it run twice). Nothing is left on the network, so threads can share it.
 """
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -24,32 +23,35 @@ from gradcam_core.image.geometry import WHOLE, Box
 class Encoded:
     """A picture after the CNN.
 
-    Carries no graph, so it can be cached and shared by threads; but for that of
-    `methods.pixels.encode_guided`, and that of `logits`.
+    It carries no graph, so it can be cached and shared by threads; except from
+    `methods.guided.encode_guided`.
 
     Attributes:
         layer: Name of the target layer.
         activations: (1, C, h, w) float32, the feature map A at `layer`: a leaf that requires
             grad, the tensor gradients are taken at.
-        features: What the head reads, float32: the last feature map (1, C', h', w'), the same
-            numbers as `activations` when `layer` is the last; or all tokens of a transformer; or
-            the output of a network of one's own, of whatever kind.
+        head_input: What the head reads, float32: the last feature map (1, C', h', w'), equal to
+            `activations` when `layer` is the last; or all tokens of a transformer; or, for a
+            network from `wrap`, its output.
         pixels: (1, 3, H_in, W_in) float32, the network's normalised input.
         box: The part of the picture that `pixels` show.
-        logits: Of one model and question, with the graph from `activations`; see
-            `LabelModel.read`. For one explanation, never kept.
     """
 
     layer: str
     activations: Tensor
-    features: Any
+    head_input: Any
     pixels: Tensor
     box: Box = WHOLE
-    logits: Tensor | None = None
+
+    def without_graph(self) -> "Encoded":
+        """Return the picture as it may be cached: no graph leads back to the input."""
+        if not self.pixels.requires_grad:
+            return self
+        return replace(self, head_input=self.head_input.detach(), pixels=self.pixels.detach())
 
 
 Preprocess = Callable[[Image.Image], tuple[Tensor, Box]]
-# The same, of a picture at so many times the side that the network was trained for.
+# The same with the input's side multiplied by a factor.
 FinerPreprocess = Callable[[Image.Image, float], tuple[Tensor, Box]]
 
 MAX_DETAIL = 2.0
@@ -68,20 +70,20 @@ class Backbone:
         where: torch.device | None = None,
         finer: FinerPreprocess | None = None,
     ) -> None:
-        """Freeze the stages, and put them where they run fastest, or where it is said.
+        """Freeze the stages and move them to a device.
 
         Args:
             name: Name of the network.
             stages: Name -> module; each takes what the one before it gives.
-            preprocess: Picture (RGB, any size) -> the network's normalised input
+            preprocess: Picture (RGB, any size) -> the network's normalized input
                 (1, 3, H_in, W_in) float32, and the part of the picture that it shows.
             layers: Names of the stages that may be target layers, from input to output; the last
                 is the default. None for all.
-            other_activation: Its non-linearity, if that is not ReLU: guided backpropagation has no
-                meaning there.
-            where: The device to run on, the stages' memory layout left as it is; None for the GPU
-                if there is one, else the CPU with channels last.
-            finer: As `preprocess`, of a larger picture, for finer maps; None where the network
+            other_activation: Its non-linearity if that is not ReLU: guided backpropagation is
+                undefined then.
+            where: The device to run on, with the stages' memory layout unchanged; None for the
+                GPU if there is one, else the CPU with channels last.
+            finer: As `preprocess`, with a larger input for finer maps; None where the network
                 takes one size only.
         """
         self.name = name
@@ -89,8 +91,8 @@ class Backbone:
         self._device = device() if where is None else where
         self._stages = nn.ModuleList(stages.values()).eval().requires_grad_(False).to(self._device)
         if where is None and self._device.type == "cpu":
-            # Convolutions are faster there where the channels of a cell lie side by side, as what
-            # such weights give does; values are the same up to rounding. A GPU was not measured.
+            # CPU convolutions are faster with channels last; values agree up to rounding. GPUs
+            # were not measured.
             self._stages.to(memory_format=torch.channels_last)
         self._names = tuple(stages)
         self.layers = self._names if layers is None else layers
@@ -104,39 +106,39 @@ class Backbone:
 
         Args:
             image: RGB picture of any size (see `gradcam_core.image.open_image`).
-            layer: One of `layers`; None for the default, the last. Of a network of one's own
-                also a module, see `wrap`.
-            detail: See `pixels`.
+            layer: One of `layers`; None for the default, the last. For a network from `wrap`
+                also a module of it.
+            detail: See `preprocess`.
 
         Raises:
-            ValueError: There is no such layer; or see `pixels`.
+            ValueError: There is no such layer; or see `preprocess`.
         """
         name = self.layer_named(layer)
-        pixels, box = self.pixels(image, detail)
+        pixels, box = self.preprocess(image, detail)
         return self.encode_pixels(pixels, name, box)
 
     def encode_many(self, images: Sequence[Image.Image], layer: str | None = None) -> list[Encoded]:
-        """Do the same for many pictures, in one pass where their inputs are of one size.
+        """Encode many pictures, in one pass if their inputs have the same size.
 
         Raises:
             ValueError: There is no such layer.
         """
         name = self.layer_named(layer)
-        inputs = [self.pixels(image) for image in images]
+        inputs = [self.preprocess(image) for image in images]
         if len({pixels.shape for pixels, _ in inputs}) != 1:
             return [self.encode_pixels(pixels, name, box) for pixels, box in inputs]
         with torch.no_grad():
-            maps, features = self.run(torch.cat([pixels for pixels, _ in inputs]), name)
-        # Copies: who keeps one picture's map keeps not those of all.
+            maps, head_inputs = self.run(torch.cat([pixels for pixels, _ in inputs]), name)
+        # Copies, so that a cached picture does not keep the whole batch in memory.
         return [
-            Encoded(name, activations.clone().requires_grad_(), of_one.clone(), pixels, box)
-            for activations, of_one, (pixels, box) in zip(
-                maps.split(1), features.split(1), inputs, strict=True
+            Encoded(name, activations.clone().requires_grad_(), head_input.clone(), pixels, box)
+            for activations, head_input, (pixels, box) in zip(
+                maps.split(1), head_inputs.split(1), inputs, strict=True
             )
         ]
 
     def layer_named(self, layer: str | nn.Module | None) -> str:
-        """Return the name of a layer, of the default for None.
+        """Return the name of a layer, the default's for None.
 
         Raises:
             ValueError: There is no such layer.
@@ -157,8 +159,8 @@ class Backbone:
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape (C, h, w) of each layer's map of a square picture."""
-        maps, _ = self.pixels(Image.new("RGB", (256, 256)))
+        """The shape (C, h, w) of each layer's map for a square picture."""
+        maps, _ = self.preprocess(Image.new("RGB", (256, 256)))
         shapes = {}
         with torch.no_grad():
             for name, stage in self.stages.items():
@@ -166,55 +168,53 @@ class Backbone:
                 shapes[name] = tuple(maps.shape[1:])
         return {layer: shapes[layer] for layer in self.layers}
 
-    def pixels(self, image: Image.Image, detail: float = 1.0) -> tuple[Tensor, Box]:
+    def preprocess(self, image: Image.Image, detail: float = 1.0) -> tuple[Tensor, Box]:
         """Return the network's input for a picture, and the part of the picture that it shows.
 
         Args:
             image: As for `encode`.
-            detail: Times the side that the network was trained for, 1 to `MAX_DETAIL`: feature
-                maps have so many times the cells a side.
+            detail: The input's side in multiples of the network's own, 1 to `MAX_DETAIL`: feature
+                maps have that many times the cells per side.
 
         Raises:
-            ValueError: There is no such detail, or the network takes one size only.
+            ValueError: The detail is out of range, or the network takes one size only.
         """
-        if not 1 <= detail <= MAX_DETAIL:
-            raise ValueError(f"The detail is from 1 to {MAX_DETAIL:g}, not {detail:g}.")
+        check_detail(detail)
         if detail == 1:
             pixels, box = self._preprocess(image)
         elif self._finer is None:
             raise ValueError(
-                f"{self.name} takes pictures of one size: finer maps are those of the embedded "
-                "networks."
+                f"{self.name} takes one input size: only the embedded networks have finer maps."
             )
         else:
             pixels, box = self._finer(image, detail)
         return pixels.to(self._device), box
 
     def encode_pixels(self, pixels: Tensor, layer: str | None = None, box: Box = WHOLE) -> Encoded:
-        """Do the same from the network's normalised input, (1, 3, H_in, W_in) float32.
+        """Encode a network's normalized input, (1, 3, H_in, W_in) float32; see `encode`.
 
-        If `pixels` require a gradient, `features` keep the graph that leads back to them.
+        If `pixels` require a gradient, `head_input` keeps the graph that leads back to them.
         """
         layer = self.layer_named(layer)
         with torch.set_grad_enabled(pixels.requires_grad):
-            activations, features = self.run(pixels, layer)
-        # A detached alias, so that `features` itself stays free of requires_grad.
-        return Encoded(layer, activations.detach().requires_grad_(), features, pixels, box)
+            activations, head_input = self.run(pixels, layer)
+        # A detached alias, so that `head_input` itself does not require a gradient.
+        return Encoded(layer, activations.detach().requires_grad_(), head_input, pixels, box)
 
     def run(self, pixels: Tensor, layer: str) -> tuple[Tensor, Any]:
         """Return the feature map A (1, C, h, w) of `layer`, and what the heads read."""
         activations = self.to_layer(pixels, layer)
         return activations, self.from_layer(activations, layer)
 
-    def features(self, pixels: Tensor) -> Tensor:
+    def head_input(self, pixels: Tensor) -> Any:
         """Return what the heads read for `pixels` (1, 3, H_in, W_in), differentiable in them."""
         for stage in self._stages:
             pixels = stage(pixels)
         return pixels
 
-    def features_of_each(self, pixels: Tensor) -> list[Any]:
+    def head_inputs(self, pixels: Tensor) -> list[Any]:
         """Return what the heads read for each of many inputs (n, 3, H_in, W_in)."""
-        return list(self.features(pixels).split(1))
+        return list(self.head_input(pixels).split(1))
 
     def to_layer(self, pixels: Tensor, layer: str) -> Tensor:
         """Return the feature map A (1, C, h, w) of `layer` for `pixels` (1, 3, H_in, W_in)."""
@@ -228,8 +228,7 @@ class Backbone:
         Args:
             activations: A, (1, C, h, w) float32.
             layer: Its name.
-            pixels: What A was made of, for networks in which it is not all that counts; here it
-                is.
+            pixels: The input, for networks whose output depends on more than A; unused here.
         """
         for stage in [*self._stages][self._position(layer) + 1 :]:
             activations = stage(activations)
@@ -239,18 +238,21 @@ class Backbone:
         return self._names.index(self.layer_named(layer))
 
 
-def device() -> torch.device:
-    """Return where models run: where `GRADCAM_DEVICE` says; without it, on the GPU if there is one.
+def check_detail(detail: float) -> None:
+    """Raise a ValueError for a detail that is out of range."""
+    if not 1 <= detail <= MAX_DETAIL:
+        raise ValueError(f"The detail is from 1 to {MAX_DETAIL:g}, not {detail:g}.")
 
-    ("cpu" keeps a GPU free, and its memory.)
-    """
+
+def device() -> torch.device:
+    """Return the device that models run on: `GRADCAM_DEVICE`, else the GPU if there is one."""
     found = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(os.environ.get("GRADCAM_DEVICE") or found)
 
 
-def pictures_a_pass() -> int:
-    """Return how many pictures go through the CNN at once; a GPU wants more of them than a CPU.
+def batch_size() -> int:
+    """Return how many pictures go through the CNN at once.
 
-    (In a CPU's cache there is no room for what a layer gives of many: docs/scale.md.)
+    More than two do not pay on a CPU, whose cache they overflow (measured: docs/scale.md).
     """
     return 8 if device().type == "cuda" else 2

@@ -1,13 +1,15 @@
 """The contract that every model keeps, whatever its task (Figure 2 of the paper).
 
-A picture goes through the CNN once (`encode`) and becomes a feature map. A task head turns
-the feature map into predictions (`predict`) and into the score y^c of a target (`score_terms`),
-differentiable in the feature map. That is all Grad-CAM needs to know of a model.
+A picture goes through the CNN once (`Model.encode`) and becomes a feature map. A head, bound to
+the picture and for visual question answering to a question (`Model.bind`), turns the feature map
+into predictions and into the score y^c of a target, differentiable in the feature map. That is all
+Grad-CAM needs to know of a model.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
@@ -23,7 +25,7 @@ class Prediction:
     """One thing the model might say: a class, a caption or an answer.
 
     Attributes:
-        text: As shown to the user; `Model.target(text)` finds it again.
+        text: As shown to the user; `Head.target(text)` finds it again.
         probability: In [0, 1]; of a caption, the product of its words' probabilities.
     """
 
@@ -32,33 +34,31 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class Target:
+class ResolvedTarget:
     """What is to be explained, in the model's own terms.
 
     Attributes:
         text: The class, caption or answer, as shown to the user.
-        ids: The label's index, or the indices of a caption's words in order.
-        words: The words that `ids` stand for, for a caption; empty for a label.
-        lengths: How many of `ids` each word takes, where a word may take several.
-        question: The question the answer belongs to; None but for VQA.
-        function: Of the network's output, returns the score; None but for a function as target.
+        ids: The label's index, or the indices of a caption's tokens in order.
+        words: A caption's words; empty for a label.
+        lengths: The number of `ids` of each word, where a word may have several.
+        function: Maps the network's output to the score; None unless the target is a function.
     """
 
     text: str
     ids: tuple[int, ...]
     words: tuple[str, ...] = ()
     lengths: tuple[int, ...] = ()
-    question: str | None = None
     function: Callable[[Any], Tensor] | None = None
 
 
 @dataclass(frozen=True)
 class Score:
-    """The score of a target, before any softmax or length normalisation.
+    """The score of a target, before any softmax or length normalization.
 
     Attributes:
-        terms: (n,) float32 whose sum is y^c: one logit for a label, one log-probability a word
-            for a caption.
+        terms: (n,) float32, whose sum is y^c: the logit of a label, or the log-probability of
+            each word of a caption.
         probability: Of the target, in [0, 1]; None where it is a function of the output.
     """
 
@@ -67,22 +67,26 @@ class Score:
 
 
 class Model(ABC):
-    """A CNN backbone with a task head. Holds no state between calls: threads may share it."""
+    """A CNN backbone with a task head. It holds no state between calls: threads may share it."""
 
     task: str
-    unsure_below = 0.0  # what is said with a smaller probability is a guess; 0: not measured
-    convolutional = True  # whether the feature maps are those of a convolutional network
+    unsure_below = 0.0  # predictions below this probability are guesses; 0: not measured
+    convolutional = True  # whether the feature maps come from a convolutional network
+    attends = False  # whether the model has an attention map of its own
 
     def __init__(self, name: str, backbone: Backbone) -> None:
         self.name = name
         self.backbone = backbone
 
+    def __repr__(self) -> str:
+        return f"<{self.name}: {self.task} on {self.backbone.name}, {len(self.layers)} layers>"
+
     @property
     def layers(self) -> dict[str, tuple[int, ...]]:
-        """The possible target layers, from input to output, each with the shape of its map.
+        """The possible target layers from input to output, each with its map's shape (C, h, w).
 
-        The shapes (C, h, w) are those for a square picture. The last layer is the default, but
-        for a network of one's own, see `wrap`.
+        The shapes are those for a square picture. The default is the last layer, except for
+        networks from `wrap`.
         """
         return self.backbone.shapes
 
@@ -93,82 +97,128 @@ class Model(ABC):
         return self.backbone.encode(image, layer, detail)
 
     @abstractmethod
-    def predict(
-        self, encoded: Encoded, question: str | None = None, k: int = 5
-    ) -> list[Prediction]:
-        """Return the `k` likeliest things the model would say, best first.
+    def bind(
+        self,
+        encoded: Encoded,
+        question: str | None = None,
+        predictions: Sequence[Prediction] | None = None,
+    ) -> "Head":
+        """Return the head for one picture, and for VQA one question.
+
+        Args:
+            encoded: From `encode`.
+            question: For VQA only.
+            predictions: From `Head.predictions` for the same picture and question, if known.
 
         Raises:
-            ValueError: The model needs a question and `question` is missing or unusable.
+            ValueError: The question is missing, unusable, or not for this model.
         """
 
-    @abstractmethod
-    def target(
-        self, text: str, question: str | None = None, encoded: Encoded | None = None
-    ) -> Target:
-        """Find what the user typed among what the model can say.
+    @property
+    def repertoire(self) -> str:
+        """How much the model can say, "1,000 classes"; "" for one that writes freely."""
+        return ""
 
-        Where `text` fits several things, the one that the model finds likeliest in `encoded` is
-        meant; without `encoded`, the first.
+    def head_input(self, encoded: Encoded) -> Any:
+        """Return what the head reads (see `Encoded`), differentiable in `encoded.activations`."""
+        return self.backbone.from_layer(encoded.activations, encoded.layer, encoded.pixels)
+
+
+class Head(ABC):
+    """A model looking at one picture, and for VQA at one question.
+
+    A head serves one explanation in one thread. It owns the logits and their graph, so the task
+    network runs once for predictions and scores.
+
+    Attributes:
+        model: The model.
+        encoded: The picture.
+        question: The question; None except for VQA.
+        unknown_words: Words of the question that the model does not know.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        encoded: Encoded,
+        predictions: Sequence[Prediction] | None = None,
+        question: str | None = None,
+        unknown_words: Sequence[str] = (),
+    ) -> None:
+        self.model = model
+        self.encoded = encoded
+        self.question = question
+        self.unknown_words = list(unknown_words)
+        self._predictions = None if predictions is None else list(predictions)
+
+    def predictions(self, k: int = 5) -> list[Prediction]:
+        """Return the `k` likeliest things the model would say, best first."""
+        if self._predictions is None or len(self._predictions) < k:
+            self._predictions = self.predict(k)
+        return self._predictions[:k]
+
+    @abstractmethod
+    def predict(self, k: int) -> list[Prediction]:
+        """Compute `predictions`."""
+
+    def target(self, wanted: str | int | Callable[[Any], Any] | None = None) -> ResolvedTarget:
+        """Return a target in the model's own terms.
+
+        Args:
+            wanted: A class (name or index), caption or answer; a function of the output; None for
+                the model's own prediction.
 
         Raises:
-            ValueError: It cannot be said by this model; the message names what comes near (for
-                labels an `UnknownLabelError`).
+            ValueError: The model cannot say it; the message names close matches (for labels, an
+                `UnknownLabelError`).
         """
+        if callable(wanted):
+            return self.function_target(wanted)
+        if wanted is None:
+            best = self.predictions()
+            wanted = best[0].text if best else ""
+        return self.find_target(wanted)
 
     @abstractmethod
-    def score_features(self, features: Any, target: Target) -> Score:
-        """Score `target` from what the head reads, see `Encoded.features`."""
+    def find_target(self, wanted: str | int) -> ResolvedTarget:
+        """Find a typed text among what the model can say; see `target`.
 
-    def score_terms(self, encoded: Encoded, target: Target) -> Score:
-        """Score `target`, differentiable in `encoded.activations`."""
-        return self.score_features(self.features(encoded), target)
-
-    def score_each(self, encoded: Encoded, targets: Sequence[Target]) -> list[Score]:
-        """Do the same for several targets, of one question; what they share is computed once.
-
-        The graph is shared, too: one backward pass is all that may be made through it.
+        Where the text fits several things, the likeliest in the picture is meant.
         """
-        features = self.features(encoded)
-        return [self.score_features(features, target) for target in targets]
 
-    def target_function(self, function: Callable[[Any], Tensor]) -> Target:
-        """Take a function of the network's output, which returns a scalar, for a target.
+    def function_target(self, function: Callable[[Any], Any]) -> ResolvedTarget:
+        """Return a function of the network's output as target; it returns a scalar.
 
         Raises:
             ValueError: The model has no such output.
         """
         raise ValueError(
-            f"{self.name} is explained by {self.task} targets only: a function of the output can "
-            "be explained for a network of your own, see `wrap`."
+            f"{self.model.name} is explained by {self.model.task} targets only. Functions of the "
+            "output are for networks of your own, see `wrap`."
         )
 
-    def is_guess(self, encoded: Encoded, said: Prediction) -> bool:
-        """Whether what the model says first was measured to be wrong more often than right."""
-        return said.probability < self.unsure_below
+    @abstractmethod
+    def score(self, head_input: Any, target: ResolvedTarget) -> Score:
+        """Score `target` for any `Encoded.head_input`, with this head's question."""
 
-    @property
-    def repertoire(self) -> str:
-        """How much the model can say at all, "1,000 classes"; "" for one that writes freely."""
-        return ""
+    def scores(self, targets: Sequence[ResolvedTarget]) -> list[Score]:
+        """Score targets of this picture, differentiable in `encoded.activations`.
 
-    def unknown_words(self, question: str | None) -> list[str]:
-        """Return the words of `question` that the model does not know; none but for VQA."""
-        return []
+        All scores share one graph, which serves one backward pass; the next call has its own.
+        """
+        with torch.enable_grad():
+            head_input = self.model.head_input(self.encoded)
+            return [self.score(head_input, target) for target in targets]
 
-    def score(self, encoded: Encoded, target: Target) -> Tensor:
-        """Return y^c, a 0-d tensor differentiable in `encoded.activations`."""
-        return self.score_terms(encoded, target).terms.sum()
-
-    def features(self, encoded: Encoded) -> Any:
-        """Return what the head reads (see `Encoded`), differentiable in `encoded.activations`."""
-        return self.backbone.from_layer(encoded.activations, encoded.layer, encoded.pixels)
+    def is_guess(self, prediction: Prediction) -> bool:
+        """Whether such a prediction was measured to be wrong more often than right."""
+        return prediction.probability < self.model.unsure_below
 
 
 class LabelModel(Model):
     """A model that chooses one of a fixed list of labels: classes, or answers to a question."""
 
-    kind: ClassVar[str]  # what its labels are, for messages
+    kind: ClassVar[str]  # what its labels are called in messages
 
     def __init__(self, name: str, backbone: Backbone, names: Sequence[Sequence[str]]) -> None:
         """Join a backbone and its labels.
@@ -179,54 +229,17 @@ class LabelModel(Model):
             names: For each label, its shown name and then its synonyms.
         """
         super().__init__(name, backbone)
-        self._names = Labels(names, self.kind)
-        self.labels = self._names.shown
-        self._position = {label: i for i, label in enumerate(self.labels)}
+        self.names = Labels(names, self.kind)
+        self.labels = self.names.shown
+        self.positions = {label: i for i, label in enumerate(self.labels)}
 
     @property
     def repertoire(self) -> str:
         return f"{len(self.labels):,} {'classes' if self.kind == 'class' else f'{self.kind}s'}"
 
-    @abstractmethod
-    def logits(self, features: Tensor, question: str | None) -> Tensor:
-        """Return (len(labels),) logits, differentiable in the last feature map (1, C, h, w)."""
-
-    def read(self, encoded: Encoded, question: str | None = None) -> Encoded:
-        """Return the picture with its logits, for one explanation.
-
-        So the head runs once, to predict and to score.
-
-        Raises:
-            ValueError: See `predict`.
-        """
-        return replace(encoded, logits=self.logits(self.features(encoded), question))
-
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Return the probabilities (len(self.labels),) of logits: one label is meant."""
+        """Return the probabilities (len(labels),) of logits; they sum to 1."""
         return logits.softmax(0)
-
-    def predict(
-        self, encoded: Encoded, question: str | None = None, k: int = 5
-    ) -> list[Prediction]:
-        probabilities = self.probabilities(self._known(encoded, question))
-        best = probabilities.topk(min(k, len(self.labels)))
-        return [
-            Prediction(self.labels[i], p)
-            for p, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)
-        ]
-
-    def target(
-        self, text: str, question: str | None = None, encoded: Encoded | None = None
-    ) -> Target:
-        typed = text.strip()
-        # What the model itself said needs no search.
-        found = (self._position[typed],) if typed in self._position else self.find(typed)
-        if not found:
-            raise self._names.missing(typed, self._likelihood(encoded, question))
-        index = found[0]
-        if len(found) > 1:
-            index = max(found, key=self._likelihood(encoded, question))
-        return Target(self.labels[index], (index,), question=question)
 
     def find(self, text: str) -> tuple[int, ...]:
         """Return the indices of all labels that a typed text fits best; none if it fits none.
@@ -234,59 +247,86 @@ class LabelModel(Model):
         Raises:
             ValueError: There is no text, or it is too long.
         """
-        return self._names.find(text)
+        return self.names.find(text)
 
-    def suggestions(
-        self,
-        text: str,
-        encoded: Encoded | None = None,
-        question: str | None = None,
-        k: int = 10,
-    ) -> list[str]:
-        """Return up to `k` labels that may be meant by a text, also one that is not finished.
-
-        Those that fit better come first; of those that fit equally well, those that are likelier
-        in the picture. An empty text fits every label.
-
-        Args:
-            text: As typed so far.
-            encoded: The picture; without it labels that fit equally well stay in their order.
-            question: As for `target`.
-            k: How many at most.
+    def label_at(self, index: int) -> ResolvedTarget:
+        """Return the label of an index.
 
         Raises:
-            ValueError: The text is too long; or the model needs a question for `encoded`.
+            ValueError: The index is out of range.
         """
-        near = self._names.near(text, self._likelihood(encoded, question), k)
-        return [self.labels[i] for i in near]
+        if not 0 <= index < len(self.labels):
+            raise ValueError(
+                f"There is no {self.kind} {index}: they are numbered 0 to {len(self.labels) - 1}."
+            )
+        return ResolvedTarget(self.labels[index], (index,))
 
-    def _likelihood(self, encoded: Encoded | None, question: str | None) -> Callable[[int], float]:
-        """Return what tells how likely a label is in a picture; without one, all alike."""
-        if encoded is None:
-            return lambda label: 0.0
-        logits: list[float] = self._known(encoded, question).tolist()
-        return logits.__getitem__
 
-    def _known(self, encoded: Encoded, question: str | None) -> Tensor:
-        """Return the logits without a graph."""
-        if encoded.logits is not None:
-            return encoded.logits.detach()
-        with torch.no_grad():
-            return self.logits(encoded.features, question)
+class LabelHead(Head):
+    """The head of a `LabelModel`."""
 
-    def score_each(self, encoded: Encoded, targets: Sequence[Target]) -> list[Score]:
-        logits = encoded.logits
-        if logits is None:
-            logits = self.logits(self.features(encoded), targets[0].question)
-        return [self.score_logits(logits, target) for target in targets]
+    model: LabelModel
+    _graph: Tensor | None = None  # the logits with their graph, until `scores` hands them out
 
-    def score_features(self, features: Any, target: Target) -> Score:
-        return self.score_logits(self.logits(features, target.question), target)
+    @abstractmethod
+    def compute_logits(self, head_input: Any) -> Tensor:
+        """Return the logits (len(labels),), differentiable in what the head reads."""
 
-    def score_logits(self, logits: Tensor, target: Target) -> Score:
-        """Score a label by the logits (len(labels),) of all."""
+    @cached_property
+    def logits(self) -> Tensor:
+        """The picture's logits, (len(labels),) float32 without a graph."""
+        self._graph = self._logits_with_graph()
+        return self._graph.detach()
+
+    def predict(self, k: int) -> list[Prediction]:
+        probabilities = self.model.probabilities(self.logits)
+        best = probabilities.topk(min(k, len(self.model.labels)))
+        return [
+            Prediction(self.model.labels[i], p)
+            for p, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        ]
+
+    def predictions(self, k: int = 5) -> list[Prediction]:
+        return super().predictions(min(k, len(self.model.labels)))
+
+    def find_target(self, wanted: str | int) -> ResolvedTarget:
+        if isinstance(wanted, int):
+            return self.model.label_at(wanted)
+        typed, positions = wanted.strip(), self.model.positions
+        # What the model itself predicted needs no search.
+        found = (positions[typed],) if typed in positions else self.model.find(typed)
+        if not found:
+            raise self.model.names.missing(typed, self._likelihood)
+        return self.model.label_at(found[0] if len(found) == 1 else max(found, key=self._likelihood))
+
+    def suggestions(self, text: str, k: int = 10) -> list[str]:
+        """Return up to `k` labels that an unfinished text may mean, the best fits first.
+
+        Labels that fit equally well come in the order of their likelihood in the picture. An
+        empty text fits every label.
+
+        Raises:
+            ValueError: The text is too long.
+        """
+        return [self.model.labels[i] for i in self.model.names.near(text, self._likelihood, k)]
+
+    def score(self, head_input: Any, target: ResolvedTarget) -> Score:
+        return self._score_logits(self.compute_logits(head_input), target)
+
+    def scores(self, targets: Sequence[ResolvedTarget]) -> list[Score]:
+        _ = self.logits
+        graph, self._graph = self._graph, None
+        logits = self._logits_with_graph() if graph is None else graph
+        return [self._score_logits(logits, target) for target in targets]
+
+    def _logits_with_graph(self) -> Tensor:
+        with torch.enable_grad():
+            return self.compute_logits(self.model.head_input(self.encoded))
+
+    def _score_logits(self, logits: Tensor, target: ResolvedTarget) -> Score:
         (index,) = target.ids
-        return Score(
-            terms=logits[index : index + 1],
-            probability=self.probabilities(logits.detach())[index].item(),
-        )
+        probability = self.model.probabilities(logits.detach())[index].item()
+        return Score(logits[index : index + 1], probability)
+
+    def _likelihood(self, label: int) -> float:
+        return self.logits[label].item()

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from gradcam_core.models.backbone import Backbone, device
-from gradcam_core.models.base import LabelModel
+from gradcam_core.models.backbone import Backbone, Encoded, device
+from gradcam_core.models.base import Head, LabelHead, LabelModel, Prediction
 
 
 class Classifier(LabelModel):
@@ -32,34 +32,50 @@ class Classifier(LabelModel):
             backbone: The CNN.
             head: Last feature map (1, C, h, w) -> logits (1, len(classes)).
             classes: For each class, its shown name and then its synonyms.
-            multi_label: Whether a picture may be of several classes, or of none: each has a
-                probability of its own then, the sigmoid of its logit.
-            unsure_below: A class with a smaller probability was measured to be wrong more often
-                than right; 0 where nobody measured.
+            multi_label: Whether a picture may belong to several classes, or to none: the
+                probability of a class is then the sigmoid of its logit.
+            unsure_below: Predictions with a smaller probability were measured to be wrong more
+                often than right; 0: not measured.
         """
         super().__init__(name, backbone, classes)
-        self._head = head.eval().requires_grad_(False).to(device())
+        self.head = head.eval().requires_grad_(False).to(device())
         self._multi_label = multi_label
         self.unsure_below = unsure_below
 
+    def bind(
+        self,
+        encoded: Encoded,
+        question: str | None = None,
+        predictions: Sequence[Prediction] | None = None,
+    ) -> Head:
+        check_no_question(question, self.name)
+        return ClassifierHead(self, encoded, predictions)
+
     def parts(self) -> dict[str, nn.Module]:
-        """What the network is made of, from output to input: the head, then the CNN's stages."""
-        return {"head": self._head, **dict(reversed(self.backbone.stages.items()))}
+        """The network's parts from output to input: the head, then the CNN's stages."""
+        return {"head": self.head, **dict(reversed(self.backbone.stages.items()))}
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Return the probabilities (len(self.labels),) of logits."""
+        """Return the probabilities (len(labels),) of logits."""
         return logits.sigmoid() if self._multi_label else super().probabilities(logits)
-
-    def logits(self, features: Any, question: str | None) -> Tensor:
-        return self._head(features)[0]
 
     def find(self, text: str) -> tuple[int, ...]:
         """Return the classes that a typed name or index fits best; see `LabelModel.find`."""
         if not re.fullmatch(r"[+-]?\d{1,12}", text, re.ASCII):
             return super().find(text)
-        index = int(text)
-        if not 0 <= index < len(self.labels):
-            raise ValueError(
-                f"There is no class {index}: they are numbered 0 to {len(self.labels) - 1}."
-            )
-        return (index,)
+        return self.label_at(int(text)).ids
+
+
+class ClassifierHead(LabelHead):
+    """A classifier looking at one picture."""
+
+    model: Classifier
+
+    def compute_logits(self, head_input: Any) -> Tensor:
+        return self.model.head(head_input)[0]
+
+
+def check_no_question(question: str | None, name: str) -> None:
+    """Raise an error for a question to a model that takes none."""
+    if question is not None:
+        raise ValueError(f"{name} answers no questions: leave the question out.")

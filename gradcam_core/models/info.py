@@ -47,3 +47,9 @@ class ModelInfo:
     def guided(self) -> bool:
         """Whether guided backpropagation is faithful: every non-linearity is a ReLU."""
         return not self.other_activation
+
+
+def check_task(task: str | None) -> None:
+    """Raise a ValueError for what is no task."""
+    if task not in TASKS:
+        raise ValueError(f"There is no task '{task}'. Known: {', '.join(TASKS)}.")

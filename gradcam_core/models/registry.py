@@ -13,7 +13,7 @@ from gradcam_core.models.embedded.vqa_lstm import load_lite_vqa
 from gradcam_core.models.hub import torchvision_cnns, vision_language
 from gradcam_core.models.hub.by_id import load_by_id
 from gradcam_core.models.hub.download import cached_hub_folder, hub_offer
-from gradcam_core.models.info import NO_PEOPLE, RIGHT, TASKS, ModelInfo
+from gradcam_core.models.info import NO_PEOPLE, RIGHT, ModelInfo, check_task
 
 
 @dataclass(frozen=True)
@@ -130,8 +130,8 @@ def models(task: str | None = None) -> list[ModelInfo]:
     Raises:
         ValueError: There is no such task.
     """
-    if task not in (None, *TASKS):
-        raise ValueError(f"There is no task '{task}'. Known: {', '.join(TASKS)}.")
+    if task is not None:
+        check_task(task)
     return [entry.info for entry in _REGISTRY.values() if task in (None, entry.info.task)]
 
 
