@@ -1,10 +1,11 @@
 """Grad-CAM for image classification, captioning and visual question answering."""
 
 from gradcam_core import metrics
-from gradcam_core.explain import explain
-from gradcam_core.explanation import Explanation, Word, package_version
-from gradcam_core.feature_cache import explain_file, suggest_file
-from gradcam_core.image.open import open_image
+from gradcam_core.batch.explain_many import explain_many
+from gradcam_core.explain import Explainer, explain
+from gradcam_core.explanation import Explanation, Word
+from gradcam_core.feature_cache import FeatureCache
+from gradcam_core.image import open_image
 from gradcam_core.image.render import (
     COLOUR_MAPS,
     DEFAULT_COLOUR_MAP,
@@ -12,42 +13,49 @@ from gradcam_core.image.render import (
     coloured,
     overlay,
 )
-from gradcam_core.methods import Method, methods
-from gradcam_core.models.base import LabelModel, Model, Prediction, Score, Target
-from gradcam_core.models.embedded.concepts import Reason
-from gradcam_core.models.info import ModelInfo
+from gradcam_core.methods import DEFAULT_METHOD, Method, methods
+from gradcam_core.models.base import Head, LabelModel, Model, Prediction, ResolvedTarget, Score
+from gradcam_core.models.embedded.concepts import Concept
+from gradcam_core.models.info import TASKS, ModelInfo
 from gradcam_core.models.labels import UnknownLabelError
 from gradcam_core.models.model_cache import load
 from gradcam_core.models.registry import describe, models
 from gradcam_core.models.wrapped.wrap import wrap
+from gradcam_core.query import Query
+from gradcam_core.version import package_version
 
 __version__ = package_version()
 
 __all__ = [
     "COLOUR_MAPS",
     "DEFAULT_COLOUR_MAP",
+    "DEFAULT_METHOD",
     "DEFAULT_OPACITY",
+    "TASKS",
+    "Concept",
+    "Explainer",
     "Explanation",
+    "FeatureCache",
+    "Head",
     "LabelModel",
     "Method",
     "Model",
     "ModelInfo",
     "Prediction",
-    "Reason",
+    "Query",
+    "ResolvedTarget",
     "Score",
-    "Target",
     "UnknownLabelError",
     "Word",
     "coloured",
     "describe",
     "explain",
-    "explain_file",
+    "explain_many",
     "load",
     "methods",
     "metrics",
     "models",
     "open_image",
     "overlay",
-    "suggest_file",
     "wrap",
 ]

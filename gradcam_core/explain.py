@@ -1,35 +1,36 @@
-"""Figure 2 of the paper from top to bottom: a picture and a target become an Explanation."""
+"""Figure 2 of the paper from top to bottom: a picture and a query become an Explanation."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 from torch import nn
 
-from gradcam_core.explanation import Explanation, Word
-from gradcam_core.image.open import ImageSource, open_image
-from gradcam_core.methods import DEFAULT_METHOD, method_named, pixels
-from gradcam_core.methods.gradients import MapsOfEach
+from gradcam_core.explanation import Explanation, Origin, Word
+from gradcam_core.feature_cache import DISPLAY_SIDE, FeatureCache, Picture, digest
+from gradcam_core.image import ImageSource, open_image
+from gradcam_core.methods import DEFAULT_METHOD, Method, method_named
+from gradcam_core.methods.gradients import Maps
+from gradcam_core.methods.guided import encode_guided, guided_backprop, why_not_rule
 from gradcam_core.models.backbone import Encoded
-from gradcam_core.models.base import LabelModel, Model, Prediction, Target
-from gradcam_core.models.embedded.concepts import reasons
+from gradcam_core.models.base import Head, LabelHead, Model, Prediction, ResolvedTarget
+from gradcam_core.models.embedded.concepts import concepts
 from gradcam_core.models.model_cache import load
-from gradcam_core.models.registry import models
+from gradcam_core.query import Query, Target, Task
 
-# A class (name or index), a caption or an answer; a function of the output; None: what it says.
-AnyTarget = str | int | Callable[[Any], Any] | None
+_SUGGESTED = 8
 
 
 def explain(
     image: ImageSource,
-    task: str = "classification",
-    target: AnyTarget = None,
+    task: Task = "classification",
+    target: Target | None = None,
     question: str | None = None,
     model: str | Model | None = None,
     layer: str | nn.Module | None = None,
-    guided: bool = False,
     method: str = DEFAULT_METHOD,
+    guided: bool = False,
     detail: float = 1.0,
 ) -> Explanation:
     """Explain why a model says `target` of a picture.
@@ -40,180 +41,288 @@ def explain(
         target: A class (name or index), a caption or an answer; None explains the model's own
             prediction. For a model from `wrap` also a function of the network's output that
             returns a scalar.
-        question: What is asked of the picture; for "vqa" only.
+        question: The question about the picture; for "vqa" only.
         model: A name from `models(task)`, what `wrap` returns, or for classification a local
             folder or an id on the Hugging Face Hub (see `load`); None for the embedded model.
-        layer: A target layer from the model's `layers`; None for the last. For a model from
-            `wrap` also the module itself.
-        guided: Also compute guided backpropagation and Guided Grad-CAM; for ReLU networks only.
+        layer: A target layer from the model's `layers`; None for its default, usually the last.
+            For a model from `wrap` also the module itself.
         method: A name from `methods()`.
-        detail: Draw the map of the picture at so many times the side, 1 to 2: a map of 7 x 7 cells
-            becomes one of 14 x 14, at four times the cost. What the model says, and the score,
-            stay those at its own size. For the embedded models only.
+        guided: Also compute guided backpropagation and Guided Grad-CAM; for ReLU networks only.
+        detail: Side of the network's input in multiples of its own, 1 to 2: at 2, a map of 7 x 7
+            cells becomes one of 14 x 14, at four times the cost. Predictions and score stay those
+            at the network's own size. For the embedded models only.
 
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: The picture, task, target, question, model, layer, method or detail cannot be
             used; the message says why.
         ConnectionError: The model must be downloaded, and the hub cannot be reached.
+
+    Example:
+        >>> explanation = explain("cat.jpg", target="tabby")
+        >>> explanation.figure().savefig("cat.pdf")
     """
-    default = models(task)[0].name
-    method_named(method)
-    picture = open_image(image)
     if isinstance(model, nn.Module):
-        raise ValueError("Wrap a network of your own first: explain(image, model=wrap(network)).")
-    if not isinstance(model, Model):
-        model = load(default if model is None else model, task)
-    elif model.task != task:
-        raise ValueError(f"{model.name} is a model for {model.task}, not for {task}.")
-    (explanation,) = explain_encoded(
-        model,
-        pixels.encode_guided(model, picture, layer) if guided else model.encode(picture, layer),
-        picture,
-        [target],
-        question=question,
-        with_guided=guided,
-        method=method,
-        finer=None if detail == 1 else (model.encode(picture, layer, detail), detail),
-        source=Path(image) if isinstance(image, str | Path) else None,
-    )
-    return explanation
+        raise ValueError("Wrap your own network first: explain(image, model=wrap(network)).")
+    given = model if isinstance(model, Model) else None
+    name = None if isinstance(model, Model) else model
+    if isinstance(layer, nn.Module):
+        if given is None:
+            raise ValueError("A module as layer is for models from `wrap`: give the layer's name.")
+        layer = given.backbone.layer_named(layer)
+    query = Query(task, target, question, name, layer, method, guided, detail)
+    return Explainer().explain(image, query, given)
 
 
-def explain_encoded(
-    model: Model,
-    encoded: Encoded,
-    picture: Image.Image,
-    targets: Sequence[AnyTarget] = (None,),
-    *,
-    question: str | None = None,
-    predictions: list[Prediction] | None = None,
-    with_guided: bool = False,
-    method: str = DEFAULT_METHOD,
-    maps: MapsOfEach | None = None,
-    finer: tuple[Encoded, float] | None = None,
-    source: Path | None = None,
-) -> list[Explanation]:
-    """Explain a picture that has been through the CNN already; see `explain`.
+class Explainer:
+    """Explains pictures, with or without a cache of feature maps.
 
-    Methods by gradient make one backward pass, however many targets there are.
+    Example:
+        >>> explainer = Explainer(FeatureCache())
+        >>> explainer.explain("cat.jpg", Query(target="tabby"))
+        >>> explainer.explain("cat.jpg", Query(target="tiger cat"))  # no second pass of the CNN
+    """
 
-    Args:
-        model: What to explain.
-        encoded: The picture, from `model.encode`.
-        picture: The same as RGB, of the size that maps are wanted at.
-        targets: At least one, each as for `explain`.
-        question: As for `explain`.
-        predictions: From `model.predict(encoded, question)`, if they are known already.
-        with_guided: As `guided` of `explain`.
-        method: As for `explain`.
-        maps: What gives the method's maps, if not the method itself: they may be known already.
-        finer: The same picture, larger, that the map is to be of, and its detail; see `explain`.
-        source: The file that the picture came from.
+    def __init__(self, cache: FeatureCache | None = None) -> None:
+        """Create an explainer; with a cache it keeps what it computes of picture files."""
+        self._cache = cache
 
-    Returns:
-        Of each target its explanation.
+    def explain(
+        self, image: ImageSource, query: Query, model: Model | None = None
+    ) -> Explanation:
+        """Explain a picture.
+
+        Args:
+            image: As for `explain`. With a cache, the explanation's picture of a file is at most
+                `DISPLAY_SIDE` pixels per side.
+            query: What is asked.
+            model: For a model from `wrap`, which has no name; None for the query's model.
+
+        Raises:
+            FileNotFoundError, ValueError, ConnectionError: See `explain`.
+        """
+        (explanation,) = self.explain_targets(image, query, [query.target], model)
+        return explanation
+
+    def explain_targets(
+        self,
+        image: ImageSource,
+        query: Query,
+        targets: Sequence[Target | None],
+        model: Model | None = None,
+    ) -> list[Explanation]:
+        """Explain several targets of one picture in one pass of the CNN; see `explain`."""
+        given, model = model, load(query.model_name, query.task) if model is None else model
+        query = check(query, model)
+        source = Path(image) if isinstance(image, str | Path) else None
+        key = digest(source) if self._cache and source and given is None else None
+        encoded, picture = self._encode(image, query, model, key)
+        finer = self._encode_finer(picture if key is None else image, query, model, key)
+        head = self._bind(model, encoded, query, key)
+        return self.explain_head(head, picture, query, targets, finer=finer, source=source, key=key)
+
+    def explain_head(
+        self,
+        head: Head,
+        picture: Image.Image,
+        query: Query,
+        targets: Sequence[Target | None],
+        *,
+        finer: Encoded | None = None,
+        source: Path | None = None,
+        key: str | None = None,
+    ) -> list[Explanation]:
+        """Explain a picture that has been through the CNN.
+
+        Gradient methods make one backward pass for all targets.
+
+        Args:
+            head: The model bound to the picture, from `Model.bind`.
+            picture: The same picture, RGB, at the size of the maps.
+            query: From `check`.
+            targets: At least one, each as `Query.target`.
+            finer: The same picture encoded with `query.detail`, if that is not 1.
+            source: The file of the picture.
+            key: Identifies the picture in the cache.
+
+        Raises:
+            ValueError: See `explain`.
+        """
+        method = method_named(query.method)
+        resolved = [head.target(target) for target in targets]
+        first = _first_choice(head, resolved)
+        reference = [] if first is None or first in resolved or method.slow else [first]
+        map_head = head if finer is None else head.model.bind(finer, head.question)
+        maps = self._attribute(method, map_head, [*resolved, *reference], key, query)
+        scores = [each.score for each in maps] if finer is None else head.scores(resolved)
+        maxima = {
+            target: each.attribution.max().item()
+            for target, each in zip([*resolved, *reference], maps, strict=True)
+        }
+        predictions = head.predictions()
+        unsure = bool(predictions) and head.is_guess(predictions[0])
+        explanations = []
+        for target, asked, each, score in zip(resolved, targets, maps, scores, strict=False):
+            terms = score.terms.detach()
+            gradient = guided_backprop(head, target) if query.guided else None
+            explanations.append(
+                Explanation(
+                    query=replace(query, target=asked),
+                    target=target.text,
+                    score=terms.sum().item(),
+                    probability=score.probability,
+                    predictions=predictions,
+                    picture=picture,
+                    source=source,
+                    box=head.encoded.box,
+                    raw=each.attribution.cpu().numpy(),
+                    raw_counterfactual=each.counterfactual.cpu().numpy(),
+                    words=[
+                        Word(text, log_prob, word_map.cpu().numpy())
+                        for text, log_prob, word_map in zip(
+                            target.words, terms.tolist(), each.words, strict=False
+                        )
+                    ],
+                    gradient=None if gradient is None else gradient.permute(1, 2, 0).cpu().numpy(),
+                    unknown_words=head.unknown_words,
+                    remarks=remarks(head.model),
+                    unsure=unsure,
+                    first_choice_max=None if target.function else maxima.get(first),
+                    concepts=concepts(head, target),
+                    origin=Origin(head.model, target),
+                )
+            )
+        return explanations
+
+    def suggest(self, image: ImageSource, query: Query, text: str) -> list[Prediction]:
+        """Return the labels that an unfinished text may mean, the best fits first, at most eight.
+
+        Labels that fit equally well come in the order of their likelihood; none for captions.
+
+        Raises:
+            FileNotFoundError, ValueError, ConnectionError: See `explain`.
+        """
+        model = load(query.model_name, query.task)
+        query = query.resolved(model)
+        key = digest(Path(image)) if self._cache and isinstance(image, str | Path) else None
+        encoded, _ = self._encode(image, replace(query, guided=False), model, key)
+        head = model.bind(encoded, query.question)
+        if not isinstance(head, LabelHead):
+            return []
+        probabilities = head.model.probabilities(head.logits).tolist()
+        return [
+            Prediction(label, probabilities[head.model.positions[label]])
+            for label in head.suggestions(text, _SUGGESTED)
+        ]
+
+    def encode_many(self, files: Sequence[Path], query: Query) -> None:
+        """Run the CNN once over several files, so that `explain` finds them in the cache."""
+        assert self._cache is not None
+        model = load(query.model_name, query.task)
+        query = query.resolved(model)
+        keys = {(digest(file), *_key(query, model)): file for file in files}
+        new = {key: file for key, file in keys.items() if not self._cache.has_picture(key)}
+        pictures = [open_image(file) for file in new.values()]
+        encoded = model.backbone.encode_many(pictures, query.layer) if pictures else []
+        for key, one, picture in zip(new, encoded, pictures, strict=True):
+            picture.thumbnail((DISPLAY_SIDE, DISPLAY_SIDE))
+            self._cache.add_picture(key, (one, picture))
+
+    def _encode(
+        self, image: ImageSource, query: Query, model: Model, key: str | None
+    ) -> Picture:
+        """Run the CNN once, unless the picture is cached; with the guided rule if asked for."""
+
+        def encode() -> Picture:
+            picture = open_image(image)
+            assert query.layer is not None
+            if query.guided:
+                return encode_guided(model, picture, query.layer), picture
+            return model.encode(picture, query.layer), picture
+
+        if self._cache is None or key is None:
+            return encode()
+        traced: list[Encoded] = []
+
+        def encode_for_cache() -> Picture:
+            encoded, picture = encode()
+            traced.append(encoded)
+            picture.thumbnail((DISPLAY_SIDE, DISPLAY_SIDE))
+            return encoded.without_graph(), picture
+
+        encoded, picture = self._cache.picture((key, *_key(query, model)), encode_for_cache)
+        return traced[0] if traced else encoded, picture
+
+    def _encode_finer(
+        self, image: ImageSource, query: Query, model: Model, key: str | None
+    ) -> Encoded | None:
+        if query.detail == 1:
+            return None
+
+        def encode() -> Picture:
+            picture = open_image(image)
+            return model.encode(picture, query.layer, query.detail), Image.new("RGB", (1, 1))
+
+        if self._cache is None or key is None:
+            return encode()[0]
+        return self._cache.picture((key, *_key(query, model), query.detail), encode)[0]
+
+    def _bind(self, model: Model, encoded: Encoded, query: Query, key: str | None) -> Head:
+        head = model.bind(encoded, query.question)
+        if self._cache is not None and key is not None:
+            # Predictions depend neither on the target nor on the layer.
+            predictions_key = (key, model.name, query.question)
+            head.remember(self._cache.predictions(predictions_key, head.predictions))
+        return head
+
+    def _attribute(
+        self,
+        method: Method,
+        head: Head,
+        targets: Sequence[ResolvedTarget],
+        key: str | None,
+        query: Query,
+    ) -> list[Maps]:
+        if self._cache is None or key is None or not method.slow:
+            return method.attribute(head, targets)
+        cache, without_target = self._cache, replace(query, target=None)
+        return [
+            cache.maps((key, without_target, target), lambda t=target: method.attribute(head, [t])[0])
+            for target in targets
+        ]
+
+
+def check(query: Query, model: Model) -> Query:
+    """Return a query with its defaults filled in, checked against a model.
 
     Raises:
-        ValueError: See `explain`.
+        ValueError: The model is for another task, has no such layer, or the method or guided
+            backpropagation does not apply to it.
     """
-    if model.task != "vqa" and question is not None:
-        raise ValueError(f"A question belongs to task 'vqa', not to '{model.task}'.")
-    how = method_named(method)
-    if (
-        isinstance(model, LabelModel)
-        and how.reads == "gradient"
-        and not any(map(callable, targets))
-    ):
-        encoded = model.read(encoded, question)
-    if predictions is None:
-        predictions = model.predict(encoded, question)
-    goals = [_goal(model, encoded, question, predictions, target) for target in targets]
-    first = _first_choice(model, encoded, question, predictions, goals)
-    beside = [] if first is None or first in goals or how.slow else [first]
-    larger, detail = finer or (encoded, 1.0)
-    found = (maps or how.maps_of_each)(model, larger, goals + beside)
-    scores = [of_one.score for of_one in found]
-    if finer is not None:  # what the model says of the picture is what it says at its own size
-        scores = model.score_each(encoded, goals)
-    strongest = {
-        goal: of_one.evidence.max().item()
-        for goal, of_one in zip(goals + beside, found, strict=True)
-    }
-    explanations = []
-    for goal, of_one, score in zip(goals, found, scores, strict=False):
-        terms = score.terms.detach()
-        explanations.append(
-            Explanation(
-                task=model.task,
-                model=model.name,
-                layer=encoded.layer,
-                method=method,
-                question=question,
-                unknown_words=model.unknown_words(question),
-                target=goal.text,
-                score=terms.sum().item(),
-                probability=score.probability,
-                predictions=predictions,
-                picture=picture,
-                source=source,
-                box=encoded.box,
-                raw=of_one.evidence.cpu().numpy(),
-                raw_counterfactual=of_one.counterevidence.cpu().numpy(),
-                words=[
-                    Word(text, log_prob, word_map.cpu().numpy())
-                    for text, log_prob, word_map in zip(
-                        goal.words, terms.tolist(), of_one.words, strict=False
-                    )
-                ],
-                gradient=(
-                    pixels.backpropagate(model, encoded, goal, "guided").cpu().numpy()
-                    if with_guided
-                    else None
-                ),
-                remarks=remarks(model),
-                detail=detail,
-                unsure=bool(predictions) and model.is_guess(encoded, predictions[0]),
-                strongest=None if goal.function or first is None else strongest.get(first),
-                reasons=reasons(model, encoded, goal),
-            )
-        )
-    return explanations
-
-
-def _goal(
-    model: Model,
-    encoded: Encoded,
-    question: str | None,
-    predictions: list[Prediction],
-    wanted: AnyTarget,
-) -> Target:
-    """Return what is to be explained in the model's own terms; see `explain`."""
-    if callable(wanted):
-        return model.target_function(wanted)
-    if wanted is None:  # a network without classes says what it wants instead
-        wanted = predictions[0].text if predictions else ""
-    return model.target(str(wanted), question, encoded)
-
-
-def _first_choice(
-    model: Model,
-    encoded: Encoded,
-    question: str | None,
-    predictions: list[Prediction],
-    goals: list[Target],
-) -> Target | None:
-    """Return whose map the others are measured against; see `Explanation.strongest`."""
-    if not isinstance(model, LabelModel) or not predictions or all(g.function for g in goals):
-        return None
-    return model.target(predictions[0].text, question, encoded)
+    query = query.resolved(model)
+    reasons = [method_named(query.method).why_not(model)]
+    reasons += [why_not_rule(model, "guided")] if query.guided else []
+    for reason in reasons:
+        if reason:
+            raise ValueError(reason)
+    return query
 
 
 def remarks(model: Model) -> tuple[str, ...]:
-    """Say what must be known of a model to read its maps; plain sentences."""
-    said = []
+    """Return sentences on how to read the maps of a model."""
+    found = []
     if not model.convolutional:
-        said.append("The map is of a transformer's tokens: not convolutional features.")
-    if model.backbone.other_activation:
-        said.append(pixels.why_not(model))
-    return tuple(said)
+        found.append("The map shows a transformer's tokens, not convolutional features.")
+    reason = why_not_rule(model, "guided")
+    return (*found, reason) if reason else tuple(found)
+
+
+def _key(query: Query, model: Model) -> tuple[str, str]:
+    return model.backbone.name, query.layer or ""
+
+
+def _first_choice(head: Head, targets: Sequence[ResolvedTarget]) -> ResolvedTarget | None:
+    """Return the target whose map the others are compared with; see `first_choice_max`."""
+    if not isinstance(head, LabelHead) or all(target.function for target in targets):
+        return None
+    return head.target() if head.predictions() else None

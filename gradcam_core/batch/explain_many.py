@@ -1,6 +1,6 @@
-"""Very many photos: read ahead, through the CNN in batches, and explained one after the other.
+"""Many photos: read ahead, through the CNN in batches, and explained one after the other.
 
-However many there are, no more than a few are in memory at once.
+However many there are, only a few are in memory at once.
 """
 
 from collections import deque
@@ -13,139 +13,132 @@ from typing import Any, TypeVar
 
 from PIL import Image
 
-from gradcam_core.explain import explain, explain_encoded
+from gradcam_core.explain import Explainer, check
 from gradcam_core.explanation import Explanation
-from gradcam_core.image.open import open_image
-from gradcam_core.methods import DEFAULT_METHOD
-from gradcam_core.models.backbone import Encoded, pictures_a_pass
+from gradcam_core.image import open_image
+from gradcam_core.models.backbone import Encoded, batch_size
 from gradcam_core.models.base import Model
+from gradcam_core.models.model_cache import load
+from gradcam_core.query import Query
 
-AHEAD = 8  # pictures that are read before their turn
+READ_AHEAD = 8  # pictures that are read before their turn
 
 P = TypeVar("P", bound=Hashable)
 T = TypeVar("T")
 R = TypeVar("R")
+Outcome = Explanation | Exception
 
 
 def explain_many(
     photos: Iterable[P],
-    model: Model,
+    query: Query,
+    model: Model | None = None,
     *,
     read: Callable[[Any], Image.Image] = open_image,
-    target: str | None = None,
-    question: str | None = None,
-    layer: str | None = None,
-    guided: bool = False,
-    method: str = DEFAULT_METHOD,
-    detail: float = 1.0,
-) -> Iterator[tuple[P, Explanation | Exception]]:
-    """Explain photos one after the other, the CNN in batches; a bad photo stops no other.
+) -> Iterator[tuple[P, Outcome]]:
+    """Explain many photos for one query, the CNN in batches; bad photos are reported, not raised.
 
     Args:
-        photos: Files, or what `read` takes, hashable; asked for as they are needed.
-        model: From `load`.
-        read: Returns a photo as RGB, or raises what `open_image` raises; called in threads.
-        target: As for `explain`, of every photo.
-        question: As for `explain`, of every photo.
-        layer: As for `explain`.
-        guided: As for `explain`; each photo needs a pass of its own then.
-        method: As for `explain`.
-        detail: As for `explain`; each photo needs a pass of its own then.
+        photos: Files, or whatever `read` takes, hashable; an iterator is consumed lazily.
+        query: What is asked of every photo. Guided or finer maps take one pass per photo.
+        model: From `wrap`; None for the query's model.
+        read: Returns a photo as RGB, or raises what `open_image` raises; runs in threads.
 
     Yields:
-        Each photo in its order, with its explanation; or with what is wrong, a `ValueError` or an
-        `OSError` as `explain` raises it.
+        Each photo in order, with its explanation or with a `ValueError` or `OSError`.
+
+    Raises:
+        ValueError: The query does not fit the model; see `explain.check`.
+
+    Example:
+        >>> for file, explanation in explain_many(Path("photos").glob("*.jpg"), Query()):
+        ...     print(file, explanation)
     """
-    pictures = beside(read, photos, threads=2, ahead=AHEAD)
-    if guided or detail != 1:
+    model = load(query.model_name, query.task) if model is None else model
+    query = check(query, model)
+    return _explain_many(photos, query, model, read)
+
+
+def _explain_many(
+    photos: Iterable[P], query: Query, model: Model, read: Callable[[Any], Image.Image]
+) -> Iterator[tuple[P, Outcome]]:
+    pictures = in_threads(read, photos, threads=2, ahead=READ_AHEAD)
+    if query.guided or query.detail != 1:
         for photo, opened in pictures:
-            try:
-                explanation = explain(
-                    opened.result(),
-                    model.task,
-                    target,
-                    question,
-                    model,
-                    layer,
-                    guided,
-                    method,
-                    detail,
-                )
-            except (ValueError, OSError) as error:
-                yield photo, error
-            else:
-                yield photo, replace(explanation, source=_file(photo))
+            yield photo, _outcome(photo, lambda o=opened: _explain_alone(o.result(), query, model))
         return
-    while batch := list(islice(pictures, pictures_a_pass())):
-        for photo, encoded in _encoded(batch, model, layer):
+    explainer = Explainer()
+    while batch := list(islice(pictures, batch_size())):
+        for photo, encoded in _encode(batch, model, query.layer):
             if isinstance(encoded, Exception):
                 yield photo, encoded
                 continue
-            try:
-                (explanation,) = explain_encoded(
-                    model,
-                    *encoded,
-                    [target],
-                    question=question,
-                    method=method,
-                    source=_file(photo),
-                )
-            except (ValueError, OSError) as error:
-                yield photo, error
-            else:
-                yield photo, explanation
+
+            def explain(one: tuple[Encoded, Image.Image] = encoded) -> Explanation:
+                head = model.bind(one[0], query.question)
+                return explainer.explain_head(head, one[1], query, [query.target])[0]
+
+            yield photo, _outcome(photo, explain)
 
 
-def _file(photo: object) -> Path | None:
-    return photo if isinstance(photo, Path) else None
+def _explain_alone(picture: Image.Image, query: Query, model: Model) -> Explanation:
+    return Explainer().explain(picture, query, model)
 
 
-def _encoded(
+def _outcome(photo: object, explain: Callable[[], Explanation]) -> Outcome:
+    """Return an explanation with its source, or the error that it raised."""
+    try:
+        return replace(explain(), source=photo if isinstance(photo, Path) else None)
+    except (ValueError, OSError) as error:
+        return error
+
+
+def _encode(
     batch: Iterable[tuple[P, "Future[Image.Image]"]], model: Model, layer: str | None
 ) -> list[tuple[P, tuple[Encoded, Image.Image] | Exception]]:
-    """Run the CNN over those of a batch that could be read."""
+    """Run the CNN over the photos of a batch that could be read."""
     pictures: dict[P, Image.Image] = {}
-    wrong: dict[P, Exception] = {}
+    errors: dict[P, Exception] = {}
     photos = []
     for photo, opened in batch:
         photos.append(photo)
         try:
             pictures[photo] = opened.result()
         except (ValueError, OSError) as error:
-            wrong[photo] = error
+            errors[photo] = error
     if not pictures:
-        return [(photo, wrong[photo]) for photo in photos]
+        return [(photo, errors[photo]) for photo in photos]
     try:
         encoded = model.backbone.encode_many([*pictures.values()], layer)
     except ValueError as error:
-        return [(photo, wrong.get(photo, error)) for photo in photos]
-    found = dict(zip(pictures, zip(encoded, pictures.values(), strict=True), strict=True))
-    return [(photo, wrong[photo] if photo in wrong else found[photo]) for photo in photos]
+        return [(photo, errors.get(photo, error)) for photo in photos]
+    results = dict(zip(pictures, zip(encoded, pictures.values(), strict=True), strict=True))
+    return [(photo, errors[photo] if photo in errors else results[photo]) for photo in photos]
 
 
-def beside(
+def in_threads(
     function: Callable[[T], R], items: Iterable[T], *, threads: int, ahead: int
 ) -> Iterator[tuple[T, "Future[R]"]]:
-    """Call a function of each item in threads, beside what the caller does.
+    """Call a function of each item in threads, while the caller works.
 
     Args:
         function: Of an item.
-        items: Asked for as they are needed.
-        threads: How many.
-        ahead: How many items at most are begun before their turn.
+        items: An iterator is consumed lazily.
+        threads: The number of threads.
+        ahead: The largest number of items started before their turn.
 
     Yields:
-        Each item in its order, with its result, which may have to be waited for.
+        Each item in order, with the future of its result.
     """
-    begun: deque[tuple[T, Future[R]]] = deque()
+    started: deque[tuple[T, Future[R]]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:
             for item in items:
-                begun.append((item, pool.submit(function, item)))
-                if len(begun) > ahead:
-                    yield begun.popleft()
-            while begun:
-                yield begun.popleft()
+                started.append((item, pool.submit(function, item)))
+                if len(started) > ahead:
+                    yield started.popleft()
+            while started:
+                yield started.popleft()
         finally:
-            for _, future in begun:  # nobody waits for them any more
+            for _, future in started:
                 future.cancel()

@@ -1,12 +1,21 @@
 """The methods by name. To add one: its function, and a row here."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gradcam_core.methods import attention, cams, excitation, finer, perturbation, rollout
-from gradcam_core.methods import input_gradients as at_input
-from gradcam_core.methods.gradients import Maps, MapsOfEach, by_gradient, one_by_one
-from gradcam_core.models.backbone import Encoded
-from gradcam_core.models.base import Model, Target
+from gradcam_core.methods import (
+    applicability,
+    attention,
+    cams,
+    excitation,
+    finer,
+    input_gradients,
+    perturbation,
+    rollout,
+)
+from gradcam_core.methods.applicability import Requirement
+from gradcam_core.methods.gradients import Attribute, Maps, by_gradient, per_target
+from gradcam_core.models.base import Head, Model, ResolvedTarget
 
 DEFAULT_METHOD = "grad-cam"
 
@@ -17,39 +26,48 @@ class Method:
 
     Attributes:
         title: As its paper writes it.
-        paper: Authors, where and when.
+        paper: Authors, venue and year.
         about: One sentence on what it does differently.
-        maps_of_each: (model, encoded picture, targets) -> heat maps of each target.
-        slow: Whether it asks the network dozens of times or more, which takes seconds to minutes.
-        transformers: Whether it is for vision transformers alone.
-        only: The one model that it is for, by name; "" for all others.
-        reads: What it makes its map of: the gradient of the score at the target layer
-            ("gradient"), at the picture ("pixels") or at the two ("both"), the scores of changed
-            pictures ("scores"), or what the network has of its own ("weights").
+        maps: (head, targets) -> maps of each target; see `attribute`.
+        slow: Whether it runs the network dozens of times or more: seconds to minutes.
+        needs: What it needs of a model; see `why_not`.
     """
 
     title: str
     paper: str
     about: str
-    maps_of_each: MapsOfEach
+    maps: Attribute
     slow: bool = False
-    transformers: bool = False
-    only: str = ""
-    reads: str = "gradient"
+    needs: Requirement | None = None
 
-    def maps(self, model: Model, encoded: Encoded, target: Target) -> Maps:
-        """Return the heat maps of one target."""
-        return self.maps_of_each(model, encoded, [target])[0]
+    def attribute(self, head: Head, targets: Sequence[ResolvedTarget]) -> list[Maps]:
+        """Return the maps of each target.
+
+        Args:
+            head: The model looking at one picture, from `Model.bind`.
+            targets: From `Head.target`.
+
+        Raises:
+            ValueError: The method does not apply to the model (see `why_not`), layer or target.
+        """
+        reason = self.why_not(head.model)
+        if reason:
+            raise ValueError(reason)
+        return self.maps(head, targets)
+
+    def why_not(self, model: Model) -> str | None:
+        """Return in one sentence why the method does not apply to a model; None if it does."""
+        return self.needs(model) if self.needs else None
 
 
 METHODS: dict[str, Method] = {
     "cam": Method(
         "CAM",
         "Zhou et al., CVPR 2016",
-        "The weights of the last linear layer; only for networks that end in global average "
-        "pooling and that layer.",
-        one_by_one(cams.class_activation),
-        reads="weights",
+        "The weights of the last linear layer; for networks that end in global average pooling "
+        "and that layer.",
+        per_target(cams.class_activation),
+        needs=applicability.pooled_linear_classifier,
     ),
     "grad-cam": Method(
         "Grad-CAM",
@@ -60,7 +78,7 @@ METHODS: dict[str, Method] = {
     "grad-cam++": Method(
         "Grad-CAM++",
         "Chattopadhay et al., WACV 2018",
-        "Averages positive gradients only, and so that every instance of a thing counts alike.",
+        "Averages positive gradients, weighted so that every instance of an object counts alike.",
         by_gradient(cams.grad_cam_plus_plus),
     ),
     "xgrad-cam": Method(
@@ -78,121 +96,115 @@ METHODS: dict[str, Method] = {
     "layercam": Method(
         "LayerCAM",
         "Jiang et al., TIP 2021",
-        "Weighs every cell by its own positive gradient; made for early layers too.",
+        "Weights every cell by its own positive gradient; suited to early layers too.",
         by_gradient(cams.layer_cam),
     ),
     "finer-cam": Method(
         "FinerCAM",
         "Zhang et al., CVPR 2025",
-        "Grad-CAM of the score less those of the three most similar labels: why this, not those.",
-        one_by_one(finer.finer_cam),
+        "Grad-CAM of the score minus those of the three most similar labels: why this one?",
+        per_target(finer.finer_cam),
+        needs=applicability.labels,
     ),
     "c-mwp": Method(
         "c-MWP",
         "Zhang et al., ECCV 2016",
-        "The probability that a cell wins for the class, less that it wins for all else; needs "
-        "activations that are not negative.",
-        one_by_one(excitation.c_mwp),
+        "Excitation backprop: the probability that a cell wins for the class, minus that it wins "
+        "for the others; needs non-negative activations.",
+        per_target(excitation.c_mwp),
+        needs=applicability.relu_classifier,
     ),
     "occlusion": Method(
         "Occlusion",
         "Zeiler and Fergus, ECCV 2014",
-        "Covers each part of the picture and asks again: slow, and no gradient involved.",
-        one_by_one(perturbation.occlusion),
+        "How much the score drops when each part of the picture is hidden; no gradient involved.",
+        per_target(perturbation.occlusion),
         slow=True,
-        reads="scores",
     ),
     "score-cam": Method(
         "Score-CAM",
         "Wang et al., CVPR Workshops 2020",
-        "Channels weighted by the score of the picture seen through them: a pass a channel.",
-        one_by_one(perturbation.score_cam),
+        "Channels weighted by the score of the picture masked with them: one pass per channel.",
+        per_target(perturbation.score_cam),
         slow=True,
-        reads="scores",
     ),
     "rise": Method(
         "RISE",
         "Petsiuk et al., BMVC 2018",
-        "Shows random parts of the picture and averages the score: 600 passes.",
-        one_by_one(perturbation.rise),
+        "The mean score when random parts of the picture are visible: 600 passes.",
+        per_target(perturbation.rise),
         slow=True,
-        reads="scores",
     ),
     "gradient": Method(
         "Gradient",
         "Simonyan et al., ICLR Workshops 2014",
-        "How much the score hangs on each pixel, whichever way; it has no counterfactual.",
-        one_by_one(at_input.gradient),
-        reads="pixels",
+        "How much the score depends on each pixel, in either direction; no counterfactual.",
+        per_target(input_gradients.gradient),
     ),
     "smoothgrad": Method(
         "SmoothGrad",
         "Smilkov et al., 2017",
         "The gradient at the pixels, averaged over 25 noisy copies of the picture.",
-        one_by_one(at_input.smooth_grad),
+        per_target(input_gradients.smooth_grad),
         slow=True,
-        reads="pixels",
     ),
     "integrated-gradients": Method(
         "Integrated gradients",
         "Sundararajan et al., ICML 2017",
-        "The gradient at the pixels all the way from grey to the picture: what each pixel adds "
+        "The gradient at the pixels along the path from grey to the picture: what each pixel adds "
         "to the score.",
-        one_by_one(at_input.integrated_gradients),
+        per_target(input_gradients.integrated_gradients),
         slow=True,
-        reads="pixels",
     ),
     "guided-backprop": Method(
         "Guided Backprop",
         "Springenberg et al., ICLR Workshops 2015",
-        "The gradient at the pixels, positive and active paths only: sharp, hardly of the class.",
-        one_by_one(at_input.by_rule("guided")),
-        reads="pixels",
+        "The gradient at the pixels along positive, active paths: sharp, barely class-specific.",
+        per_target(input_gradients.by_rule("guided")),
+        needs=applicability.relu("guided"),
     ),
     "guided-grad-cam": Method(
         "Guided Grad-CAM",
         "Selvaraju et al., IJCV 2019",
-        "Guided Backprop times Grad-CAM: sharp, and of the class.",
-        one_by_one(at_input.times_grad_cam(at_input.by_rule("guided"))),
-        reads="both",
+        "Guided Backprop times Grad-CAM: sharp and class-specific.",
+        per_target(input_gradients.times_grad_cam("guided")),
+        needs=applicability.relu("guided"),
     ),
     "deconvnet": Method(
         "Deconvnet",
         "Zeiler and Fergus, ECCV 2014",
-        "As Guided Backprop, but what was not active passes too.",
-        one_by_one(at_input.by_rule("deconvnet")),
-        reads="pixels",
+        "As Guided Backprop, but inactive paths pass too.",
+        per_target(input_gradients.by_rule("deconvnet")),
+        needs=applicability.relu("deconvnet"),
     ),
     "deconv-grad-cam": Method(
         "Deconv Grad-CAM",
         "Selvaraju et al., IJCV 2019",
         "Deconvnet times Grad-CAM.",
-        one_by_one(at_input.times_grad_cam(at_input.by_rule("deconvnet"))),
-        reads="both",
+        per_target(input_gradients.times_grad_cam("deconvnet")),
+        needs=applicability.relu("deconvnet"),
     ),
     "attention-gradient": Method(
         "Attention times gradient",
         "Chefer et al., ICCV 2021",
-        "What the tokens that are read were mixed of, where attention speaks for the class; "
-        "for vision transformers.",
-        one_by_one(rollout.attention_gradient),
-        transformers=True,
+        "Which patches attention mixed into the output, where it speaks for the class; for vision "
+        "transformers.",
+        per_target(rollout.attention_gradient),
+        needs=applicability.transformer,
     ),
     "attention-rollout": Method(
         "Attention rollout",
         "Abnar and Zuidema, ACL 2020",
-        "What the tokens that are read were mixed of, whatever the class; for vision transformers.",
-        one_by_one(rollout.attention_rollout),
-        transformers=True,
-        reads="weights",
+        "Which patches attention mixed into the output, for any class; for vision transformers.",
+        per_target(rollout.attention_rollout),
+        needs=applicability.transformer,
     ),
     "attention": Method(
         "Own attention",
         "Lu et al., NeurIPS 2016",
-        "Where lite0-vqa-coattention attends for a question, whatever the answer; only for it.",
-        one_by_one(attention.own_attention),
-        only="lite0-vqa-coattention",
-        reads="weights",
+        "Where the model attends for a question, for any answer; for co-attention models.",
+        per_target(attention.own_attention),
+        needs=applicability.own_attention,
     ),
 }
 
@@ -203,10 +215,10 @@ def methods() -> dict[str, Method]:
 
 
 def method_named(name: str) -> Method:
-    """Return the method of a name.
+    """Return the method with a name.
 
     Raises:
-        ValueError: There is none.
+        ValueError: There is no such method.
     """
     if name not in METHODS:
         raise ValueError(f"There is no method '{name}'. Known: {', '.join(METHODS)}.")

@@ -1,31 +1,21 @@
-"""Where a network attends by itself, to be laid beside what the gradient says."""
+"""A model's own attention, to be compared with what the gradient says."""
 
 import torch
 
 from gradcam_core.methods.gradients import Maps
-from gradcam_core.models.backbone import Encoded
-from gradcam_core.models.base import Model, Target
-from gradcam_core.models.embedded.coattention import VqaCoattention
+from gradcam_core.models.base import Head, ResolvedTarget
 
 
-def own_attention(model: Model, encoded: Encoded, target: Target) -> Maps:
-    """The network's own attention to the cells of its last map, whatever the answer.
+def own_attention(head: Head, target: ResolvedTarget) -> Maps:
+    """The model's own attention over the cells of its last map, the same for every answer.
 
-    It is that of the question alone: nothing speaks against an answer in it.
-
-    Raises:
-        ValueError: The network has none.
+    It depends on the question alone, so the counterfactual is empty. Only for models whose class
+    says `attends`.
     """
-    if not isinstance(model, VqaCoattention) or target.question is None:
-        raise ValueError(
-            f"{model.name} has no attention of its own to show; lite0-vqa-coattention has."
-        )
-    with torch.no_grad():
-        score = model.score_terms(encoded, target)
-    attended = model.attention(encoded, target.question)
+    attention = head.attention()
     return Maps(
-        score,
-        attended,
-        torch.zeros_like(attended),
-        attended.new_zeros(0, *attended.shape),
+        head.own_score(target),
+        attention,
+        torch.zeros_like(attention),
+        attention.new_zeros(0, *attention.shape),
     )

@@ -1,7 +1,7 @@
 """Class activation maps: a heat map from a feature map and the gradient of a score at it.
 
 Every function takes A (1, C, h, w) and the gradients dy/dA (n, C, h, w) of n scores, and returns
-(n, h, w) >= 0, not normalised. A map of zeros means that nothing speaks for the score.
+(n, h, w) >= 0, not normalized. A map of zeros means that nothing speaks for the score.
 
 At the last layer of a network with global average pooling and one linear layer the gradient is
 the same in every cell, and CAM, Grad-CAM, HiResCAM and XGrad-CAM are the same map up to a
@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from gradcam_core.methods.gradients import Maps, by_gradient
-from gradcam_core.models.backbone import Encoded
-from gradcam_core.models.base import Model, Target
+from gradcam_core.models.base import Head, ResolvedTarget
 
 
 def grad_cam(activations: Tensor, gradients: Tensor) -> Tensor:
@@ -34,14 +33,14 @@ def channel_weights(gradients: Tensor) -> Tensor:
 def cam(activations: Tensor, gradients: Tensor) -> Tensor:
     """CAM: L = ReLU(sum_k w_k A^k), where y = sum_k w_k mean_ij A^k_ij + b.
 
-    Zhou et al., CVPR 2016 (arXiv 1512.04150). Of such a network, and only of such a one (see
-    `class_activation`), the weights w_k are the sums of the gradient.
+    Zhou et al., CVPR 2016 (arXiv 1512.04150). Only for such networks (see `class_activation`) are
+    the weights w_k the sums of the gradient.
     """
     return weighted_map(activations, gradients.sum(dim=(2, 3)))
 
 
 def grad_cam_plus_plus(activations: Tensor, gradients: Tensor) -> Tensor:
-    """Grad-CAM++: Grad-CAM with w_k = sum_ij a^k_ij ReLU(g^k_ij) for weights.
+    """Grad-CAM++: Grad-CAM with the weights w_k = sum_ij a^k_ij ReLU(g^k_ij).
 
     a^k_ij = g^2 / (2 g^2 + (sum_ab A^k_ab) g^3), where g = dy/dA^k_ij > 0.
     Chattopadhay et al., WACV 2018 (arXiv 1710.11063), Eq. 19 for an exponential of the score. As
@@ -55,7 +54,7 @@ def grad_cam_plus_plus(activations: Tensor, gradients: Tensor) -> Tensor:
 
 
 def xgrad_cam(activations: Tensor, gradients: Tensor) -> Tensor:
-    """XGrad-CAM: Grad-CAM with w_k = sum_ij (A^k_ij / sum_ab A^k_ab) dy/dA^k_ij for weights.
+    """XGrad-CAM: Grad-CAM with the weights w_k = sum_ij (A^k_ij / sum_ab A^k_ab) dy/dA^k_ij.
 
     Fu et al., BMVC 2020 (arXiv 2008.02312), Eq. 7. As in pytorch-grad-cam, 1e-7 is added to the
     denominator.
@@ -74,35 +73,38 @@ def hires_cam(activations: Tensor, gradients: Tensor) -> Tensor:
 
 
 def layer_cam(activations: Tensor, gradients: Tensor) -> Tensor:
-    """LayerCAM: L_ij = ReLU(sum_k ReLU(dy/dA^k_ij) A^k_ij), a weight of its own for each cell.
+    """LayerCAM: L_ij = ReLU(sum_k ReLU(dy/dA^k_ij) A^k_ij), one weight per cell.
 
     Jiang et al., TIP 2021 (doi 10.1109/TIP.2021.3089943), Eq. 4 to 6. Made for early layers too.
     """
     return weighted_cells(activations, gradients.relu())
 
 
-def class_activation(model: Model, encoded: Encoded, target: Target) -> Maps:
+def class_activation(head: Head, target: ResolvedTarget) -> Maps:
     """CAM, for networks that allow it; see `cam`.
 
     Raises:
         ValueError: The score is not a linear function of the averaged feature map.
     """
-    (maps,) = by_gradient(cam)(model, encoded, [target])
-    # Linear in A with the same weights in every cell: then evenly spread maps with the same means
-    # have the same score, and so have maps half as strong half of it (but for the bias).
+    (maps,) = by_gradient(cam)(head, [target])
+    # If y is linear in A with the same weights in every cell, evenly spread maps with the same
+    # means have the same score, and halving the maps halves the score (but for the bias).
+    encoded, model = head.encoded, head.model
     even = encoded.activations.detach().mean(dim=(2, 3), keepdim=True)
     even = even.expand_as(encoded.activations)
     with torch.no_grad():
-        there, halfway, nowhere = (
-            model.score_terms(replace(encoded, activations=even * share), target).terms.sum()
+        full, half, zero = (
+            head.score(
+                model.head_input(replace(encoded, activations=even * share)), target
+            ).terms.sum()
             for share in (1.0, 0.5, 0.0)
         )
     score = maps.score.terms.detach().sum()
-    scale = (score - nowhere).abs() + score.abs() + 1e-6
-    if max((there - score).abs(), ((there + nowhere) / 2 - halfway).abs()) > 1e-3 * scale:
+    scale = (score - zero).abs() + score.abs() + 1e-6
+    if max((full - score).abs(), ((full + zero) / 2 - half).abs()) > 1e-3 * scale:
         raise ValueError(
             f"CAM needs a score that is a linear function of the averaged feature map; that of "
-            f"{model.name} at {encoded.layer} is not. Grad-CAM asks for nothing of the kind."
+            f"{model.name} at {encoded.layer} is not. Grad-CAM has no such requirement."
         )
     return maps
 
@@ -121,9 +123,8 @@ def weighted_cells(activations: Tensor, factors: Tensor) -> Tensor:
 
 
 def _positive(sums: Tensor, magnitudes: Tensor) -> Tensor:
-    """Return ReLU of sums, given the sums of their terms' magnitudes.
+    """Return the ReLU of sums, given the sums of their terms' magnitudes.
 
-    What is positive only by rounding counts as zero, so that nothing downstream can blow it up
-    into a picture.
+    Sums that are positive only by rounding count as zero, so that no later step can scale them up.
     """
     return sums.where(sums > torch.finfo(sums.dtype).eps * magnitudes, 0.0)

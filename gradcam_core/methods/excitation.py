@@ -1,8 +1,4 @@
-"""Contrastive excitation backpropagation: which cells won, by the probability of winning.
-
-As the ReLU rules it is a torch function mode: local to the thread, and the network computes what
-it always does.
-"""
+"""Contrastive excitation backpropagation (c-MWP): no gradient, but probabilities of winning."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,50 +6,53 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode, resolve_name
+from torch.overrides import resolve_name
 
 from gradcam_core.methods.gradients import Maps, gradients
-from gradcam_core.methods.relu_rules import RELUS, NoMask
-from gradcam_core.models.backbone import Encoded
-from gradcam_core.models.base import LabelModel, Model, Target
+from gradcam_core.methods.guided import RELUS, NoMask
+from gradcam_core.models.base import Head, LabelHead, ResolvedTarget, Score
+from gradcam_core.models.function_mode import Function, FunctionMode
 
 Operation = Callable[[Tensor], Tensor]
 
 
-def c_mwp(model: Model, encoded: Encoded, target: Target) -> Maps:
-    """c-MWP: the marginal winning probability of each cell for y^c, less that for "not c".
+def c_mwp(head: Head, target: ResolvedTarget) -> Maps:
+    """c-MWP: the marginal winning probability of each cell for y^c, minus that for "not c".
 
     Zhang et al., ECCV 2016 (arXiv 1608.00507), Eq. 5 for P, and section 3.3: "not c" is a unit with
     the negated weights of the last layer. Both sum to 1, so their difference has a sign: what is
     below zero is the counterfactual. It is summed over the channels.
 
     Raises:
-        ValueError: Its assumption does not hold from the layer on: every layer between it and the
-            output must be a convolution, a linear layer, a ReLU or a pooling, and read nothing
-            negative. The target is no class.
+        ValueError: The method is undefined: every layer between the target layer and the output
+            must be a convolution, a linear layer, a ReLU or a pooling without negative inputs, and
+            the target must be a class.
     """
-    if not isinstance(model, LabelModel) or target.function is not None:
-        raise ValueError("c-MWP tells a class from all others; captions and functions are none.")
-    for_it = _Excitation(model.name)
-    with for_it:
-        score = model.score_terms(encoded, target)
-        winning = gradients(score.terms, encoded.activations)[0]
-    with _Excitation(model.name, negated=for_it.weighted):
-        against = model.score_terms(encoded, target)
-        losing = gradients(against.terms, encoded.activations)[0]
+    if not isinstance(head, LabelHead) or target.function is not None:
+        raise ValueError("c-MWP compares a class with all others; it has no captions or functions.")
+    model, encoded = head.model, head.encoded
+
+    def probabilities(mode: "_Excitation") -> tuple[Score, Tensor]:
+        with torch.enable_grad(), mode:
+            score = head.score(model.head_input(encoded), target)
+            return score, gradients(score.terms, encoded.activations)[0]
+
+    mode = _Excitation(model.name)
+    score, winning = probabilities(mode)
+    _, losing = probabilities(_Excitation(model.name, negated=mode.weighted))
     signed = (winning - losing).sum(0)
     return Maps(score, signed.relu(), (-signed).relu(), signed.new_zeros(0, *signed.shape))
 
 
-class _Excitation(TorchFunctionMode):
-    """Within this context probabilities go back in place of gradients.
+class _Excitation(FunctionMode):
+    """Within this context, the backward pass carries probabilities instead of gradients.
 
     Attributes:
-        weighted: How many layers with weights have run.
+        weighted: The number of layers with weights that have run.
     """
 
     def __init__(self, name: str, negated: int = 0) -> None:
-        """Begin.
+        """Create the mode.
 
         Args:
             name: The network's, for messages.
@@ -64,14 +63,7 @@ class _Excitation(TorchFunctionMode):
         self._name = name
         self._negated = negated
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: tuple[type, ...],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
+    def call(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if func in _WEIGHTED:
             return self._by_weights(_WEIGHTED[func], *args, **kwargs)
         if func in _AVERAGES:
@@ -103,18 +95,18 @@ class _Excitation(TorchFunctionMode):
         return self._won(input, lambda x: func(x, excitatory, None, *rest, **named), out)
 
     def _won(self, input: Tensor, operation: Operation, out: Tensor) -> Tensor:
-        if not input.requires_grad:  # it comes before the target layer
+        if not input.requires_grad:  # before the target layer
             return out
         if (input < 0).any():
             raise ValueError(
-                f"c-MWP is defined for activations that are not negative, and {self._name} has "
-                "negative ones here (as linear bottlenecks do). Try its last layer."
+                f"c-MWP is defined for non-negative activations, and {self._name} has negative ones "
+                "here (as linear bottlenecks do). Try its last layer."
             )
         return _Won.apply(input, operation, out.detach())
 
 
 class _Won(torch.autograd.Function):
-    """P(a_j) = sum_i a_j w+_ji P(a_i) / sum_j a_j w+_ji, Eq. 5, on the way back."""
+    """The backward pass P(a_j) = sum_i a_j w+_ji P(a_i) / sum_j a_j w+_ji, Eq. 5."""
 
     @staticmethod
     def forward(ctx: Any, input: Tensor, operation: Operation, out: Tensor) -> Tensor:
@@ -138,7 +130,7 @@ _WEIGHTED: dict[Callable[..., Any], Callable[..., Tensor]] = {
     F.linear: F.linear,
 }
 _AVERAGES = (F.adaptive_avg_pool2d, F.avg_pool2d)
-# What only moves values about; of a maximum the winner takes all.
+# Functions that only move values; of a maximum, the winner takes all.
 _HARMLESS = frozenset(
     (
         *("max_pool2d", "adaptive_max_pool2d", "boolean_dispatch", "fn", "dropout", "clone"),

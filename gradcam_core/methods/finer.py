@@ -1,45 +1,42 @@
-"""Why this, and not what is most like it: the gradient of a difference of scores."""
+"""FinerCAM: what tells a label from the most similar ones."""
 
 import torch
 
 from gradcam_core.methods.cams import grad_cam
 from gradcam_core.methods.gradients import Maps, gradients
-from gradcam_core.models.backbone import Encoded
-from gradcam_core.models.base import LabelModel, Model, Target
+from gradcam_core.models.base import Head, LabelHead, ResolvedTarget
 
 _RIVALS = 3
 
 
-def finer_cam(model: Model, encoded: Encoded, target: Target) -> Maps:
+def finer_cam(head: Head, target: ResolvedTarget) -> Maps:
     """FinerCAM: Grad-CAM of sum_d w_d (y^c - y^d) / sum_d w_d instead of y^c.
 
     Zhang et al., CVPR 2025 (arXiv 2501.11309). The d are the three labels whose scores are nearest
-    to y^c, w_d their probabilities. What all of them share is no evidence any more: what is left
-    tells the target from its rivals. The score that is told is y^c all the same.
+    to y^c, and w_d their probabilities. What the labels share cancels out; what tells the target
+    from its rivals remains. The score reported is y^c.
 
     Raises:
-        ValueError: The target is no label, which alone has rivals; or there is only one label.
+        ValueError: The target is no label, or there is only one label.
     """
-    if not isinstance(model, LabelModel) or len(target.ids) != 1:
+    if not isinstance(head, LabelHead) or target.function is not None:
         raise ValueError(
-            "FinerCAM tells a class or an answer from those most like it; captions and functions "
-            "of the output have none."
+            "FinerCAM compares a class or an answer with similar ones; captions and functions of "
+            "the output have none."
         )
-    if len(model.labels) < 2:
-        raise ValueError(f"{model.name} has one label only: there is nothing to tell it from.")
-    features = model.features(encoded)
-    logits = model.logits(features, target.question)
-    own = logits[target.ids[0]]
-    nearest = (logits - own).detach().abs().argsort()
-    rivals = nearest[nearest != target.ids[0]][:_RIVALS]
-    weights = logits.softmax(0)[rivals]
-    difference = (weights * (own - logits[rivals])).sum() / (weights.sum() + 1e-9)
-    gradient = gradients(difference[None], encoded.activations)
-    with torch.no_grad():
-        score = model.score_features(features, target)
-    activations = encoded.activations
+    if len(head.model.labels) < 2:
+        raise ValueError(f"{head.model.name} has only one label: there is nothing to compare.")
+    activations = head.encoded.activations
+    with torch.enable_grad():
+        logits = head.compute_logits(head.model.head_input(head.encoded))
+        own = logits[target.ids[0]]
+        nearest = (logits - own).detach().abs().argsort()
+        rivals = nearest[nearest != target.ids[0]][:_RIVALS]
+        weights = logits.softmax(0)[rivals]
+        difference = (weights * (own - logits[rivals])).sum() / (weights.sum() + 1e-9)
+    gradient = gradients(difference[None], activations)
     return Maps(
-        score,
+        head.own_score(target),
         grad_cam(activations, gradient)[0],
         grad_cam(activations, -gradient)[0],
         gradient.new_zeros(0, *activations.shape[2:]),

@@ -1,32 +1,30 @@
-"""The gradient of the score at the feature map: what all CAM methods but the first share.
+"""The gradient of the score at the feature map, which all CAM methods but the first share.
 
 Shapes: n terms of a score, a feature map A of C channels and h x w cells. All tensors float32.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from gradcam_core.models.backbone import Encoded
-from gradcam_core.models.base import Model, Score, Target
+from gradcam_core.models.base import Head, ResolvedTarget, Score
 
 
 class Maps(NamedTuple):
-    """What a method says of a target.
+    """The maps of one target.
 
     Attributes:
         score: Of the target.
-        evidence: (h, w) float32 >= 0, what speaks for it; not normalised.
-        counterevidence: (h, w) float32 >= 0, what speaks against it (section 3.3).
-        words: (n, h, w) float32 >= 0, what speaks for each word; n is 0 but for captions.
+        attribution: (h, w) float32 >= 0, what speaks for the target; not normalized.
+        counterfactual: (h, w) float32 >= 0, what speaks against it (section 3.3).
+        words: (n, h, w) float32 >= 0, what speaks for each word; n is 0 except for captions.
     """
 
     score: Score
-    evidence: Tensor
-    counterevidence: Tensor
+    attribution: Tensor
+    counterfactual: Tensor
     words: Tensor
 
 
@@ -34,48 +32,51 @@ class Maps(NamedTuple):
 # (n, h, w) >= 0, one for each score.
 Cam = Callable[[Tensor, Tensor], Tensor]
 
-# A method, of one target; and of several targets of one question.
-MapMethod = Callable[[Model, Encoded, Target], Maps]
-MapsOfEach = Callable[[Model, Encoded, Sequence[Target]], list[Maps]]
+# The maps of several targets; and those of one.
+Attribute = Callable[[Head, Sequence[ResolvedTarget]], list[Maps]]
+AttributeOne = Callable[[Head, ResolvedTarget], Maps]
 
 
-def by_gradient(cam: Cam) -> MapsOfEach:
-    """Make a method of a function of feature map and gradient.
+def by_gradient(cam: Cam) -> Attribute:
+    """Make a method from a function of feature map and gradient.
 
-    All maps come from one backward pass, which ends at the feature map. The gradient of y^c is
-    the sum of its terms'; what speaks against it is what speaks for -y^c (section 3.3).
+    All targets share one backward pass, which ends at the feature map. The gradient of y^c is the
+    sum of its terms' gradients; what speaks against it is what speaks for -y^c (section 3.3).
     """
 
-    def method(model: Model, encoded: Encoded, targets: Sequence[Target]) -> list[Maps]:
-        scores = model.score_each(encoded, targets)
-        of_terms = gradients(torch.cat([score.terms for score in scores]), encoded.activations)
-        of_each = of_terms.split([len(score.terms) for score in scores])
+    def attribute(head: Head, targets: Sequence[ResolvedTarget]) -> list[Maps]:
+        activations = head.encoded.activations
+        scores = head.scores(targets)
+        of_terms = gradients(torch.cat([score.terms for score in scores]), activations)
+        per_target = of_terms.split([len(score.terms) for score in scores])
         of_scores = (
-            of_terms  # a label's only term is its score
+            of_terms  # a label has one term
             if len(of_terms) == len(targets)
-            else torch.stack([terms.sum(0) for terms in of_each])
+            else torch.stack([terms.sum(0) for terms in per_target])
         )
         of_words = [
-            terms[: len(target.words)] for terms, target in zip(of_each, targets, strict=True)
+            terms[: len(target.words)] for terms, target in zip(per_target, targets, strict=True)
         ]
-        evidence = cam(encoded.activations, of_scores)
-        counterevidence = cam(encoded.activations, -of_scores)
+        attributions = cam(activations, of_scores)
+        counterfactuals = cam(activations, -of_scores)
         words = [  # a label has none
-            cam(encoded.activations, rows) if len(rows) else rows[:, 0] for rows in of_words
+            cam(activations, rows) if len(rows) else rows[:, 0] for rows in of_words
         ]
-        return [Maps(*each) for each in zip(scores, evidence, counterevidence, words, strict=True)]
+        return [
+            Maps(*maps)
+            for maps in zip(scores, attributions, counterfactuals, words, strict=True)
+        ]
 
-    return method
+    return attribute
 
 
-def one_by_one(method: MapMethod) -> MapsOfEach:
-    """Let a method take several targets, each as if it were the only one."""
+def per_target(attribute_one: AttributeOne) -> Attribute:
+    """Make a method from one that explains a single target."""
 
-    def each(model: Model, encoded: Encoded, targets: Sequence[Target]) -> list[Maps]:
-        unread = replace(encoded, logits=None)  # their graph serves one backward pass only
-        return [method(model, unread, target) for target in targets]
+    def attribute(head: Head, targets: Sequence[ResolvedTarget]) -> list[Maps]:
+        return [attribute_one(head, target) for target in targets]
 
-    return each
+    return attribute
 
 
 def gradients(scores: Tensor, activations: Tensor) -> Tensor:
@@ -83,7 +84,7 @@ def gradients(scores: Tensor, activations: Tensor) -> Tensor:
 
     Args:
         scores: (n,), each computed from `activations`.
-        activations: A, (1, C, h, w), requiring grad.
+        activations: A, (1, C, h, w), requiring a gradient.
 
     Returns:
         (n, C, h, w). The graph of `scores` is freed.
@@ -104,6 +105,6 @@ def gradients(scores: Tensor, activations: Tensor) -> Tensor:
 
 
 _NO_GRADIENT = (
-    "The score has no gradient at the target layer: nothing of that layer goes into it, "
-    "or it was detached on the way (.detach(), .item(), .numpy(), argmax)."
+    "The score has no gradient at the target layer: it does not depend on that layer, or it was "
+    "detached on the way (.detach(), .item(), .numpy(), argmax)."
 )

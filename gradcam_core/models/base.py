@@ -97,18 +97,12 @@ class Model(ABC):
         return self.backbone.encode(image, layer, detail)
 
     @abstractmethod
-    def bind(
-        self,
-        encoded: Encoded,
-        question: str | None = None,
-        predictions: Sequence[Prediction] | None = None,
-    ) -> "Head":
+    def bind(self, encoded: Encoded, question: str | None = None) -> "Head":
         """Return the head for one picture, and for VQA one question.
 
         Args:
             encoded: From `encode`.
             question: For VQA only.
-            predictions: From `Head.predictions` for the same picture and question, if known.
 
         Raises:
             ValueError: The question is missing, unusable, or not for this model.
@@ -141,7 +135,6 @@ class Head(ABC):
         self,
         model: Model,
         encoded: Encoded,
-        predictions: Sequence[Prediction] | None = None,
         question: str | None = None,
         unknown_words: Sequence[str] = (),
     ) -> None:
@@ -149,13 +142,17 @@ class Head(ABC):
         self.encoded = encoded
         self.question = question
         self.unknown_words = list(unknown_words)
-        self._predictions = None if predictions is None else list(predictions)
+        self._predictions: list[Prediction] | None = None
 
     def predictions(self, k: int = 5) -> list[Prediction]:
         """Return the `k` likeliest things the model would say, best first."""
         if self._predictions is None or len(self._predictions) < k:
             self._predictions = self.predict(k)
         return self._predictions[:k]
+
+    def remember(self, predictions: Sequence[Prediction]) -> None:
+        """Take `predictions` that are known already, for the same picture and question."""
+        self._predictions = list(predictions)
 
     @abstractmethod
     def predict(self, k: int) -> list[Prediction]:
@@ -210,9 +207,28 @@ class Head(ABC):
             head_input = self.model.head_input(self.encoded)
             return [self.score(head_input, target) for target in targets]
 
+    def own_score(self, target: ResolvedTarget) -> Score:
+        """Score a target of this picture without a graph."""
+        with torch.no_grad():
+            return self.score(self.encoded.head_input, target)
+
+    def attention(self) -> Tensor:
+        """Return the model's own attention over the last map's cells, (h, w) float32, sum 1.
+
+        Raises:
+            ValueError: The model has no attention map; see `Model.attends`.
+        """
+        raise ValueError(f"{self.model.name} has no attention map of its own.")
+
     def is_guess(self, prediction: Prediction) -> bool:
         """Whether such a prediction was measured to be wrong more often than right."""
         return prediction.probability < self.model.unsure_below
+
+
+def check_no_question(question: str | None, name: str) -> None:
+    """Raise an error for a question to a model that takes none."""
+    if question is not None:
+        raise ValueError(f"{name} answers no questions: leave the question out.")
 
 
 class LabelModel(Model):

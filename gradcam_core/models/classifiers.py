@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from gradcam_core.models.backbone import Backbone, Encoded, device
-from gradcam_core.models.base import Head, LabelHead, LabelModel, Prediction
+from gradcam_core.models.base import Head, LabelHead, LabelModel, check_no_question
 
 
 class Classifier(LabelModel):
@@ -42,14 +42,9 @@ class Classifier(LabelModel):
         self._multi_label = multi_label
         self.unsure_below = unsure_below
 
-    def bind(
-        self,
-        encoded: Encoded,
-        question: str | None = None,
-        predictions: Sequence[Prediction] | None = None,
-    ) -> Head:
+    def bind(self, encoded: Encoded, question: str | None = None) -> Head:
         check_no_question(question, self.name)
-        return ClassifierHead(self, encoded, predictions)
+        return ClassifierHead(self, encoded)
 
     def parts(self) -> dict[str, nn.Module]:
         """The network's parts from output to input: the head, then the CNN's stages."""
@@ -73,9 +68,3 @@ class ClassifierHead(LabelHead):
 
     def compute_logits(self, head_input: Any) -> Tensor:
         return self.model.head(head_input)[0]
-
-
-def check_no_question(question: str | None, name: str) -> None:
-    """Raise an error for a question to a model that takes none."""
-    if question is not None:
-        raise ValueError(f"{name} answers no questions: leave the question out.")

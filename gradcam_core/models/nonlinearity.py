@@ -1,38 +1,32 @@
-"""The non-linearities of a network: which ones it has, and that none writes into its input."""
+"""The non-linearities of a network: which ones it has, and that none overwrites its input."""
 
-from collections.abc import Callable
 from typing import Any
 
 from torch import nn
-from torch.overrides import TorchFunctionMode
+
+from gradcam_core.models.function_mode import Function, FunctionMode
 
 
-def keep_maps(network: nn.Module) -> None:
-    """Let no module of a network write into its input: a feature map must outlive what reads it."""
+def disable_inplace(network: nn.Module) -> None:
+    """Stop modules from overwriting their input: a feature map must outlive what reads it."""
     for module in network.modules():
         if hasattr(module, "inplace"):
             setattr(module, "inplace", False)  # noqa: B010  (nn.Module's own attributes are typed)
 
 
-class NonLinearities(TorchFunctionMode):
-    """Within this context `seen` collects the names of the non-linearities other than ReLU."""
+class NonLinearities(FunctionMode):
+    """Within this context, `seen` collects the names of the non-linearities other than ReLU."""
 
     def __init__(self) -> None:
         super().__init__()
         self.seen: set[str] = set()
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: tuple[type, ...],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
+    def call(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         name = getattr(func, "__name__", "").strip("_")
-        # A softmax of (1, n) gives an output its form, and is no attention.
+        # A softmax of (1, n) gives the output its form, and is no attention.
         if name in _NAMES and (name != "softmax" or args[0].ndim > 2):
             self.seen.add(_NAMES[name])
-        return func(*args, **kwargs or {})
+        return func(*args, **kwargs)
 
 
 _NAMES = {

@@ -1,8 +1,8 @@
-"""What one run tells of a network: its feature maps, and which of them all the rest depends on.
+"""What one run shows of a network: its feature maps, and which of them the output depends on.
 
-Networks come in every shape, and most do not fall into a chain of stages. So none of their code
-is read: a picture goes through once, hooks note what every module gives, and autograd's graph
-tells which maps the output depends on alone, and at which it has a gradient.
+Most networks are no chain of stages. So a picture goes through once, hooks record the output of
+every module, and autograd's graph shows which maps the output depends on alone, and at which it
+has a gradient. None of the network's code is inspected.
 """
 
 from collections import Counter
@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import Node
 
-# Tokens before those of the patches: for the class, for distillation, registers.
+# Tokens before the patch tokens: class, distillation and register tokens.
 _MAX_EXTRA_TOKENS = 16
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a feature map (1, C, h, w) lies in what a module gives.
+    """How a feature map (1, C, h, w) is laid out in a module's output.
 
     Attributes:
         grid: (rows, columns) of the patches whose tokens are the last of (1, n, C); else None.
@@ -31,7 +31,7 @@ class Layout:
     channels_last: bool = False
 
     def to_map(self, given: Tensor) -> Tensor:
-        """Return the map (1, C, h, w) in what a module gave."""
+        """Return the map (1, C, h, w) in a module's output."""
         if self.grid is not None:
             rows, columns = self.grid
             patches = given[:, -rows * columns :].transpose(1, 2)
@@ -39,31 +39,31 @@ class Layout:
         return given.permute(0, 3, 1, 2) if self.channels_last else given
 
     def from_map(self, feature_map: Tensor, given: Tensor) -> Tensor:
-        """Return what the module gave, with another map (1, C, h, w) in its place."""
+        """Return a module's output with another map (1, C, h, w)."""
         if self.grid is not None:
             rows, columns = self.grid
             patches = feature_map.flatten(2).transpose(1, 2)
             return torch.cat([given[:, : -rows * columns], patches], 1)
         if self.channels_last:
             feature_map = feature_map.permute(0, 2, 3, 1)
-        # What follows may write into it, or look at it from another side.
+        # Contiguous, since later modules may overwrite or reshape it.
         return feature_map.clone(memory_format=torch.contiguous_format)
 
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """A module that runs once and gives a feature map.
+    """A module that runs once and returns a feature map.
 
     Attributes:
         name: The module's.
-        layout: How the map lies in what it gives.
+        layout: Of the map in its output.
         shape: (C, h, w) of the map.
         alone: Whether the output depends on the picture through this map alone.
         reached: Whether the output has a gradient at the map.
-        of_tokens: Whether it is one of a transformer's tokens: attention had a part in it.
-        passed_on: Whether the very same map is given by a module better to name, as one around it.
-        later: How many of the modules between it and the output have weights of their own.
-        followed: Whether a module that runs after it gives a map, or tokens.
+        of_tokens: Whether it consists of a transformer's tokens, mixed by attention.
+        passed_on: Whether another module, such as its parent, is the better name for the same map.
+        later: The number of modules with weights between it and the output.
+        followed: Whether a later module returns a map or tokens.
     """
 
     name: str
@@ -78,16 +78,16 @@ class FeatureMap:
 
 
 @dataclass(frozen=True)
-class Probe:
-    """What a run told.
+class Analysis:
+    """What a run showed.
 
     Attributes:
-        shape: Of the tensor that the output is about; None if there is none.
-        ending: "softmax" or "sigmoid" if that is what it comes from, else "".
-        maps: By the module's name, in the order that they are finished in.
-        runs: How often each module ran.
-        given: In words, what each module gave last.
-        weighted: How many runs there were of modules with weights of their own.
+        shape: Of the output's main tensor; None if there is none.
+        ending: "softmax" or "sigmoid" if the output is one, else "".
+        maps: By module name, in the order in which they finish.
+        runs: The number of runs of each module.
+        given: A description of each module's last output.
+        weighted: The number of runs of modules with weights of their own.
     """
 
     shape: tuple[int, ...] | None
@@ -98,11 +98,11 @@ class Probe:
     weighted: int
 
     def last_map(self) -> FeatureMap | None:
-        """Return the last feature map: what a heat map is made of if nobody names a layer.
+        """Return the default target layer, the last feature map.
 
-        That is the last one that everything after it depends on alone, that the output has a
-        gradient at, and that weights come after. (The patches have none in the last block of a
-        transformer that is read by a token of its own.)
+        That is the last one that everything after it depends on alone, at which the output has a
+        gradient, and that weights follow. (In the last block of a transformer with a class token,
+        the patch tokens have no gradient.)
         """
         found = [
             each
@@ -110,7 +110,7 @@ class Probe:
             if each.alone
             and each.reached
             and not each.passed_on
-            # No early map of a network that is spread over several later ones, as in detectors.
+            # Not an early map that several later ones are made from, as in detectors.
             and (each.layout.grid or each.later <= self.weighted / 2 or not each.followed)
         ]
         weights_follow = [each for each in found if each.later]
@@ -128,25 +128,25 @@ class Probe:
         return names
 
 
-class _Notes:
-    """What hooks note during a run."""
+class _Recorder:
+    """What hooks record during a run."""
 
     def __init__(self, size: tuple[int, int], tokens: tuple[int, int] | None) -> None:
         self._size = size
         self._tokens = tokens
-        # Of the last map before the first tokens, unless it is said how these lie.
+        # The grid of the last map before the first tokens, unless it is given.
         self._grid = tokens
         self._token_counts: set[int] = set()
         self._runs = Counter[str]()
         self._given: dict[str, str] = {}
-        self._maps: list[_Noted] = []
-        # For every run of a module: if it has weights of its own, its name and where what it gave
-        # lies in autograd's graph; and whether it gives a map or tokens.
+        self._maps: list[_Recorded] = []
+        # For every run of a module: if it has weights of its own, its name and its output's node in
+        # autograd's graph; and whether it returns a map or tokens.
         self._weighted: list[tuple[str, Node | None] | None] = []
         self._spatial: list[bool] = []
 
-    def take(self, name: str, module: nn.Module, output: Any) -> Any:
-        """Note what a module gave; return what goes on in its place, None for itself."""
+    def record(self, name: str, module: nn.Module, output: Any) -> Any:
+        """Record a module's output; return what replaces it, None to keep it."""
         given = main_part(output)
         self._runs[name] += 1
         self._given[name] = (
@@ -168,12 +168,12 @@ class _Notes:
             self._token_counts.add(given.shape[1])
         elif layout == Layout() and self._tokens is None and not self._token_counts:
             self._grid = (height, width)
-        # The same as before: a container's, or that of an identity.
+        # The same as before: the output of a container or an identity.
         same = next((earlier for earlier in self._maps if earlier.node is given.grad_fn), None)
-        # Else a copy goes on, for what follows may write into it.
+        # Otherwise a copy, since later modules may overwrite it.
         copy = given if same else given.clone()
         self._maps.append(
-            _Noted(
+            _Recorded(
                 FeatureMap(name, layout, (channels, height, width)),
                 same.given if same else given,
                 copy.grad_fn,
@@ -182,8 +182,8 @@ class _Notes:
         )
         return None if same else with_main_part(output, copy)
 
-    def judged(self, output: Any) -> Probe:
-        """Return what was noted, together with what the output has to do with it."""
+    def result(self, output: Any) -> Analysis:
+        """Return what was recorded, with how the output depends on it."""
         main = main_output(output)
         order: list[Node] = []
         alone: set[Node] = set()
@@ -192,40 +192,40 @@ class _Notes:
         if main is not None and main.requires_grad and self._maps:
             order = _in_order(main)
             alone, attended = _bottlenecks(order), _attended(order)
-            # Of a sum in which nothing cancels out, as the outputs of a softmax would.
+            # A random weighted sum: the outputs of a softmax would cancel out.
             factors = torch.rand(main.shape, generator=torch.Generator().manual_seed(0))
             gradients = list(
                 torch.autograd.grad(
                     (main * factors.to(main.device)).sum(),
-                    [noted.given for noted in self._maps],
+                    [recorded.given for recorded in self._maps],
                     allow_unused=True,
                 )
             )
         on_the_way = set(order)
-        # (A softmax can also be that of a CNN that chooses between its branches.)
-        transformer = any(noted.map.layout != Layout() for noted in self._maps)
+        # (A CNN that selects between branches may have a softmax too.)
+        transformer = any(recorded.map.layout != Layout() for recorded in self._maps)
         reached = [
-            gradient is not None and bool(noted.map.layout.to_map(gradient).any())
-            for noted, gradient in zip(self._maps, gradients, strict=True)
+            gradient is not None and bool(recorded.map.layout.to_map(gradient).any())
+            for recorded, gradient in zip(self._maps, gradients, strict=True)
         ]
-        if not any(reached):  # a head whose weights are all zero: as good as any
+        if not any(reached):  # a head whose weights are all zero
             reached = [gradient is not None for gradient in gradients]
         maps = {
-            noted.map.name: replace(
-                noted.map,
-                alone=noted.node in alone,
+            recorded.map.name: replace(
+                recorded.map,
+                alone=recorded.node in alone,
                 reached=with_gradient,
-                of_tokens=noted.map.layout.grid is not None
-                or (transformer and noted.node in attended),
-                passed_on=self._best_named(noted) is not noted,
-                later=self._weights_after(noted, on_the_way),
-                followed=any(self._spatial[noted.position :]),
+                of_tokens=recorded.map.layout.grid is not None
+                or (transformer and recorded.node in attended),
+                passed_on=self._best_named(recorded) is not recorded,
+                later=self._weights_after(recorded, on_the_way),
+                followed=any(self._spatial[recorded.position :]),
             )
-            for noted, with_gradient in zip(self._maps, reached, strict=True)
-            if self._runs[noted.map.name] == 1
+            for recorded, with_gradient in zip(self._maps, reached, strict=True)
+            if self._runs[recorded.map.name] == 1
         }
         shape = None if main is None else tuple(main.shape)
-        return Probe(
+        return Analysis(
             shape,
             _ending(main),
             maps,
@@ -234,31 +234,31 @@ class _Notes:
             sum(run is not None for run in self._weighted),
         )
 
-    def _weights_after(self, noted: "_Noted", on_the_way: set[Node]) -> int:
-        """Count the runs of modules with weights that lie between a map and the output.
+    def _weights_after(self, recorded: "_Recorded", on_the_way: set[Node]) -> int:
+        """Count the runs of modules with weights between a map and the output.
 
-        What is around the map ends later, but its weights may have been used before; and those of
+        Modules around the map end later, but their weights may have been used before; weights of
         a second head do not count.
         """
         return sum(
-            run is not None and run[1] in on_the_way and not noted.map.name.startswith(f"{run[0]}.")
-            for run in self._weighted[noted.position :]
+            run is not None and run[1] in on_the_way and not recorded.map.name.startswith(f"{run[0]}.")
+            for run in self._weighted[recorded.position :]
         )
 
-    def _best_named(self, noted: "_Noted") -> "_Noted":
-        """Return the last of the outermost modules that give the very same map."""
-        same = [other for other in self._maps[::-1] if other.node is noted.node]
+    def _best_named(self, recorded: "_Recorded") -> "_Recorded":
+        """Return the last of the outermost modules that return the same map."""
+        same = [other for other in self._maps[::-1] if other.node is recorded.node]
         return min(same, key=lambda other: other.map.name.count("."))
 
     def _layout(self, given: Tensor) -> Layout | None:
-        """Say how a map lies in a tensor; None if there is none."""
+        """Return the layout of a map in a tensor; None if there is none."""
         if given.ndim not in (3, 4) or len(given) != 1:
             return None
         if given.ndim == 4:
             last = self._is_grid(given.shape[1:3]) and not self._is_grid(given.shape[2:4])
             layout = Layout(channels_last=last)
             height, width = layout.to_map(given).shape[2:]
-            of_heads = height in self._token_counts  # what an attention's heads make of the tokens
+            of_heads = height in self._token_counts  # attention heads, not a map
             return None if min(height, width) == 1 or of_heads else layout
         if self._grid is None:
             return None
@@ -275,7 +275,7 @@ class _Notes:
         return None
 
     def _is_grid(self, sides: Sequence[int]) -> bool:
-        """Tell whether a height and a width are to each other as those of the input."""
+        """Whether height and width have the input's aspect ratio."""
         height, width = self._size
         rows, columns = sides
         rounding = 0 if height == width else height + width
@@ -283,8 +283,8 @@ class _Notes:
 
 
 @dataclass(frozen=True)
-class _Noted:
-    """A map that a module gave, and the node of autograd's graph that went on from there."""
+class _Recorded:
+    """A map that a module returned, and its node in autograd's graph."""
 
     map: FeatureMap
     given: Tensor
@@ -292,27 +292,26 @@ class _Noted:
     position: int
 
 
-def probe(network: nn.Module, pixels: Tensor, tokens: tuple[int, int] | None = None) -> Probe:
-    """Run a network once, and say what its modules gave.
+def analyze(network: nn.Module, pixels: Tensor, tokens: tuple[int, int] | None = None) -> Analysis:
+    """Run a network once and record what its modules return.
 
     Args:
         network: In evaluation mode, its parameters frozen.
         pixels: (1, C, H, W) float32, any picture.
-        tokens: (rows, columns) of a transformer's patches, whose tokens come last; None to take
-            the grid of the last map before them that has as many cells, or four times as many,
-            and so on.
+        tokens: (rows, columns) of a transformer's patches, whose tokens come last; None for the
+            grid of the last map before them, halved as often as the number of tokens requires.
     """
     names = {module: name for name, module in network.named_modules()}
-    notes = _Notes((pixels.shape[2], pixels.shape[3]), tokens)
+    recorder = _Recorder((pixels.shape[2], pixels.shape[3]), tokens)
     hooks = [
         module.register_forward_hook(
-            lambda module, inputs, output: notes.take(names[module], module, output)
+            lambda module, inputs, output: recorder.record(names[module], module, output)
         )
         for module in names
     ]
     try:
         with torch.enable_grad():
-            return notes.judged(network(pixels.detach().requires_grad_()))
+            return recorder.result(network(pixels.detach().requires_grad_()))
     finally:
         for hook in hooks:
             hook.remove()
@@ -331,10 +330,7 @@ def tensors_in(output: Any) -> Iterator[Tensor]:
 
 
 def main_output(output: Any) -> Tensor | None:
-    """Return the tensor that a network's output is about.
-
-    `logits` if it has them, or what is called "logits" or "out", or the first tensor.
-    """
+    """Return the main tensor of a network's output: "logits", "out", or the first tensor."""
     for name in ("logits", "out"):
         found = output.get(name) if isinstance(output, Mapping) else getattr(output, name, None)
         if isinstance(found, Tensor):
@@ -343,19 +339,19 @@ def main_output(output: Any) -> Tensor | None:
 
 
 def main_part(given: Any) -> Any:
-    """Return what a module gave, or the first part of it if that is a tuple."""
+    """Return a module's output, or its first part if it is a tuple."""
     return given[0] if type(given) is tuple and given else given
 
 
 def with_main_part(given: Any, part: Tensor) -> Any:
-    """Return what a module gave with another first part; see `main_part`."""
+    """Return a module's output with another main part; see `main_part`."""
     return (part, *given[1:]) if type(given) is tuple else part
 
 
 def _ending(output: Tensor | None) -> str:
-    """Say whether an output comes from a softmax or a sigmoid: then it is no logit any more."""
+    """Return "softmax" or "sigmoid" if the output comes from one, so that it is no logit."""
     node = None if output is None else output.grad_fn
-    # What changes the shape only.
+    # Nodes that only change the shape.
     while node is not None and node.name().startswith(("View", "Squeeze", "Unsqueeze", "Reshape")):
         node = node.next_functions[0][0]
     found = "" if node is None else node.name()
@@ -364,7 +360,7 @@ def _ending(output: Tensor | None) -> str:
 
 
 def _in_order(output: Tensor) -> list[Node]:
-    """Return the nodes of autograd's graph from the output on, each after all that lead to it."""
+    """Return the nodes of autograd's graph in topological order, from the output."""
     start = output.grad_fn
     if start is None:
         return []
@@ -387,10 +383,9 @@ def _in_order(output: Tensor) -> list[Node]:
 
 
 def _bottlenecks(order: list[Node]) -> set[Node]:
-    """Return the nodes that every way from the output to the input leads over.
+    """Return the nodes that every path from the output to the input passes through.
 
-    Where no edge from a node before it is open but those into the node at hand, there is no way
-    around it.
+    A node has no path around it if all open edges of the nodes before it lead into it.
     """
     edges_into = Counter(following for node in order for following in _after(node))
     found, open_edges = set(), 0
@@ -403,7 +398,7 @@ def _bottlenecks(order: list[Node]) -> set[Node]:
 
 
 def _attended(order: list[Node]) -> set[Node]:
-    """Return the nodes that something goes into that came out of an attention."""
+    """Return the nodes that depend on the result of an attention."""
     found: set[Node] = set()
     for node in order[::-1]:
         if node.name().startswith(("Softmax", "ScaledDot")) or not found.isdisjoint(_after(node)):

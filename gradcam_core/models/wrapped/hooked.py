@@ -1,8 +1,8 @@
-"""Any network, cut at any of its feature maps.
+"""Any network, cut at any of its feature maps by hooks.
 
-A hook at every module that gives a map either takes the map along or puts another in its place,
-so A and the output come from one ordinary run, and the score from another that goes on from A.
-The hooks are installed once and ask a `ContextVar` what to do, so threads do not meet.
+A hook on every module that returns a map either records the map or replaces it: one ordinary run
+gives A and the output, another continues from A to the score. The hooks are installed once and
+read a `ContextVar`, so threads do not interfere.
 """
 
 import difflib
@@ -21,8 +21,8 @@ from gradcam_core.models.hub.download import first_line
 from gradcam_core.models.nonlinearity import NonLinearities
 from gradcam_core.models.wrapped.analysis import (
     Layout,
+    analyze,
     main_part,
-    probe,
     tensors_in,
     with_main_part,
 )
@@ -35,22 +35,22 @@ _MAX_NAMED = 12  # layers in a message
 
 
 class _Plan:
-    """What the hooks do during a run: take the map of one module, or put another in its place."""
+    """What the hooks do during a run: record the map of one module, or replace it."""
 
     def __init__(self, module: nn.Module, layout: Layout, replacement: Tensor | None) -> None:
         self.module = module
-        self.taken: list[Tensor] = []
+        self.recorded: list[Tensor] = []
         self._layout = layout
         self._replacement = replacement
 
     def __call__(self, output: Any) -> Any:
-        """Return what goes on in place of what the module gave; None for itself."""
+        """Return what replaces the module's output; None to keep it."""
         given = main_part(output)
         if self._replacement is not None:
             return with_main_part(output, self._layout.from_map(self._replacement, given))
-        # A copy, for what follows may write into it.
+        # A copy, since later modules may overwrite it.
         feature_map = self._layout.to_map(given)
-        self.taken.append(feature_map.clone(memory_format=torch.contiguous_format))
+        self.recorded.append(feature_map.clone(memory_format=torch.contiguous_format))
         return None
 
 
@@ -62,12 +62,12 @@ def _follow_plan(module: nn.Module, inputs: Any, output: Any) -> Any:
     return plan(output) if plan is not None and plan.module is module else None
 
 
-class CutNetwork(Backbone):
-    """A frozen network, whole: what its head reads is the network's output.
+class HookedNetwork(Backbone):
+    """A frozen network as a whole: `Encoded.head_input` is the network's output.
 
     Attributes:
-        seen: What one run told of it.
-        default_layer: The last feature map's; None if there is none, see `Probe.last_map`.
+        analysis: What one run showed.
+        default_layer: The last feature map; None if there is none, see `Analysis.last_map`.
     """
 
     def __init__(
@@ -80,15 +80,15 @@ class CutNetwork(Backbone):
         original: nn.Module | None = None,
         chain: bool = False,
     ) -> None:
-        """Freeze the network where it is, run it once, and install the hooks.
+        """Freeze the network, run it once, and install the hooks.
 
         Args:
             name: Name of the network.
-            network: Input (1, C, H, W) -> output of any kind; used up.
+            network: Input (1, C, H, W) -> output of any kind; it is modified.
             as_input: RGB picture of any size -> (1, C, H, W) float32.
             layer: The default; None for the last feature map.
-            tokens: How a transformer's tokens lie; see `probe`.
-            original: What `network` is a copy of: its modules may name layers, too.
+            tokens: The grid of a transformer's tokens; see `analyze`.
+            original: The network that `network` is a copy of: its modules may name layers too.
             chain: List only the maps that everything after them depends on alone.
 
         Raises:
@@ -99,8 +99,8 @@ class CutNetwork(Backbone):
         self._noise = as_input(Image.effect_noise((256, 256), 64).convert("RGB")).to(where)
         with NonLinearities() as others:
             try:
-                self.seen = probe(network, self._noise, tokens)
-            except Exception as error:  # foreign networks raise whatever they trip over
+                self.analysis = analyze(network, self._noise, tokens)
+            except Exception as error:  # any network may raise anything
                 shape = tuple(self._noise.shape)
                 raise ValueError(
                     f"{name} cannot be run on an input of shape {shape}: {first_line(error)}"
@@ -109,7 +109,7 @@ class CutNetwork(Backbone):
             name,
             {"network": network},
             seen_through(as_input),
-            tuple(self.seen.chain() if chain else self.seen.maps),
+            tuple(self.analysis.chain() if chain else self.analysis.maps),
             " and ".join(sorted(others.seen)),
             where,
         )
@@ -122,11 +122,11 @@ class CutNetwork(Backbone):
                 for module_name, module in whole.named_modules()
             }
         )
-        for map_name in self.seen.maps:
+        for map_name in self.analysis.maps:
             network.get_submodule(map_name).register_forward_hook(_follow_plan)
-        # Of the small inputs that carry a run to a layer; 0 where only a picture itself does.
+        # Sides of blank inputs by layer; 0 where the picture itself is needed.
         self._carrying_sides: dict[str, int] = {}
-        last = self.seen.last_map()
+        last = self.analysis.last_map()
         self.default_layer = None if last is None else last.name
         if layer is not None:
             self.default_layer = self.layer_named(layer)
@@ -134,49 +134,48 @@ class CutNetwork(Backbone):
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape (C, h, w) of each layer's map of a square picture."""
-        return {name: self.seen.maps[name].shape for name in self.layers}
+        return {name: self.analysis.maps[name].shape for name in self.layers}
 
     def layer_named(self, layer: str | nn.Module | None) -> str:
         """Return the name of a layer, which may be given as the module itself.
 
         Raises:
-            ValueError: It gives no feature map, or runs several times; or None is given and
-                there is no default.
+            ValueError: The layer returns no feature map or runs several times, or there is no
+                default.
         """
         if layer is None:
             if self.default_layer is None:
                 raise ValueError(
-                    f"{self.name} has no last feature map that everything after it depends on "
-                    f"alone. Choose a layer: {self._some_layers()}."
+                    f"{self.name} has no last feature map that the whole output depends on. "
+                    f"Choose a layer: {self._some_layers()}."
                 )
             return self.default_layer
         if isinstance(layer, nn.Module):
             name = self._names_of_modules.get(layer)
             if name is None:
-                raise ValueError(f"This {type(layer).__name__} is no part of {self.name}.")
+                raise ValueError(f"This {type(layer).__name__} is not part of {self.name}.")
         else:
             name = self._own_name(layer)
             if name is None:
                 raise ValueError(
                     f"{self.name} has no layer '{layer}'. Its layers: {self._some_layers(layer)}."
                 )
-        if name in self.seen.maps:
+        if name in self.analysis.maps:
             return name
-        runs = self.seen.runs[name]
+        runs = self.analysis.runs[name]
         if runs == 0:
             raise ValueError(f"The layer '{name}' of {self.name} does not run.")
         if runs > 1:
             raise ValueError(
-                f"The layer '{name}' of {self.name} runs {runs} times, so it has no map of its "
-                "own. Choose a layer that runs once."
+                f"The layer '{name}' of {self.name} runs {runs} times and has no single map. "
+                "Choose a layer that runs once."
             )
         raise ValueError(
-            f"The layer '{name}' of {self.name} gives no feature map (1, C, h, w), but "
-            f"{self.seen.given[name]}. If these are tokens, say how they lie: tokens=(rows, "
-            "columns)."
+            f"The layer '{name}' of {self.name} returns no feature map (1, C, h, w), but "
+            f"{self.analysis.given[name]}. If these are tokens, give their grid: tokens=(rows, columns)."
         )
 
-    def features(self, pixels: Tensor) -> Any:
+    def head_input(self, pixels: Tensor) -> Any:
         """Return the network's output, differentiable in `pixels`."""
         return self._network(pixels)
 
@@ -184,8 +183,8 @@ class CutNetwork(Backbone):
         """Run the network over many pictures, one after the other."""
         return [self.encode(image, layer) for image in images]
 
-    def features_of_each(self, pixels: Tensor) -> list[Any]:
-        """Return the network's output for each of many inputs; it may know nothing of batches."""
+    def head_inputs(self, pixels: Tensor) -> list[Any]:
+        """Return the network's output for each of many inputs; it may not support batches."""
         return [self._network(row) for row in pixels.split(1)]
 
     def to_layer(self, pixels: Tensor, layer: str) -> Tensor:
@@ -193,35 +192,35 @@ class CutNetwork(Backbone):
         return self.run(pixels, layer)[0]
 
     def from_layer(self, activations: Tensor, layer: str, pixels: Tensor | None = None) -> Any:
-        """Return the network's output, `layer` giving the map A, and all else from `pixels`.
+        """Return the network's output with the map A at `layer`, and all else from `pixels`.
 
         Raises:
-            ValueError: There are no pixels, and not all depends on the map alone.
+            ValueError: There are no pixels, and the output depends on more than the map.
         """
         side = self._carrying_side(layer)
         if side:
             pixels = self._noise.new_zeros(*self._noise.shape[:2], side, side)
         elif pixels is None:
-            raise ValueError(f"{self.name} cannot go on from '{layer}' without the picture.")
+            raise ValueError(f"{self.name} cannot continue from '{layer}' without the picture.")
         return self._put(activations, layer, pixels)
 
     def run(self, pixels: Tensor, layer: str) -> tuple[Tensor, Any]:
         """Return the map of a layer and the network's output, in one run."""
         plan = self._plan_for(layer)
         output = self._run_by(pixels, plan)
-        if len(plan.taken) != 1:
+        if len(plan.recorded) != 1:
             raise ValueError(
-                f"For this picture the layer '{layer}' of {self.name} runs {len(plan.taken)} times."
+                f"For this picture the layer '{layer}' of {self.name} runs {len(plan.recorded)} times."
             )
-        return plan.taken[0], output
+        return plan.recorded[0], output
 
     def _put(self, activations: Tensor, layer: str, pixels: Tensor) -> Any:
-        """Return the output of a run in which the layer gives another map."""
+        """Return the output of a run with another map at the layer."""
         return self._run_by(pixels, self._plan_for(layer, activations))
 
     def _plan_for(self, layer: str, replacement: Tensor | None = None) -> _Plan:
         module = self._network.get_submodule(layer)
-        return _Plan(module, self.seen.maps[layer].layout, replacement)
+        return _Plan(module, self.analysis.maps[layer].layout, replacement)
 
     def _run_by(self, pixels: Tensor, plan: _Plan) -> Any:
         token = _plan.set(plan)
@@ -231,11 +230,11 @@ class CutNetwork(Backbone):
             _plan.reset(token)
 
     def _carrying_side(self, layer: str) -> int:
-        """Return the side of a blank input that carries a run to the layer as well as any; or 0.
+        """Return the side of the smallest blank input that can replace the picture; 0 for none.
 
-        Where everything depends on the map alone, the run up to it is for nothing: the smaller
-        the input, the better. But some networks take one size only, or ask for the input's size
-        later. Found out at the first use of a layer; two threads find the same.
+        Where the output depends on the map alone, the run up to the map is wasted: the smaller
+        the input, the better. But some networks take one size only, or read the input's size
+        later. Measured at the first use of a layer.
         """
         if layer not in self._carrying_sides:
             self._carrying_sides[layer] = self._smallest_side(layer)
@@ -243,7 +242,7 @@ class CutNetwork(Backbone):
 
     @torch.no_grad()
     def _smallest_side(self, layer: str) -> int:
-        known = self.seen.maps[layer]
+        known = self.analysis.maps[layer]
         if not known.alone or known.layout.grid is not None:
             return 0
         feature_map, output = self.run(self._noise, layer)
@@ -251,14 +250,14 @@ class CutNetwork(Backbone):
             blank = self._noise.new_zeros(*self._noise.shape[:2], side, side)
             try:
                 again = self._put(feature_map, layer, blank)
-            except Exception:  # too small an input, which each network says in its own way
+            except Exception:  # too small an input; networks raise different errors
                 continue
             if _alike(output, again):
                 return side
         return 0
 
     def _own_name(self, layer: str) -> str | None:
-        """Return the first name of a module, which may have several."""
+        """Return the first of a module's names."""
         try:
             module = self._network.get_submodule(layer)
         except AttributeError:
@@ -266,12 +265,12 @@ class CutNetwork(Backbone):
         return next(name for name, each in self._network.named_modules() if each is module)
 
     def _some_layers(self, like: str = "") -> str:
-        """Return the layers whose names are the nearest, or all that are listed if few."""
+        """Return the layers with the closest names, or all layers if they are few."""
         named = list(self.layers)
         if len(named) > _MAX_NAMED:
             near = difflib.get_close_matches(like, named, n=_MAX_NAMED, cutoff=0.4)
             named = [*(near or named[-_MAX_NAMED:]), "... (see its `layers`)"]
-        return ", ".join(named) if named else "none gives a feature map"
+        return ", ".join(named) if named else "none returns a feature map"
 
 
 def _alike(one: Any, other: Any) -> bool:

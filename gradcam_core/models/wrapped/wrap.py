@@ -1,8 +1,9 @@
-"""A network of one's own, whatever it is, as a model that can be explained."""
+"""Any network of yours as a model that can be explained."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,18 @@ from PIL import Image
 from torch import Tensor, nn
 
 from gradcam_core.models.backbone import Encoded
-from gradcam_core.models.base import Model, Prediction, Score, Target
-from gradcam_core.models.classifiers import Classifier
+from gradcam_core.models.base import (
+    Head,
+    Prediction,
+    ResolvedTarget,
+    Score,
+    check_no_question,
+)
+from gradcam_core.models.classifiers import Classifier, ClassifierHead
 from gradcam_core.models.hub.download import first_line
 from gradcam_core.models.labels import distinct
 from gradcam_core.models.wrapped.analysis import main_output
-from gradcam_core.models.wrapped.hooked import AsInput, CutNetwork
+from gradcam_core.models.wrapped.hooked import AsInput, HookedNetwork
 
 _SIDE = 224  # of the default input
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's colours
@@ -31,134 +38,145 @@ def wrap(
     multi_label: bool = False,
     tokens: tuple[int, int] | None = None,
     copy: bool = True,
-) -> Model:
-    """Make any network that takes a picture a model for `explain`.
+) -> WrappedModel:
+    """Make a model for `explain` from any network that takes a picture.
 
-    `explain(image, model=wrap(network), target=...)`, where `target` is a class, or a function of
-    the network's output that returns a scalar: any differentiable output can be explained. What
-    the network returns may be logits (1, n), an object with `logits`, a dict or a tuple of which
-    these are the part called "logits" or "out", or the first; or something else, which only
-    functions can explain. A network with one output has two classes: it, and "not it".
+    Any differentiable output can be explained: the target is a class, or a function of the
+    network's output that returns a scalar. The output may be logits (1, n), an object with
+    `logits`, or a dict or tuple whose part "logits" or "out", or else whose first part, is the
+    logits; anything else is explained by functions only. A network with one output has two
+    classes: the named one, and "not" it.
 
     Args:
-        network: Input (1, C, H, W) float32 -> output. It is run where it lies, in evaluation mode.
-        preprocess: RGB picture of any size -> (C, H, W) or (1, C, H, W) float32, the network's
-            normalised input. None squashes the picture to 224 x 224 and normalises it as is usual
-            for ImageNet; to one grey channel where the first convolution takes one.
-        classes: Their names; "class 0" and so on if left out.
+        network: Maps an input (1, C, H, W) float32 to an output. It runs on its own device, in
+            evaluation mode.
+        preprocess: Maps an RGB picture of any size to (C, H, W) or (1, C, H, W) float32, the
+            network's normalized input. None resizes the picture to 224 x 224 and normalizes it
+            with ImageNet's mean and standard deviation; to grey where the first convolution takes
+            one channel.
+        classes: The names of the classes; "class 0" and so on if left out.
         layer: The default target layer, by name or as a module of `network`; None for the last
-            feature map. Any that runs once and gives a map can be chosen, see `layers`.
-        name: What to call it; its class's name if left out.
-        multi_label: Each class has a probability of its own, a sigmoid instead of the softmax.
+            feature map. See `layers` for the others.
+        name: Shown name; the class's name if left out.
+        multi_label: Whether each class has an independent probability (sigmoid, not softmax).
         tokens: (rows, columns) of a vision transformer's patches, whose tokens are the last of
-            (1, n, C); only needed where no convolution makes the patches. Maps (1, h, w, C) are
-            recognised.
-        copy: Leave `network` as it is, and explain a copy, as it is now. False saves the memory,
-            but leaves `network` in evaluation mode, frozen, and with hooks.
+            (1, n, C); only needed where the patches do not come from a convolution.
+        copy: Whether to explain a copy and leave `network` unchanged. False saves memory, but
+            leaves `network` in evaluation mode, frozen, and with hooks.
+
+    Returns:
+        The model, for `explain(image, model=...)`.
 
     Raises:
-        ValueError: The network cannot be copied or run, or has no such layer, or not as many
+        ValueError: The network cannot be copied or run, has no such layer, or another number of
             classes; the message says which.
+
+    Example:
+        >>> model = wrap(torchvision.models.resnet18(), classes=names)
+        >>> explanation = explain("photo.jpg", model=model, target="cat")
     """
     if not isinstance(network, nn.Module) or isinstance(network, torch.jit.ScriptModule):
         raise ValueError(
-            f"A torch.nn.Module can be explained, no {type(network).__name__}: its layers must be "
-            "seen."
+            f"wrap takes a torch.nn.Module, not a {type(network).__name__}: its layers must be visible."
         )
-    network = getattr(network, "_orig_mod", network)  # what torch.compile made faster
+    network = getattr(network, "_orig_mod", network)  # undo torch.compile
     name = type(network).__name__ if name is None else name
     own = _copied(network, name) if copy else network
     as_input = _default_input(own, name) if preprocess is None else _checked(preprocess)
-    return OwnModel(
+    return WrappedModel(
         name,
-        CutNetwork(name, own, as_input, layer, tokens, network),
+        HookedNetwork(name, own, as_input, layer, tokens, network),
         None if classes is None else [(shown,) for shown in classes],
         multi_label,
     )
 
 
-class OwnModel(Classifier):
-    """A network as it is: read from its output, as classes or by functions of it."""
+class WrappedModel(Classifier):
+    """Any network: explained by its output, as classes or by functions of it."""
 
     def __init__(
         self,
         name: str,
-        backbone: CutNetwork,
+        backbone: HookedNetwork,
         classes: Sequence[Sequence[str]] | None,
         multi_label: bool = False,
     ) -> None:
         """Find out what the output is.
 
         Args:
-            name: What to call it.
+            name: Shown name.
             backbone: The network.
             classes: For each output, its shown name and then its synonyms; None to number them.
             multi_label: Whether the outputs are independent of each other.
 
         Raises:
-            ValueError: There are not as many outputs as classes.
+            ValueError: The number of outputs is not that of the classes.
         """
-        count = _count(backbone.seen.shape)
+        count = _count(backbone.analysis.shape)
         if classes is None:
             classes = [(f"class {i}",) for i in range(count)]
         if len(classes) != count:
             what = f"{count} class scores" if count else "no class scores (1, n)"
-            raise ValueError(f"{name} gives {what}, but {len(classes)} classes are named.")
+            raise ValueError(f"{name} returns {what}, but {len(classes)} classes are named.")
         if count == 1:
             classes = [classes[0], (f"not {classes[0][0]}",)]
-        ending = backbone.seen.ending
+        ending = backbone.analysis.ending
         independent = multi_label or count == 1 or ending == "sigmoid"
         super().__init__(name, backbone, _Logits(ending), distinct(classes), independent)
-        default = backbone.seen.maps.get(backbone.default_layer or "")
+        default = backbone.analysis.maps.get(backbone.default_layer or "")
         self.convolutional = default is None or not default.of_tokens
         self._single = count == 1
 
+    def bind(self, encoded: Encoded, question: str | None = None) -> Head:
+        check_no_question(question, self.name)
+        return WrappedHead(self, encoded)
+
     def parts(self) -> dict[str, nn.Module]:
-        """What the network is made of, from output to input, none with more than half of it."""
+        """The network's parts from output to input, none with more than half of the weights."""
         network = self.backbone.stages["network"]
         return dict(_parts(network, _weights(network) // 2))
-
-    def predict(
-        self, encoded: Encoded, question: str | None = None, k: int = 5
-    ) -> list[Prediction]:
-        return super().predict(encoded, question, k) if self.labels else []
-
-    def target(
-        self, text: str, question: str | None = None, encoded: Encoded | None = None
-    ) -> Target:
-        if not self.labels:
-            raise ValueError(
-                f"{self.name} gives no class scores (1, n). Say by a function of its output what "
-                "is to be explained: target=lambda output: ..."
-            )
-        return super().target(text, question, encoded)
 
     def find(self, text: str) -> tuple[int, ...]:
         """Return the classes that a typed name or index fits best; see `Classifier.find`."""
         found = super().find(text)
-        return found[:1] if self._single else found  # "cat" fits "not tabby cat", too
+        return found[:1] if self._single else found  # "cat" also fits "not tabby cat"
 
-    def target_function(self, function: Callable[[Any], Tensor]) -> Target:
+
+class WrappedHead(ClassifierHead):
+    """A wrapped network looking at one picture: its output is known, there is no head to run."""
+
+    model: WrappedModel
+
+    @cached_property
+    def logits(self) -> Tensor:
+        return self.compute_logits(self.encoded.head_input).detach()
+
+    def predict(self, k: int) -> list[Prediction]:
+        return super().predict(k) if self.model.labels else []
+
+    def find_target(self, wanted: str | int) -> ResolvedTarget:
+        if not self.model.labels:
+            raise ValueError(
+                f"{self.model.name} returns no class scores (1, n). Give a function of its output "
+                "as target: target=lambda output: ..."
+            )
+        return super().find_target(wanted)
+
+    def function_target(self, function: Callable[[Any], Any]) -> ResolvedTarget:
         name = getattr(function, "__name__", "<lambda>")
-        return Target(
-            "function of the output" if name == "<lambda>" else name, (), function=function
-        )
+        text = "function of the output" if name == "<lambda>" else name
+        return ResolvedTarget(text, (), function=function)
 
-    def read(self, encoded: Encoded, question: str | None = None) -> Encoded:
-        return encoded  # what is kept of it is the output: there is no head to run twice
+    def scores(self, targets: Sequence[ResolvedTarget]) -> list[Score]:
+        return Head.scores(self, targets)
 
-    def score_each(self, encoded: Encoded, targets: Sequence[Target]) -> list[Score]:
-        if any(target.function for target in targets):  # which read the output, not the logits
-            return Model.score_each(self, encoded, targets)
-        return super().score_each(encoded, targets)
-
-    def score_features(self, features: Any, target: Target) -> Score:
+    def score(self, head_input: Any, target: ResolvedTarget) -> Score:
         if target.function is None:
-            return super().score_features(features, target)
-        value = target.function(features)
+            return super().score(head_input, target)
+        value = target.function(head_input)
         if not isinstance(value, Tensor):
             raise ValueError(
-                "The target function must return a tensor with one number, which a gradient can "
+                "The target function must return a tensor with one number that a gradient can "
                 f"flow back from; it returned a {type(value).__name__}."
             )
         if value.numel() != 1:
@@ -170,7 +188,7 @@ class OwnModel(Classifier):
 
 
 def _parts(network: nn.Module, largest: int, name: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """Yield the modules with weights, the last first; too large ones in parts themselves."""
+    """Yield the modules with weights, the last first; split those that are too large."""
     for child_name, child in reversed(list(network.named_children())):
         if _weights(child) > largest and any(_weights(part) for part in child.children()):
             yield from _parts(child, largest, f"{name}{child_name}.")
@@ -183,10 +201,10 @@ def _weights(module: nn.Module) -> int:
 
 
 class _Logits(nn.Module):
-    """The output of a network -> logits (1, n); of one output z, (1, 2): z, and -z for "not it"."""
+    """Network output -> logits (1, n); from one output z, the two logits z and -z."""
 
     def __init__(self, ending: str) -> None:
-        """Say what the network ends with: "softmax", "sigmoid", or "" for anything else."""
+        """`ending` is what the network ends with: "softmax", "sigmoid", or "" for anything else."""
         super().__init__()
         self._ending = ending
 
@@ -202,7 +220,7 @@ class _Logits(nn.Module):
 
 
 def _count(shape: tuple[int, ...] | None) -> int:
-    """Return how many class scores there are in an output: (1, n), (1, n, 1, 1), or one number."""
+    """Return the number of class scores in an output (1, n), (1, n, 1, 1), or of one number."""
     if shape is None:
         return 0
     if math.prod(shape) == 1:
@@ -222,14 +240,14 @@ def _copied(network: nn.Module, name: str) -> nn.Module:
 
 
 def _default_input(network: nn.Module, name: str) -> AsInput:
-    """Return the preprocessing for who gives none: see `wrap`."""
+    """Return the default preprocessing, see `wrap`."""
     channels = next(
         (each.in_channels for each in network.modules() if isinstance(each, nn.Conv2d)), 3
     )
     if channels not in (1, 3):
         raise ValueError(
-            f"The first convolution of {name} takes {channels} channels: say by preprocess how a "
-            "picture becomes its input."
+            f"The first convolution of {name} takes {channels} channels: pass `preprocess` to turn a "
+            "picture into its input."
         )
     mean, std = torch.tensor(_MEAN).view(3, 1, 1), torch.tensor(_STD).view(3, 1, 1)
 
