@@ -215,6 +215,12 @@ class Head(ABC):
         return prediction.probability < self.model.unsure_below
 
 
+def check_no_question(question: str | None, name: str) -> None:
+    """Raise an error for a question to a model that takes none."""
+    if question is not None:
+        raise ValueError(f"{name} answers no questions: leave the question out.")
+
+
 class LabelModel(Model):
     """A model that chooses one of a fixed list of labels: classes, or answers to a question."""
 

@@ -7,7 +7,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from gradcam_core.models.backbone import Backbone, Encoded, device
-from gradcam_core.models.base import Head, LabelHead, LabelModel, Prediction
+from gradcam_core.models.base import (
+    Head,
+    LabelHead,
+    LabelModel,
+    Prediction,
+    check_no_question,
+)
 
 
 class Classifier(LabelModel):
@@ -73,9 +79,3 @@ class ClassifierHead(LabelHead):
 
     def compute_logits(self, head_input: Any) -> Tensor:
         return self.model.head(head_input)[0]
-
-
-def check_no_question(question: str | None, name: str) -> None:
-    """Raise an error for a question to a model that takes none."""
-    if question is not None:
-        raise ValueError(f"{name} answers no questions: leave the question out.")
