@@ -6,10 +6,9 @@ from functools import partial
 from pathlib import Path
 
 from gradcam_core.models.base import Model
-from gradcam_core.models.embedded.coattention import load_lite_coattention
+from gradcam_core.models.embedded.answerer import load_lite_coattention, load_lite_vqa
+from gradcam_core.models.embedded.captioner import load_lite_caption
 from gradcam_core.models.embedded.lite import LAYERS, load_lite
-from gradcam_core.models.embedded.show_and_tell import load_lite_caption
-from gradcam_core.models.embedded.vqa_lstm import load_lite_vqa
 from gradcam_core.models.hub import torchvision_cnns, vision_language
 from gradcam_core.models.hub.by_id import load_by_id
 from gradcam_core.models.hub.download import cached_hub_folder, hub_offer

@@ -1,0 +1,5 @@
+"""The models whose weights come with the package: EfficientNet-Lites, captioners, answerers."""
+
+from pathlib import Path
+
+WEIGHTS = Path(__file__).parent / "weights"  # a card beside each describes its model

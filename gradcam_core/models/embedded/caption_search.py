@@ -1,6 +1,7 @@
-"""What a captioner might say: searches that are told, word after word, what may come next.
+"""Searches for captions: beam search, and drawing sentences at random.
 
-They know no picture and no network, so `show_and_tell.read_together` lets several read at once.
+A search knows neither picture nor network. It receives the logits of the next words and requests
+those that follow, so that `caption_network.run_searches` can run several side by side.
 """
 
 import math
@@ -12,7 +13,7 @@ from torch import Tensor
 
 T = TypeVar("T")
 
-END = 0  # the index that ends a sentence
+END = 0  # index of the word that ends a sentence
 MAX_WORDS = 20
 LENGTH_POWER = 0.9  # a caption's log-probability is divided by its length to this power
 
@@ -21,9 +22,10 @@ class Candidate(NamedTuple):
     """A caption found by beam search.
 
     Attributes:
-        likelihood: Its log-probability with its end, divided by its length to `LENGTH_POWER`.
-        log_prob: The sum of its words' log-probabilities.
-        ids: Its words.
+        likelihood: Log-probability of its words and end, divided by its length (with the end) to
+            the power `LENGTH_POWER`.
+        log_prob: Sum of the log-probabilities of its words.
+        ids: Its words' indices.
     """
 
     likelihood: float
@@ -31,55 +33,57 @@ class Candidate(NamedTuple):
     ids: list[int]
 
 
-# A search hears the logits (n, n_words) of what may follow its n sentences. It tells which of them
-# go on, (m,), and with which words, (m,), until it returns what it has found.
+# A generator that receives the logits (n, n_words) of the next words of its n sentences, and
+# yields the sentences to continue, (m,) int64, and their next words, (m,) int64.
 Search = Generator[tuple[Tensor, Tensor], Tensor, T]
 
 
-def drawn(logits: Tensor, chances: Tensor, never: Sequence[int]) -> Search[Tensor]:
-    """Draw sentences.
+def draw(logits: Tensor, uniform: Tensor, excluded: Sequence[int]) -> Search[Tensor]:
+    """Draw sentences word by word.
 
     Args:
-        logits: Of the first words, (n, n_words), or (1, n_words) where all are of one picture.
-        chances: (n, limit) float32 in [0, 1): what decides each word, so that each has its
-            probability where these numbers are evenly spread.
-        never: Words that are not drawn.
+        logits: Of the first words, (n, n_words), or (1, n_words) where all describe one picture.
+        uniform: (n, limit) float32 in [0, 1), one number for each word; evenly spread numbers
+            draw each word in proportion to its probability.
+        excluded: Words that are not drawn.
 
     Returns:
-        (n, length) int64, filled up with `END`; `length` is `limit` or less.
+        (n, length) int64, padded with `END`; `length` is at most `limit`.
     """
-    words = torch.full(chances.shape, END)
-    going = torch.arange(len(chances))  # the rows that have not ended
-    # Sentences of one picture that begin alike share their state, of which this is the row.
-    begun = going if len(logits) > 1 else torch.zeros_like(going)
-    for position in range(chances.shape[1]):
-        barred = torch.tensor([*never, END] if position == 0 else never)
-        cumulative = logits.index_fill(1, barred, -math.inf).softmax(-1).cumsum(-1)[begun]
-        # The sum of all is 1 but for rounding.
-        chance = chances[going, position, None] * cumulative[:, -1:]
-        last = torch.searchsorted(cumulative, chance, right=True)[:, 0]
-        last = last.clamp(max=logits.shape[1] - 1)
-        words[going, position] = last
-        kept = last != END
-        if not kept.any() or position + 1 == chances.shape[1]:
+    words = torch.full(uniform.shape, END)
+    unfinished = torch.arange(len(uniform))
+    # Sentences of one picture with the same beginning share a state; this is its row.
+    rows = unfinished if len(logits) > 1 else torch.zeros_like(unfinished)
+    for position in range(uniform.shape[1]):
+        barred = torch.tensor([*excluded, END] if position == 0 else excluded)
+        cumulative = logits.index_fill(1, barred, -math.inf).softmax(-1).cumsum(-1)[rows]
+        # The last sum is 1 except for rounding.
+        threshold = uniform[unfinished, position, None] * cumulative[:, -1:]
+        drawn = torch.searchsorted(cumulative, threshold, right=True)[:, 0]
+        drawn = drawn.clamp(max=logits.shape[1] - 1)
+        words[unfinished, position] = drawn
+        kept = drawn != END
+        if not kept.any() or position + 1 == uniform.shape[1]:
             break
-        going = going[kept]
-        grown, begun = (begun[kept] * logits.shape[1] + last[kept]).unique(return_inverse=True)
+        unfinished = unfinished[kept]
+        grown, rows = (rows[kept] * logits.shape[1] + drawn[kept]).unique(return_inverse=True)
         logits = yield grown // logits.shape[1], grown % logits.shape[1]
     return words[:, : position + 1]
 
 
-def beam(logits: Tensor, width: int, wanted: int, never: Sequence[int]) -> Search[list[Candidate]]:
-    """Search for likely captions, with `width` unfinished ones at a time.
+def beam(
+    logits: Tensor, width: int, number: int, excluded: Sequence[int]
+) -> Search[list[Candidate]]:
+    """Search for likely captions, keeping `width` unfinished ones at a time.
 
     Args:
         logits: Of the first word, (1, n_words).
         width: Of the beam.
-        wanted: How many captions are.
-        never: Words that are not written.
+        number: How many captions to return.
+        excluded: Words that are not written.
 
     Returns:
-        The `wanted` likeliest, likeliest first.
+        The likeliest captions found, best first.
     """
     finished: list[Candidate] = []
     captions, sums = torch.empty(1, 0, dtype=torch.int64), torch.zeros(1)
@@ -92,55 +96,14 @@ def beam(logits: Tensor, width: int, wanted: int, never: Sequence[int]) -> Searc
             if length:
                 likelihood = total / (length + 1) ** LENGTH_POWER
                 finished.append(Candidate(likelihood, log_prob, ids))
-        log_probs[:, [END, *never]] = -math.inf
+        log_probs[:, [END, *excluded]] = -math.inf
         sums, best = (sums[:, None] + log_probs).flatten().topk(width)
-        # A sentence loses with every word: no unfinished one is likely to come in any more.
-        hope = sums[0].item() / (length + 3) ** LENGTH_POWER
-        if len(finished) > wanted and hope < sorted(finished)[-wanted].likelihood:
+        # Every word lowers the sum, so no unfinished caption is likely to enter the list any more.
+        bound = sums[0].item() / (length + 3) ** LENGTH_POWER
+        if len(finished) > number and bound < sorted(finished)[-number].likelihood:
             break
         parent, word = best // logits.shape[1], best % logits.shape[1]
         captions = torch.cat([captions[parent], word[:, None]], 1)
         if length + 1 < MAX_WORDS:
             logits = yield parent, word
-    return sorted(finished, reverse=True)[:wanted]
-
-
-def agreement(
-    said: Sequence[Sequence[int]], expected: Sequence[Sequence[int]], rarity: Tensor
-) -> Tensor:
-    """How far captions say what is expected, in 0..1.
-
-    Half of it is the share of words in common, as in BLEU; half the likeness of words and pairs
-    of words, the rarer the weightier, and of lengths, as in CIDEr-D.
-
-    Args:
-        said: Captions, as word indices.
-        expected: Other captions.
-        rarity: (n_words,) float32 >= 0.
-
-    Returns:
-        (len(said),) float32, each the mean over `expected`.
-    """
-    captions, n_said, likeness = [*said, *expected], len(said), torch.zeros(())
-    lengths = torch.tensor([*map(len, captions)])
-    mine, theirs = lengths[:n_said, None], lengths[n_said:]
-    for n in (2, 1):
-        uses = [
-            (row, gram)
-            for row, ids in enumerate(captions)
-            for gram in zip(*(ids[i:] for i in range(n)), strict=False)
-        ]
-        columns = {gram: i for i, gram in enumerate(dict.fromkeys(gram for _, gram in uses))}
-        counts = torch.zeros(len(captions), len(columns))
-        where = torch.tensor([(row, columns[gram]) for row, gram in uses]).view(-1, 2)
-        counts.index_put_(where.unbind(1), torch.ones(len(where)), accumulate=True)
-        weights = rarity[torch.tensor([*columns]).view(-1, n)].sum(1)
-        norms = (counts * weights).norm(dim=1).clamp(min=1e-6)
-        used = counts[:n_said].any(0).nonzero()[:, 0]  # the others are not in common
-        uses_said, uses_expected = counts[:n_said, used], counts[n_said:, used]
-        common = uses_said[:, None].minimum(uses_expected)  # (said, expected, used)
-        dot = (common * uses_expected) @ weights[used].square()
-        likeness = likeness + dot / (norms[:n_said, None] * norms[n_said:]) / 2
-    shared = 2 * common.sum(-1) / (mine + theirs)  # of single words, the last round
-    likeness *= ((mine - theirs).square() / -72).exp()
-    return ((shared + likeness) / 2).mean(1)
+    return sorted(finished, reverse=True)[:number]

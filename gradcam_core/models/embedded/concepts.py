@@ -1,117 +1,131 @@
-"""Why, in words: what a class's score is made of, by names for directions among the channels.
+"""Concepts that explain a class: named directions among the channels, and what each contributes.
 
-The paper's section 7 names single channels. Those of the embedded network mean many things at
-once, so weighted sums of all channels are named (Zhou et al. 2018, Interpretable Basis
-Decomposition): `training/channels.py` finds them, and measures how good the names are.
+The Grad-CAM paper (section 7) names single channels. A single channel of the embedded network
+means many things at once, so weighted sums of all channels are named instead (Zhou et al. 2018,
+"Interpretable Basis Decomposition for Visual Explanation"). `training/channels.py` finds them and
+measures how well the names fit.
 """
 
 import csv
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import numpy as np
-import torch
 from safetensors.numpy import load_file
 
-from gradcam_core.models.backbone import Encoded
-from gradcam_core.models.base import Model, Target
-from gradcam_core.models.classifiers import Classifier
+from gradcam_core.models.base import Head, ResolvedTarget
+from gradcam_core.models.classifiers import Classifier, ClassifierHead
+from gradcam_core.models.embedded import WEIGHTS
 
-WEIGHTS = Path(__file__).parent / "weights"
-_LEAST = 0.05  # of all that speaks for a class; what counts for less is not said
-_MOST = 3  # that are said, for it and against it
+_LEAST_SHARE = 0.05  # concepts with a smaller share are left out
+_MOST = 3  # concepts for a class, and as many against it
 
 
 @dataclass(frozen=True)
-class Reason:
-    """What is seen in a picture and speaks for a class, or against it.
+class Concept:
+    """Something seen in the picture that counts for a class, or against it.
 
     Attributes:
         name: "dog", "snow", ...
-        share: What it adds to the score above the mean of all classes' scores, in [-1, 1]: > 0
-            for the class, < 0 against it; as a share of all that speaks for the class, named or
-            not (or of all that speaks against it, where that is more).
-        of_ten: Of the 10 photos where it was strongest, among those that its direction was not
-            made of, so many have what it is called.
-        raw: (h, w) float32 >= 0: where it adds, or takes away, in units of the score; the score
-            changes by the mean over all cells, those of the other sign included.
+        share: Its part of the class's score above the mean score of all classes, in [-1, 1];
+            negative if it counts against the class. Relative to the sum of everything that counts
+            for the class, named or not, or against it, whichever is larger.
+        top10_correct: How many of the 10 photos with the strongest response show the concept, in
+            0..10; measured on photos that did not define the direction.
+        raw: (h, w) float32 >= 0, where it raises the score (or lowers it, if `share` < 0), in
+            units of the score. Cells with the opposite effect are 0 here; including them, the mean
+            over all cells is its contribution to the score.
     """
 
     name: str
     share: float
-    of_ten: int
+    top10_correct: int
     raw: np.ndarray
 
 
 @dataclass(frozen=True)
-class Named:
-    """Directions among the channels of a network's last map.
+class _ConceptBasis:
+    """Named directions among the channels of a network's last map.
 
     Attributes:
-        names: What they are called.
-        of_ten: See `Reason`.
-        directions: (names, C) float32.
-        offset: (names,) float32, what the typical picture without it scores.
-        seen: (names,) float32, above that: from where on at least half of the photos have it.
-        parts: (classes, names) float32, what a score of 1 adds to a class.
+        names: Of the concepts.
+        top10_correct: See `Concept`.
+        directions: (concepts, C) float32.
+        offset: (concepts,) float32, the typical response of a picture without the concept.
+        thresholds: (concepts,) float32, the response above `offset` from which at least half of
+            the photos show the concept.
+        weights: (classes, concepts) float32, what a response of 1 adds to a class's score.
     """
 
     names: tuple[str, ...]
-    of_ten: tuple[int, ...]
+    top10_correct: tuple[int, ...]
     directions: np.ndarray
     offset: np.ndarray
-    seen: np.ndarray
-    parts: np.ndarray
+    thresholds: np.ndarray
+    weights: np.ndarray
 
 
 @cache
-def named(model: str) -> Named | None:
-    """Return the named directions of a model, by its name; None where nobody made any."""
+def _basis(model: str) -> _ConceptBasis | None:
+    """Return the concepts of a model by its name; None if it has none."""
     table = WEIGHTS / f"{model}-names.csv"
     if not table.exists():
         return None
     with table.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    arrays = load_file(table.with_suffix(".safetensors"))
-    return Named(
+    file_arrays = load_file(table.with_suffix(".safetensors"))
+    arrays = {name: array.astype(np.float32) for name, array in file_arrays.items()}
+    return _ConceptBasis(
         tuple(row["name"] for row in rows),
         tuple(int(row["of_ten"]) for row in rows),
-        **{name: numbers.astype(np.float32) for name, numbers in arrays.items()},
+        arrays["directions"],
+        arrays["offset"],
+        arrays["seen"],
+        arrays["parts"],
     )
 
 
-@torch.no_grad()
-def reasons(model: Model, encoded: Encoded, target: Target) -> tuple[Reason, ...] | None:
-    """Return what is seen and speaks for a class, then what speaks against it.
+def concepts(head: Head, target: ResolvedTarget) -> tuple[Concept, ...] | None:
+    """Return the concepts seen in the picture that count for a class, then those against it.
 
-    Of each at most three, the strongest first; maybe none. Over all names, what they add is the
-    named part of the score above the mean of all classes' scores.
+    At most three for and three against, the strongest first; possibly none. The contributions of
+    all concepts add up to the named part of the class's score above the mean score of all classes.
+
+    Args:
+        head: From `Model.bind`.
+        target: From `head.target`.
 
     Returns:
-        None where there are no names: for all but the embedded classifier Lite0.
+        None for a model without named concepts: all but the embedded classifier lite0.
+
+    Example:
+        >>> head = model.bind(model.encode(image))
+        >>> [concept.name for concept in concepts(head, head.target("tabby"))]
+        ['cat']
     """
-    if type(model) is not Classifier:  # a network of one's own, whatever it is called
+    # A user's own network has none, even if it is called lite0.
+    if type(head.model) is not Classifier or not isinstance(head, ClassifierHead):
         return None
-    known = named(model.name)
-    if known is None:
+    basis = _basis(head.model.name)
+    if basis is None:
         return None
     (index,) = target.ids
-    logits = model.logits(encoded.features, None) if encoded.logits is None else encoded.logits
-    maps = encoded.features[0].cpu().numpy()
-    scores = known.directions @ maps.mean((1, 2)) - known.offset
-    adds = known.parts[index] * scores
-    rest = (logits[index] - logits.mean()).item() - float(adds.sum())
-    for_it = float(adds.clip(min=0).sum()) + max(rest, 0.0)
-    against = -float(adds.clip(max=0).sum()) + max(-rest, 0.0)
-    share = np.where(scores >= known.seen, adds / max(for_it, against), 0)
+    maps = head.encoded.head_input[0].detach().cpu().numpy()
+    responses = basis.directions @ maps.mean((1, 2)) - basis.offset
+    contributions = basis.weights[index] * responses
+    score = (head.logits[index] - head.logits.mean()).item()
+    unnamed = score - float(contributions.sum())
+    supporting = float(contributions.clip(min=0).sum()) + max(unnamed, 0.0)
+    opposing = -float(contributions.clip(max=0).sum()) + max(-unnamed, 0.0)
+    seen = responses >= basis.thresholds
+    share = np.where(seen, contributions / max(supporting, opposing), 0)
     order = share.argsort()[::-1].tolist()
-    said = [i for i in order[:_MOST] if share[i] >= _LEAST]
-    said += [i for i in order[: -_MOST - 1 : -1] if share[i] <= -_LEAST]
-    # A name's score is linear in the map, so what it adds is the mean of what each cell adds.
-    cells = np.tensordot(known.directions[said], maps, 1) - known.offset[said, None, None]
-    of_names = np.sign(share[said])[:, None, None] * known.parts[index, said, None, None] * cells
+    chosen = [i for i in order[:_MOST] if share[i] >= _LEAST_SHARE]
+    chosen += [i for i in order[: -_MOST - 1 : -1] if share[i] <= -_LEAST_SHARE]
+    # A response is linear in the map: the contribution is the mean of the cells' contributions.
+    cells = np.tensordot(basis.directions[chosen], maps, 1) - basis.offset[chosen, None, None]
+    signed = np.sign(share[chosen])[:, None, None] * basis.weights[index, chosen, None, None]
     return tuple(
-        Reason(known.names[i], float(share[i]), known.of_ten[i], of_name.clip(min=0))
-        for i, of_name in zip(said, of_names, strict=True)
+        Concept(basis.names[i], float(share[i]), basis.top10_correct[i], raw.clip(min=0))
+        for i, raw in zip(chosen, signed * cells, strict=True)
     )

@@ -1,8 +1,8 @@
-"""The network EfficientNet-Lite, without weights.
+"""The EfficientNet-Lite architecture, without weights.
 
 Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks" (ICML 2019),
-in the form for mobile devices that Google published in 2020: no squeeze-and-excitation, and every
-non-linearity is a ReLU6. timm has it too, but importing timm takes longer than all the rest.
+in the variant for mobile devices that Google published in 2020: no squeeze-and-excitation, and
+every non-linearity is a ReLU6. timm has it too, but importing timm takes two seconds.
 """
 
 import math
@@ -10,7 +10,7 @@ import math
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# Of Lite0, for each of seven stages: blocks, kernel, stride, expansion, channels.
+# Lite0's seven stages: number of blocks, kernel size, stride, expansion, output channels.
 _STAGES = (
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),
@@ -20,47 +20,56 @@ _STAGES = (
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 )
-_STEM, _LAST = 32, 1280  # channels
+_STEM, _LAST = 32, 1280  # output channels of the first and the last convolution
 
 
 def efficientnet_lite(width: float, depth: float) -> tuple[dict[str, nn.Module], nn.Linear]:
-    """Return the network's stages from picture to last map, and its classifier.
-
-    A picture is (n, 3, h, w), the last map (n, 1280, h / 32, w / 32), rounded up; the classifier
-    takes the map's means, 1280 -> 1000.
+    """Build a network with random weights.
 
     Args:
-        width: How many times as many channels as Lite0's the blocks have.
-        depth: How many times as many blocks the stages have, but for the first and last.
+        width: Multiplies the channels of Lite0's blocks.
+        depth: Multiplies the number of blocks of Lite0's stages, except the first and the last.
+
+    Returns:
+        The stages by name, from pixels (n, 3, h, w) to the last map (n, 1280, h / 32, w / 32),
+        rounded up; and the classifier, from the map's means (n, 1280) to logits (n, 1000).
     """
     stages: dict[str, nn.Module] = {"stem": _convolution(3, _STEM, 3, 2)}
-    taken = _STEM
+    in_channels = _STEM
     for i, (blocks, kernel, stride, expansion, channels) in enumerate(_STAGES):
-        given = _rounded(channels * width)
-        more = 0 < i < len(_STAGES) - 1
+        out_channels = _rounded(channels * width)
+        scaled = 0 < i < len(_STAGES) - 1
         stages[f"blocks.{i}"] = nn.Sequential(
             *(
-                _Block(given if j else taken, given, kernel, 1 if j else stride, expansion)
-                for j in range(math.ceil(blocks * depth) if more else blocks)
+                _Block(
+                    out_channels if j else in_channels,
+                    out_channels,
+                    kernel,
+                    1 if j else stride,
+                    expansion,
+                )
+                for j in range(math.ceil(blocks * depth) if scaled else blocks)
             )
         )
-        taken = given
-    stages["conv_head"] = _convolution(taken, _LAST, 1)
+        in_channels = out_channels
+    stages["conv_head"] = _convolution(in_channels, _LAST, 1)
     return stages, nn.Linear(_LAST, 1000)
 
 
 class _Block(nn.Sequential):
-    """Inverted residual: channels are added, mixed each in its own plane, and taken away."""
+    """Inverted residual block: expand the channels, convolve each one alone, project them."""
 
-    def __init__(self, taken: int, given: int, kernel: int, stride: int, expansion: int) -> None:
-        inside = taken * expansion
-        widened = [_convolution(taken, inside, 1)] if expansion > 1 else []
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int, stride: int, expansion: int
+    ) -> None:
+        hidden = in_channels * expansion
+        expand = [_convolution(in_channels, hidden, 1)] if expansion > 1 else []
         super().__init__(
-            *widened,
-            _convolution(inside, inside, kernel, stride, groups=inside),
-            _convolution(inside, given, 1, relu=False),
+            *expand,
+            _convolution(hidden, hidden, kernel, stride, groups=hidden),
+            _convolution(hidden, out_channels, 1, relu=False),
         )
-        self.residual = stride == 1 and taken == given
+        self.residual = stride == 1 and in_channels == out_channels
 
     def forward(self, x: Tensor) -> Tensor:
         y = x
@@ -70,18 +79,24 @@ class _Block(nn.Sequential):
 
 
 def _convolution(
-    taken: int, given: int, kernel: int, stride: int = 1, groups: int = 1, *, relu: bool = True
+    in_channels: int,
+    out_channels: int,
+    kernel: int,
+    stride: int = 1,
+    groups: int = 1,
+    *,
+    relu: bool = True,
 ) -> nn.Sequential:
-    kind = nn.Conv2d if stride == 1 else _Strided
+    kind = nn.Conv2d if stride == 1 else _StridedConv2d
     return nn.Sequential(
-        kind(taken, given, kernel, stride, kernel // 2, groups=groups, bias=False),
-        nn.BatchNorm2d(given, eps=1e-3),
+        kind(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False),
+        nn.BatchNorm2d(out_channels, eps=1e-3),
         *([nn.ReLU6()] if relu else []),
     )
 
 
-class _Strided(nn.Conv2d):
-    """A convolution padded as by TensorFlow: by what is needed only, the odd one at the end."""
+class _StridedConv2d(nn.Conv2d):
+    """A convolution with TensorFlow's "same" padding, where an odd pixel goes to the end."""
 
     def forward(self, x: Tensor) -> Tensor:
         (kernel, _), (stride, _) = self.kernel_size, self.stride
@@ -93,6 +108,6 @@ class _Strided(nn.Conv2d):
 
 
 def _rounded(channels: float) -> int:
-    """Round to eights, down by a tenth at most."""
+    """Round to a multiple of 8, but not down by more than 10 %."""
     nearest = max(8, int(channels + 4) // 8 * 8)
     return nearest if nearest >= 0.9 * channels else nearest + 8

