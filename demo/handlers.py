@@ -326,5 +326,5 @@ def _failure(error: Exception) -> dict[str, Any]:
     if isinstance(error, GoneError):
         return {"error": str(error), "gone": True}
     if isinstance(error, gradcam_core.UnknownLabelError):
-        return {"error": error.said, "near": error.near}
+        return {"error": error.message, "near": error.suggestions}
     return {"error": str(error)}

@@ -71,9 +71,9 @@ class Query:
     @property
     def model_name(self) -> str:
         """The model's name, the task's default if none is given."""
-        from gradcam_core.models.registry import models
+        from gradcam_core.models.registry import default_model
 
-        return self.model or models(self.task)[0].name
+        return self.model or default_model(self.task).name
 
     def resolved(self, model: "Model") -> Self:
         """Return the query with the model's name and target layer filled in.

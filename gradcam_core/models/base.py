@@ -312,8 +312,10 @@ class LabelHead(Head):
         # What the model itself predicted needs no search.
         found = (positions[typed],) if typed in positions else self.model.find(typed)
         if not found:
-            raise self.model.names.missing(typed, self._likelihood)
-        return self.model.label_at(found[0] if len(found) == 1 else max(found, key=self._likelihood))
+            raise self.model.names.unknown(typed, self._likelihood)
+        return self.model.label_at(
+            found[0] if len(found) == 1 else max(found, key=self._likelihood)
+        )
 
     def suggestions(self, text: str, k: int = 10) -> list[str]:
         """Return up to `k` labels that an unfinished text may mean, the best fits first.
@@ -324,7 +326,7 @@ class LabelHead(Head):
         Raises:
             ValueError: The text is too long.
         """
-        return [self.model.labels[i] for i in self.model.names.near(text, self._likelihood, k)]
+        return [self.model.labels[i] for i in self.model.names.suggest(text, self._likelihood, k)]
 
     def score(self, head_input: Any, target: ResolvedTarget) -> Score:
         return self._score_logits(self.compute_logits(head_input), target)

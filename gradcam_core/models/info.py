@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-# What is said of classifiers of ImageNet.
-RIGHT = "Right about {:.0f} % of ImageNet’s photos"
+# Texts that image classifiers for ImageNet share.
+TOP1 = "Top-1 accuracy on ImageNet: {:.1f} % (published)."
 NO_PEOPLE = "It has no class for people in general."
 
 TASKS = ("classification", "captioning", "vqa")
@@ -11,23 +11,22 @@ TASKS = ("classification", "captioning", "vqa")
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """One model's record.
+    """What is known of one model.
 
     Attributes:
-        name: As given to `load` and `explain`.
+        name: For `load` and `explain`.
         task: "classification", "captioning" or "vqa".
-        title: As people call it.
-        year: Of its paper or release; 0 where only its maker knows.
-        backbone: The network that Grad-CAM looks at.
-        layers: Its possible target layers, from input to output; the last is the default. Empty
-            where only loading tells.
-        feature_map: Channels x height x width at the default layer; "" where only loading tells.
+        title: The name to show.
+        year: Of the paper or release; 0 if unknown.
+        backbone: The network whose feature maps Grad-CAM uses.
+        layers: The possible target layers, from input to output; the last is the default. Empty
+            if unknown before loading.
+        feature_map: Channels x height x width at the default layer; "" if unknown before loading.
         licence: Of the weights.
         download_mb: Size of the download at first use, in 10^6 bytes; 0 for an embedded model.
-        other_activation: Its non-linearity, if that is not ReLU.
-        convolutional: Whether the feature map is that of a convolutional network.
-        limits: How often it is right, and what it cannot do, in plain sentences; "" where nobody
-            has said.
+        other_activation: Its activation function if that is not ReLU.
+        convolutional: Whether the feature map comes from a convolutional network.
+        limits: Its accuracy and what it cannot do, in plain sentences; "" if unknown.
     """
 
     name: str
@@ -45,11 +44,11 @@ class ModelInfo:
 
     @property
     def guided(self) -> bool:
-        """Whether guided backpropagation is faithful: every non-linearity is a ReLU."""
+        """Whether guided backpropagation is defined: all activation functions are ReLU."""
         return not self.other_activation
 
 
 def check_task(task: str | None) -> None:
-    """Raise a ValueError for what is no task."""
+    """Raise a ValueError for an unknown task."""
     if task not in TASKS:
         raise ValueError(f"There is no task '{task}'. Known: {', '.join(TASKS)}.")

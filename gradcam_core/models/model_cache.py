@@ -11,54 +11,55 @@ from gradcam_core.models import registry
 from gradcam_core.models.backbone import device
 from gradcam_core.models.base import Model
 
-# Beside the embedded models so many are held; the one used least recently goes.
-_MAX_HELD = int(os.environ.get("GRADCAM_MODELS", "2"))
+# How many models are cached besides the embedded ones; the least recently used is dropped.
+_MAX_CACHED = max(1, int(os.environ.get("GRADCAM_MODELS", "2")))
 
-# By name and device: a forked process may have another device than the one that it comes from.
+# By name and device: a forked process may use another device than its parent.
 _embedded_models: dict[tuple[str, torch.device], Model] = {}
-_other_models: LRUCache[tuple[str, torch.device], Model] = LRUCache(max(1, _MAX_HELD))
-_guard = threading.Lock()
-# Two requests for a model that is not there yet must get one and the same object; but nobody
-# waits for the download of another model.
+_other_models: LRUCache[tuple[str, torch.device], Model] = LRUCache(_MAX_CACHED)
+_cache_lock = threading.Lock()
+# Requests for the same model share one download and one object; other models do not wait for it.
 _loading: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
 
 def load(name: str, task: str | None = None) -> Model:
-    """Return a model, ready to explain; loaded once, then shared.
+    """Return a model; loads it at first use, then shares it.
 
-    Embedded models stay; of the others the `GRADCAM_MODELS` (2) used last are held.
+    Embedded models stay in memory, as do the last `GRADCAM_MODELS` (2) others.
 
     Args:
-        name: A name from `models()`; or, for an image classifier of `timm` or `transformers`, a
-            local folder or its id on the Hugging Face Hub.
-        task: Raise an error if it is not a model for this task.
+        name: A name from `models()`; or, for an image classifier from `timm` or `transformers`, a
+            local folder or an id on the Hugging Face Hub.
+        task: The task that the model must be for; any if None.
 
     Raises:
-        ValueError: There is no model of this name, or not for this task, or it cannot be used.
+        ValueError: There is no such model, it is for another task, or it cannot be used.
         FileNotFoundError: There is no such folder.
-        ConnectionError: It is to be downloaded, and the hub cannot be reached.
+        ConnectionError: It has to be downloaded, and the hub cannot be reached.
+
+    Example:
+        >>> load("lite0").layers["conv_head"]
+        (1280, 7, 7)
     """
     registry.check_name(name, task)
-    found = _held(name)
-    if found is None:
-        with _guard:
+    model = _cached(name)
+    if model is None:
+        with _cache_lock:
             lock = _loading[name]
         with lock:
-            found = _held(name)
-            if found is None:
-                found = _load(name)
-    return found
+            model = _cached(name) or _load(name)
+    return model
 
 
-def _held(name: str) -> Model | None:
+def _cached(name: str) -> Model | None:
     key = (name, device())
-    with _guard:
+    with _cache_lock:
         return _embedded_models.get(key) or _other_models.get(key)
 
 
 def _load(name: str) -> Model:
-    model = registry.make(name)
-    with _guard:
-        held = _embedded_models if registry.is_embedded(name) else _other_models
-        held[name, device()] = model
+    model = registry.create(name)
+    with _cache_lock:
+        cache = _embedded_models if registry.is_embedded(name) else _other_models
+        cache[name, device()] = model
     return model

@@ -1,4 +1,4 @@
-"""Any image classifier with a CNN, by its id on the Hugging Face Hub or by its folder."""
+"""Image classifiers from `timm` and `transformers`, by folder or id on the Hugging Face Hub."""
 
 import json
 from pathlib import Path
@@ -13,13 +13,13 @@ from gradcam_core.models.labels import imagenet_classes
 from gradcam_core.models.wrapped.hooked import AsInput, CutNetwork
 from gradcam_core.models.wrapped.wrap import OwnModel
 
-# What settings may be; those of real classifiers are far below.
+# Limits for untrusted settings, far above those of real classifiers.
 _MAX_SETTINGS_MB = 10
 _MAX_CLASSES = 100_000
 
 
 class _Loaded(NamedTuple):
-    """A network, its preprocessing, its class names with their synonyms, how it is read."""
+    """A network, its preprocessing, its classes (names and synonyms), and whether several apply."""
 
     network: nn.Module
     as_input: AsInput
@@ -30,15 +30,15 @@ class _Loaded(NamedTuple):
 def load_by_id(name: str) -> OwnModel:
     """Return a `timm` or `transformers` image classifier.
 
-    Its layers are all maps up to the last that everything after them depends on alone.
+    Its layers are the feature maps that all later computation goes through.
 
     Args:
-        name: A local folder, or "owner/name" on the hub, as "timm/resnet18.a1_in1k" or
-            "microsoft/resnet-50"; downloaded at first use.
+        name: A local folder, or "owner/name" on the hub, such as "timm/resnet18.a1_in1k" or
+            "microsoft/resnet-50", which is downloaded at first use.
 
     Raises:
         ConnectionError: It is not on this machine, and cannot be downloaded.
-        ValueError: It does not exist, or it is no image classifier with a feature map.
+        ValueError: It does not exist, or is not an image classifier with a feature map.
     """
     folder = Path(name) if Path(name).is_dir() else hub_folder(name)
     try:
@@ -46,13 +46,13 @@ def load_by_id(name: str) -> OwnModel:
         backbone = CutNetwork(name, network.to(device()), as_input, chain=True)
         if backbone.default_layer is None:
             raise ValueError(
-                "it has no last feature map that everything after it depends on alone: it looks "
-                "neither like a CNN nor like a vision transformer."
+                "it has no feature map that all later computation goes through, as CNNs and "
+                "vision transformers have."
             )
         return OwnModel(name, backbone, classes, multi_label)
-    except Exception as error:  # foreign files raise whatever the libraries trip over
-        why = first_line(error)
-        raise ValueError(f"{name} cannot be used as an image classifier: {why}") from error
+    except Exception as error:  # unknown files raise errors of many types
+        reason = first_line(error)
+        raise ValueError(f"{name} cannot be used as an image classifier: {reason}") from error
 
 
 def _load(folder: Path) -> _Loaded:
@@ -68,21 +68,21 @@ def _load(folder: Path) -> _Loaded:
         return _timm(folder, config)
     if "model_type" in config:
         return _transformers(folder)
-    raise ValueError("its config.json is neither that of timm nor that of transformers.")
+    raise ValueError("its config.json is from neither timm nor transformers.")
 
 
 def _classes_in(settings: Any) -> int:
-    """Return the largest number of classes that settings ask for, before anything is built."""
+    """Return the largest number of classes in the settings, before anything is built."""
     if not isinstance(settings, dict):
         return 0
-    asked = [_classes_in(inner) for inner in settings.values()]
+    counts = [_classes_in(inner) for inner in settings.values()]
     for key in ("num_classes", "num_labels", "id2label", "label2id", "label_names"):
         value = settings.get(key, 0)
         if isinstance(value, int | float):
-            asked.append(int(value))
+            counts.append(int(value))
         elif isinstance(value, dict | list):
-            asked.append(len(value))
-    return max(asked, default=0)
+            counts.append(len(value))
+    return max(counts, default=0)
 
 
 def _timm(folder: Path, config: dict[str, Any]) -> _Loaded:
@@ -116,7 +116,7 @@ def _transformers(folder: Path) -> _Loaded:
         raise ValueError("it comes without the weights of a classifier.")
     problem = network.config.problem_type
     if problem == "regression":
-        raise ValueError("it tells quantities, not classes: its settings call it a regression.")
+        raise ValueError("it predicts quantities, not classes (problem_type: regression).")
     processor = AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
     labels = network.config.id2label
     return _Loaded(

@@ -1,4 +1,4 @@
-"""Weights from the hubs: downloaded once, and kept where the hubs' own tools keep them."""
+"""Weights from the hubs of Hugging Face and PyTorch, downloaded once into their usual caches."""
 
 import json
 import logging
@@ -16,9 +16,9 @@ import torch
 from cachetools import TTLCache, cached
 from torch import Tensor
 
-_PATIENCE = 8.0  # seconds for a hub's first answer; a name server alone can take longer
+TIMEOUT = 8.0  # seconds until a hub's first answer, including the look-up of its address
 
-# What a model needs; not its demo pictures, nor its weights for other frameworks.
+# Files that a model needs besides its weights.
 _SETTINGS = (".json", ".txt", ".model", ".jinja")
 
 T = TypeVar("T")
@@ -26,13 +26,13 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
-class Offer(NamedTuple):
-    """What a hub says of a model before it is downloaded.
+class HubInfo(NamedTuple):
+    """What a hub says about a model before it is downloaded.
 
     Attributes:
         files: Names of the files that are needed, the weights last.
-        megabytes: Their size, 10^6 bytes.
-        licence: As the model's page names it; "not stated" if it does not.
+        megabytes: Their total size, in 10^6 bytes.
+        licence: From the model's page; "not stated" if missing there.
     """
 
     files: list[str]
@@ -41,50 +41,50 @@ class Offer(NamedTuple):
 
 
 def torch_weights(url: str, title: str) -> dict[str, Tensor]:
-    """Return weights that torch's hub keeps, by name; downloads them if they are not there yet.
+    """Return the state dict at a URL; downloads it into the cache of `torch.hub` at first use.
 
     Args:
-        url: Of the file.
-        title: What they belong to, for messages.
+        url: Address of the file.
+        title: The model's name, for messages.
 
     Raises:
         ConnectionError: They cannot be downloaded.
         ValueError: The file is damaged.
     """
-    path = _checkpoint(url)
+    path = _cached_file(url)
     if not path.is_file():
-        _ask(lambda: urlopen(Request(url, method="HEAD"), timeout=_PATIENCE).close(), url, title)
-        _log.info("%s is downloaded from %s.", title, urlparse(url).hostname)
+        _request(lambda: urlopen(Request(url, method="HEAD"), timeout=TIMEOUT).close(), url, title)
+        _log.info("Downloading %s from %s.", title, urlparse(url).hostname)
     try:
-        # Never unpickles anything but tensors.
+        # weights_only: unpickles nothing but tensors.
         return torch.hub.load_state_dict_from_url(
             url, map_location="cpu", check_hash=True, weights_only=True
         )
     except OSError as error:
-        raise ConnectionError(_interrupted(title, error)) from error
+        raise ConnectionError(_failed(title, error)) from error
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        if not path.is_file():  # what came was not what was announced, and was not kept
-            raise ConnectionError(_interrupted(title, error)) from error
+        if not path.is_file():  # the download was incomplete or altered, and was not kept
+            raise ConnectionError(_failed(title, error)) from error
         raise ValueError(
-            f"The weights of {title} are damaged: delete {path.name} in torch's cache, "
-            "and they are downloaded again."
+            f"The weights of {title} are damaged: delete {path.name} in torch's cache to "
+            "download them again."
         ) from error
 
 
 def has_torch_weights(url: str) -> bool:
-    """Tell whether weights are on this machine already."""
-    return _checkpoint(url).is_file()
+    """Return whether weights are on this machine already."""
+    return _cached_file(url).is_file()
 
 
 def hub_folder(repository: str) -> Path:
-    """Return the folder of a model from the Hugging Face Hub; downloads it at first use.
+    """Return the folder with a model from the Hugging Face Hub; downloads it at first use.
 
     Args:
         repository: "owner/name".
 
     Raises:
         ConnectionError: It is not on this machine, and cannot be downloaded.
-        ValueError: There is no such model, or it may not be downloaded.
+        ValueError: There is no such model, or downloading it is not allowed.
     """
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import GatedRepoError
@@ -93,22 +93,22 @@ def hub_folder(repository: str) -> Path:
     if folder is not None:
         return folder
     try:
-        # One after the other in this thread, so that whoever watches it sees each one's bar. The
-        # weights come last: where they are, everything is.
-        files = hub_offer(repository).files
-        _log.info("%s is downloaded from the Hugging Face Hub.", repository)
+        # One after another in this thread, so that each progress bar can be watched. The weights
+        # come last: where they are, the download is complete.
+        files = hub_info(repository).files
+        _log.info("Downloading %s from the Hugging Face Hub.", repository)
         *_, weights = [hf_hub_download(repository, file) for file in files]
     except (ConnectionError, ValueError):
         raise
     except GatedRepoError:
         raise ValueError(_gated(repository)) from None
-    except Exception as error:  # of the network, of the disk, of the hub's own storage
-        raise ConnectionError(_interrupted(repository, error)) from error
+    except Exception as error:  # of the network, the disk or the hub
+        raise ConnectionError(_failed(repository, error)) from error
     return Path(weights).parent
 
 
 def cached_hub_folder(repository: str) -> Path | None:
-    """Return the folder of a model that is on this machine already; None if it is not."""
+    """Return the folder with a model that is on this machine already, else None."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
@@ -127,12 +127,12 @@ def cached_hub_folder(repository: str) -> Path | None:
 
 
 @cached(TTLCache(64, ttl=60), lock=threading.Lock())
-def hub_offer(repository: str) -> Offer:
-    """Ask the Hugging Face Hub how large a model is, and under which licence.
+def hub_info(repository: str) -> HubInfo:
+    """Ask the Hugging Face Hub for the files, size and licence of a model.
 
     Raises:
         ConnectionError: The hub cannot be reached.
-        ValueError: There is no such model, or it may not be downloaded.
+        ValueError: There is no such model, or downloading it is not allowed.
     """
     from huggingface_hub import HfApi, get_token
     from huggingface_hub.errors import (
@@ -144,8 +144,8 @@ def hub_offer(repository: str) -> Offer:
 
     api = HfApi()
     try:
-        info = _ask(
-            lambda: api.model_info(repository, files_metadata=True, timeout=_PATIENCE),
+        info = _request(
+            lambda: api.model_info(repository, files_metadata=True, timeout=TIMEOUT),
             api.endpoint,
             repository,
         )
@@ -156,7 +156,7 @@ def hub_offer(repository: str) -> Offer:
             f"There is no model '{repository}' on {api.endpoint}, or it is private."
         ) from None
     except HfHubHTTPError as error:
-        raise ConnectionError(_interrupted(repository, error)) from error
+        raise ConnectionError(_failed(repository, error)) from error
     if info.gated and not get_token():
         raise ValueError(_gated(repository))
     files = {Path(file.rfilename): file.size or 0 for file in info.siblings or []}
@@ -164,9 +164,9 @@ def hub_offer(repository: str) -> Offer:
     weights = [path for path in top if path.suffix == ".safetensors"]
     weights = weights or [path for path in top if _is_weights(path)]
     if not weights:
-        raise ValueError(f"{repository} holds no weights that can be opened safely.")
+        raise ValueError(f"{repository} has no weights in a safe format.")
     needed = [*(path for path in top if path.suffix in _SETTINGS), *weights]
-    return Offer(
+    return HubInfo(
         files=[str(path) for path in needed],
         megabytes=math.ceil(sum(top[path] for path in needed) / 1e6),
         licence=str(getattr(info.card_data, "license", None) or "not stated"),
@@ -177,16 +177,16 @@ def _is_weights(path: Path) -> bool:
     return path.suffix == ".safetensors" or path.name.startswith("pytorch_model")
 
 
-def _checkpoint(url: str) -> Path:
+def _cached_file(url: str) -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
 
 
-def _ask(question: Callable[[], T], url: str, title: str) -> T:
-    """Return a hub's answer.
+def _request(send: Callable[[], T], url: str, title: str) -> T:
+    """Return what `send` returns, with a time limit.
 
     Raises:
-        ConnectionError: There was none in time.
-        Exception: What `question` raises, if the hub did answer.
+        ConnectionError: The hub did not answer in time.
+        Exception: The hub answered with an error.
     """
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -194,34 +194,34 @@ def _ask(question: Callable[[], T], url: str, title: str) -> T:
 
     def run() -> None:
         try:
-            answer.set_result(question())
+            answer.set_result(send())
         except Exception as error:
             answer.set_exception(error)
 
-    # In a thread, because looking a host's name up knows no time limit.
+    # In a thread, because the look-up of a host's address has no time limit.
     threading.Thread(target=run, daemon=True).start()
     try:
-        return answer.result(timeout=_PATIENCE)
+        return answer.result(timeout=TIMEOUT)
     except (HfHubHTTPError, ValueError):
         raise
-    except Exception as error:  # of the network, or none in time
+    except Exception as error:  # of the network, or a timeout
         raise ConnectionError(
             f"{title} is not on this machine, and {urlparse(url).hostname} cannot be reached to "
             "download it. The embedded models need no download."
         ) from error
 
 
-def _interrupted(title: str, error: Exception) -> str:
+def _failed(title: str, error: Exception) -> str:
     return f"The download of {title} failed; please try again. ({first_line(error)})"
 
 
 def _gated(repository: str) -> str:
     return (
-        f"{repository} is given only to people who have accepted its terms on the Hugging Face "
-        "Hub and are logged in (`hf auth login`)."
+        f"{repository} is available only to users who have accepted its terms on the Hugging "
+        "Face Hub and are logged in (`hf auth login`)."
     )
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of what a library says of an error: it can be a page long."""
+    """Return the first line of an error's message, which can be very long."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -1,7 +1,6 @@
-"""The CNNs of the paper and their successors, from torchvision.
+"""The CNNs of the paper and newer ones, from torchvision.
 
-Each is cut into the chain of stages that its `forward` runs through, so that a heat map can be
-taken at any of them.
+Each is cut into the stages that its `forward` runs through, so that each can be a target layer.
 """
 
 import re
@@ -15,20 +14,20 @@ from gradcam_core.image.geometry import seen_through
 from gradcam_core.models.backbone import Backbone
 from gradcam_core.models.classifiers import Classifier
 from gradcam_core.models.hub.download import has_torch_weights, torch_weights
-from gradcam_core.models.info import NO_PEOPLE, RIGHT, ModelInfo
+from gradcam_core.models.info import NO_PEOPLE, TOP1, ModelInfo
 from gradcam_core.models.labels import distinct, imagenet_classes
 from gradcam_core.models.nonlinearity import keep_maps
 
 _RESNET = ("layer1", "layer2", "layer3", "layer4")
-_INCEPTION = tuple(
+_GOOGLENET = tuple(
     f"inception{name}" for name in ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
 )
-_MIXED = tuple(
+_INCEPTION_V3 = tuple(
     f"Mixed_{name}" for name in ("5b", "5c", "5d", *(f"6{x}" for x in "abcde"), "7a", "7b", "7c")
 )
 
 
-# `top1` is torchvision's own figure for its weights, in percent.
+# `top1` is the accuracy that torchvision publishes for the weights, in percent.
 def _cnn(
     name: str,
     title: str,
@@ -50,7 +49,7 @@ def _cnn(
         "BSD-3-Clause",
         download_mb,
         other_activation,
-        limits=f"{RIGHT.format(top1)}, says torchvision. {NO_PEOPLE}",
+        limits=f"{TOP1.format(top1)} {NO_PEOPLE}",
     )
 
 
@@ -58,23 +57,23 @@ def _features(*numbers: int) -> tuple[str, ...]:
     return tuple(f"features.{number}" for number in numbers)
 
 
-_DENSE = (*(f"features.denseblock{i}" for i in (1, 2, 3)), "features")
-_SQUEEZED = _features(3, 4, 6, 7, *range(9, 13))
+_DENSENET = (*(f"features.denseblock{i}" for i in (1, 2, 3)), "features")
+_SQUEEZENET = _features(3, 4, 6, 7, *range(9, 13))
 
 
 CNNS = {
     info.name: info
     for info in (
-        # After the ReLU of every (last) convolution before a pooling.
+        # AlexNet: after each ReLU. VGG: after the last ReLU before each pooling.
         _cnn("alexnet", "AlexNet", 2012, 233, "256 x 13 x 13", 56.522, _features(1, 4, 7, 9, 11)),
         _cnn("vgg16", "VGG-16", 2014, 528, "512 x 14 x 14", 71.592, _features(3, 8, 15, 22, 29)),
         _cnn("vgg19", "VGG-19", 2014, 548, "512 x 14 x 14", 72.376, _features(3, 8, 17, 26, 35)),
-        _cnn("googlenet", "GoogLeNet", 2014, 50, "1024 x 7 x 7", 69.778, _INCEPTION),
+        _cnn("googlenet", "GoogLeNet", 2014, 50, "1024 x 7 x 7", 69.778, _GOOGLENET),
         _cnn("resnet18", "ResNet-18", 2015, 45, "512 x 7 x 7", 69.758, _RESNET),
         _cnn("resnet50", "ResNet-50", 2015, 98, "2048 x 7 x 7", 76.13, _RESNET),
         _cnn("resnet152", "ResNet-152", 2015, 230, "2048 x 7 x 7", 78.312, _RESNET),
-        _cnn("densenet121", "DenseNet-121", 2016, 31, "1024 x 7 x 7", 74.434, _DENSE),
-        _cnn("squeezenet1_1", "SqueezeNet 1.1", 2016, 5, "512 x 13 x 13", 58.178, _SQUEEZED),
+        _cnn("densenet121", "DenseNet-121", 2016, 31, "1024 x 7 x 7", 74.434, _DENSENET),
+        _cnn("squeezenet1_1", "SqueezeNet 1.1", 2016, 5, "512 x 13 x 13", 58.178, _SQUEEZENET),
         _cnn(
             "mobilenet_v3_large",
             "MobileNetV3-Large",
@@ -85,7 +84,7 @@ CNNS = {
             _features(*range(17)),
             "Hardswish",
         ),
-        _cnn("inception_v3", "Inception v3", 2015, 104, "2048 x 8 x 8", 77.294, _MIXED),
+        _cnn("inception_v3", "Inception v3", 2015, 104, "2048 x 8 x 8", 77.294, _INCEPTION_V3),
         _cnn(
             "convnext_tiny",
             "ConvNeXt-Tiny",
@@ -99,8 +98,8 @@ CNNS = {
     )
 }
 
-# Trained in TensorFlow, on values in [-1, 1].
-_TENSORFLOW = ("googlenet", "inception_v3")
+# Ported from TensorFlow, with inputs in [-1, 1].
+_FROM_TENSORFLOW = ("googlenet", "inception_v3")
 
 
 def load_cnn(name: str) -> Classifier:
@@ -111,17 +110,17 @@ def load_cnn(name: str) -> Classifier:
 
     Raises:
         ConnectionError: The weights are not on this machine, and cannot be downloaded.
-        ValueError: The file of weights is damaged.
+        ValueError: The weights file is damaged.
     """
-    from torchvision import models  # slow to import, and only needed once such a model is
+    from torchvision import models  # slow to import
 
     weights = _weights(name)
     state = torch_weights(weights.url, CNNS[name].title)
-    # Without memory until the weights are assigned: nothing is initialised for nothing.
-    settings = {"init_weights": False} if name in _TENSORFLOW else {}
+    # On "meta" without memory or initialization; the loaded weights are assigned below.
+    settings = {"init_weights": False} if name in _FROM_TENSORFLOW else {}
     with torch.device("meta"):
         network = models.get_model(name, **settings)
-    if name == "densenet121":  # its file has the names of an earlier release: "norm.1" for "norm1"
+    if name == "densenet121":  # its file has old parameter names: "norm.1" for "norm1"
         state = {
             re.sub(r"(denselayer\d+\.(?:norm|conv))\.(\d)", r"\1\2", key): value
             for key, value in state.items()
@@ -131,12 +130,12 @@ def load_cnn(name: str) -> Classifier:
 
 
 def has_weights(name: str) -> bool:
-    """Tell whether the weights are on this machine already."""
+    """Return whether the weights are on this machine already."""
     return has_torch_weights(_weights(name).url)
 
 
 def _weights(name: str) -> Any:
-    """Return the member of torchvision's `WeightsEnum`: address, preprocessing, class names."""
+    """Return torchvision's record of the weights: address, preprocessing, class names."""
     from torchvision import models
 
     return models.get_model_weights(name).IMAGENET1K_V1
@@ -147,20 +146,20 @@ def split(name: str, network: nn.Module, weights: Any) -> Classifier:
 
     Args:
         name: A key of `CNNS`.
-        network: The torchvision network; used up.
+        network: The torchvision network; its modules are reused and modified.
         weights: Its member of torchvision's `WeightsEnum`.
     """
     keep_maps(network)
     cnn = CNNS[name]
     transform = weights.transforms()
-    if name in _TENSORFLOW:  # torchvision converts to its normalisation inside the network
+    if name in _FROM_TENSORFLOW:  # torchvision converts its usual normalisation inside the network
         transform.mean = transform.std = [0.5, 0.5, 0.5]
 
-    def as_input(image: Image.Image) -> Tensor:
+    def preprocess(image: Image.Image) -> Tensor:
         return transform(image)[None]
 
     backbone = Backbone(
-        cnn.title, _stages(network), seen_through(as_input), cnn.layers, cnn.other_activation
+        cnn.title, _stages(network), seen_through(preprocess), cnn.layers, cnn.other_activation
     )
     shown = weights.meta["categories"]
     classes = [(own, *others) for own, others in zip(shown, imagenet_classes(), strict=True)]
@@ -168,20 +167,20 @@ def split(name: str, network: nn.Module, weights: Any) -> Classifier:
 
 
 def _stages(network: Any) -> dict[str, nn.Module]:
-    """Return the convolutional part, module by module in the order that they run in."""
+    """Return the modules of the convolutional part, in the order they run in."""
     if hasattr(network, "features"):
         stages = {f"features.{name}": part for name, part in network.features.named_children()}
-        if "features.norm5" in stages:  # DenseNet's last: what all of `features` returns
+        if "features.norm5" in stages:  # DenseNet: the output of `features`
             stages["features"] = stages.pop("features.norm5")
         return stages
     children = dict(network.named_children())
     before_pooling = list(children)[: list(children).index("avgpool")]
-    # Auxiliary classifiers serve in training only.
+    # Auxiliary classifiers are for training only.
     return {name: children[name] for name in before_pooling if not name.lower().startswith("aux")}
 
 
 def _head(network: Any) -> nn.Module:
-    """Return what turns the last feature map into logits; dropout does nothing after training."""
+    """Return the part from the last feature map to the logits; dropout is off in evaluation."""
     match type(network).__name__:
         case "AlexNet" | "VGG" | "MobileNetV3":
             parts = [network.avgpool, nn.Flatten(), network.classifier]

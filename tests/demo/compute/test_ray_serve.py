@@ -256,7 +256,7 @@ def test_answers_and_errors_are_those_of_one_machine(
     assert np.allclose(found.raw, gradcam_core.explain(covered).raw, atol=1e-6)
     with pytest.raises(gradcam_core.UnknownLabelError, match="no such thing") as raised:
         compute(gradcam_core.explain_file, cat_file, target="no such thing")
-    assert raised.value.near
+    assert raised.value.suggestions
     with pytest.raises(FileNotFoundError):
         compute(gradcam_core.explain_file, cat_file.with_name("gone.png"))
 
