@@ -87,9 +87,7 @@ class Explainer:
         """Create an explainer; with a cache it keeps what it computes of picture files."""
         self._cache = cache
 
-    def explain(
-        self, image: ImageSource, query: Query, model: Model | None = None
-    ) -> Explanation:
+    def explain(self, image: ImageSource, query: Query, model: Model | None = None) -> Explanation:
         """Explain a picture.
 
         Args:
@@ -228,9 +226,7 @@ class Explainer:
             picture.thumbnail((DISPLAY_SIDE, DISPLAY_SIDE))
             self._cache.add_picture(key, (one, picture))
 
-    def _encode(
-        self, image: ImageSource, query: Query, model: Model, key: str | None
-    ) -> Picture:
+    def _encode(self, image: ImageSource, query: Query, model: Model, key: str | None) -> Picture:
         """Run the CNN once, unless the picture is cached; with the guided rule if asked for."""
 
         def encode() -> Picture:
@@ -287,7 +283,9 @@ class Explainer:
             return method.attribute(head, targets)
         cache, without_target = self._cache, replace(query, target=None)
         return [
-            cache.maps((key, without_target, target), lambda t=target: method.attribute(head, [t])[0])
+            cache.maps(
+                (key, without_target, target), lambda t=target: method.attribute(head, [t])[0]
+            )
             for target in targets
         ]
 

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from gradcam_core.explanation import Explanation
 
 
-def save(
-    explanation: "Explanation", folder: Path, colour_map: str, opacity: float
-) -> list[Path]:
+def save(explanation: "Explanation", folder: Path, colour_map: str, opacity: float) -> list[Path]:
     """Write the pictures (PNG), the raw map (.npy) and the numbers (JSON) into a folder.
 
     The folder is created if need be. Files of the same names are replaced, and files that an

@@ -75,9 +75,7 @@ def figure(
     from matplotlib.figure import Figure
 
     first = rows[0]
-    drawn = [
-        {"picture": row.picture, **panels(row, colour_map, opacity, vmax)} for row in rows
-    ]
+    drawn = [{"picture": row.picture, **panels(row, colour_map, opacity, vmax)} for row in rows]
     columns = [name for name in _TITLES if any(name in pictures for pictures in drawn)]
     width = _HEIGHT * first.picture.width / first.picture.height
     result = Figure(

@@ -55,7 +55,11 @@ def relu(rule: Rule) -> Requirement:
 
 def transformer(model: Model) -> str | None:
     """Attention between patches."""
-    return f"This method is for vision transformers, and {model.name} is none." if model.convolutional else None
+    return (
+        f"This method is for vision transformers, and {model.name} is none."
+        if model.convolutional
+        else None
+    )
 
 
 def own_attention(model: Model) -> str | None:

@@ -99,8 +99,8 @@ class _Excitation(FunctionMode):
             return out
         if (input < 0).any():
             raise ValueError(
-                f"c-MWP is defined for non-negative activations, and {self._name} has negative ones "
-                "here (as linear bottlenecks do). Try its last layer."
+                f"c-MWP is defined for non-negative activations, and {self._name} has negative "
+                "ones here (as linear bottlenecks do). Try its last layer."
             )
         return _Won.apply(input, operation, out.detach())
 

@@ -63,8 +63,7 @@ def by_gradient(cam: Cam) -> Attribute:
             cam(activations, rows) if len(rows) else rows[:, 0] for rows in of_words
         ]
         return [
-            Maps(*maps)
-            for maps in zip(scores, attributions, counterfactuals, words, strict=True)
+            Maps(*maps) for maps in zip(scores, attributions, counterfactuals, words, strict=True)
         ]
 
     return attribute

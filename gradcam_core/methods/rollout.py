@@ -165,8 +165,8 @@ def _patches(mixed: Tensor, last: Tensor, head: Head) -> Tensor:
     rows, columns = head.encoded.activations.shape[2:]
     if not 0 <= len(mixed) - rows * columns <= _MAX_EXTRA_TOKENS:
         raise ValueError(
-            f"{head.model.name} attends to {len(mixed)} tokens, not to the {rows} x {columns} patches "
-            "of this layer. Choose another method or layer."
+            f"{head.model.name} attends to {len(mixed)} tokens, not to the {rows} x {columns} "
+            "patches of this layer. Choose another method or layer."
         )
     read = last.flatten(0, -3).abs().sum((0, 2)) > 0
     if not read.any():

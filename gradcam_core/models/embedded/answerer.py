@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from gradcam_core.models.backbone import Backbone, Encoded
-from gradcam_core.models.base import LabelHead, LabelModel, Prediction
+from gradcam_core.models.base import LabelHead, LabelModel
 from gradcam_core.models.embedded import WEIGHTS
 from gradcam_core.models.embedded.answer_network import AnswerNetwork, VqaNetwork
 from gradcam_core.models.embedded.coattention_network import CoattentionNetwork
@@ -60,13 +60,8 @@ class VqaLstm(LabelModel):
         self.unsure_below = vocabulary.unsure_below
         self._word_indices = {word: i for i, word in enumerate(vocabulary.words)}
 
-    def bind(
-        self,
-        encoded: Encoded,
-        question: str | None = None,
-        predictions: Sequence[Prediction] | None = None,
-    ) -> "AnswerHead":
-        return AnswerHead(self, encoded, question, predictions)
+    def bind(self, encoded: Encoded, question: str | None = None) -> "AnswerHead":
+        return AnswerHead(self, encoded, question)
 
     def parse(self, question: str | None) -> Question:
         """Parse a question.
@@ -92,20 +87,14 @@ class AnswerHead(LabelHead):
 
     model: VqaLstm
 
-    def __init__(
-        self,
-        model: VqaLstm,
-        encoded: Encoded,
-        question: str | None,
-        predictions: Sequence[Prediction] | None = None,
-    ) -> None:
+    def __init__(self, model: VqaLstm, encoded: Encoded, question: str | None) -> None:
         """Parse the question; see `Head`.
 
         Raises:
             ValueError: See `question.split_question`.
         """
         self.question_ids, unknown_words = model.parse(question)
-        super().__init__(model, encoded, predictions, question, unknown_words)
+        super().__init__(model, encoded, question, unknown_words)
 
     def compute_logits(self, head_input: Any) -> Tensor:
         network = self.model.network
@@ -120,13 +109,8 @@ class VqaCoattention(VqaLstm):
     attends = True
     network: CoattentionNetwork
 
-    def bind(
-        self,
-        encoded: Encoded,
-        question: str | None = None,
-        predictions: Sequence[Prediction] | None = None,
-    ) -> "CoattentionHead":
-        return CoattentionHead(self, encoded, question, predictions)
+    def bind(self, encoded: Encoded, question: str | None = None) -> "CoattentionHead":
+        return CoattentionHead(self, encoded, question)
 
 
 class CoattentionHead(AnswerHead):

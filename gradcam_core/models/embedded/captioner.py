@@ -102,14 +102,9 @@ class ShowAndTell(Model):
     def repertoire(self) -> str:
         return f"{len(self.index):,} words"
 
-    def bind(
-        self,
-        encoded: Encoded,
-        question: str | None = None,
-        predictions: Sequence[Prediction] | None = None,
-    ) -> "CaptionHead":
+    def bind(self, encoded: Encoded, question: str | None = None) -> "CaptionHead":
         check_no_question(question, self.name)
-        return CaptionHead(self, encoded, predictions)
+        return CaptionHead(self, encoded)
 
     def resolve(self, text: str) -> ResolvedTarget:
         """Return a typed caption as target; no picture is needed.

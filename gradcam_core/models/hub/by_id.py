@@ -10,8 +10,8 @@ from torch import nn
 from gradcam_core.models.backbone import device
 from gradcam_core.models.hub.download import first_line, hub_folder
 from gradcam_core.models.labels import imagenet_classes
-from gradcam_core.models.wrapped.hooked import AsInput, CutNetwork
-from gradcam_core.models.wrapped.wrap import OwnModel
+from gradcam_core.models.wrapped.hooked import AsInput, HookedNetwork
+from gradcam_core.models.wrapped.wrap import WrappedModel
 
 # Limits for untrusted settings, far above those of real classifiers.
 _MAX_SETTINGS_MB = 10
@@ -27,7 +27,7 @@ class _Loaded(NamedTuple):
     multi_label: bool = False
 
 
-def load_by_id(name: str) -> OwnModel:
+def load_by_id(name: str) -> WrappedModel:
     """Return a `timm` or `transformers` image classifier.
 
     Its layers are the feature maps that all later computation goes through.
@@ -43,13 +43,13 @@ def load_by_id(name: str) -> OwnModel:
     folder = Path(name) if Path(name).is_dir() else hub_folder(name)
     try:
         network, as_input, classes, multi_label = _load(folder)
-        backbone = CutNetwork(name, network.to(device()), as_input, chain=True)
+        backbone = HookedNetwork(name, network.to(device()), as_input, chain=True)
         if backbone.default_layer is None:
             raise ValueError(
                 "it has no feature map that all later computation goes through, as CNNs and "
                 "vision transformers have."
             )
-        return OwnModel(name, backbone, classes, multi_label)
+        return WrappedModel(name, backbone, classes, multi_label)
     except Exception as error:  # unknown files raise errors of many types
         reason = first_line(error)
         raise ValueError(f"{name} cannot be used as an image classifier: {reason}") from error

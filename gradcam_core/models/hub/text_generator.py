@@ -137,12 +137,7 @@ class TextGenerator(Model):
             (k, length) int64: the texts, padded with special tokens.
         """
 
-    def bind(
-        self,
-        encoded: Encoded,
-        question: str | None = None,
-        predictions: Sequence[Prediction] | None = None,
-    ) -> Head:
+    def bind(self, encoded: Encoded, question: str | None = None) -> Head:
         if self.task != "vqa":
             check_no_question(question, self.name)
         elif question is None or not question.strip():
@@ -151,7 +146,7 @@ class TextGenerator(Model):
             raise ValueError(f"Please ask in at most {_MAX_QUESTION} characters.")
         else:
             self.check_plain(question)
-        return TextHead(self, encoded, predictions, question)
+        return TextHead(self, encoded, question)
 
     def check_plain(self, text: str) -> None:
         """Raise a ValueError for a text that contains special tokens."""
@@ -183,14 +178,8 @@ class TextHead(Head):
 
     model: TextGenerator
 
-    def __init__(
-        self,
-        model: TextGenerator,
-        encoded: Encoded,
-        predictions: Sequence[Prediction] | None,
-        question: str | None,
-    ) -> None:
-        super().__init__(model, encoded, predictions, question)
+    def __init__(self, model: TextGenerator, encoded: Encoded, question: str | None) -> None:
+        super().__init__(model, encoded, question)
         self._prompt = model.prompt(question)
 
     @torch.no_grad()

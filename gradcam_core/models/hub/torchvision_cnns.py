@@ -16,7 +16,7 @@ from gradcam_core.models.classifiers import Classifier
 from gradcam_core.models.hub.download import has_torch_weights, torch_weights
 from gradcam_core.models.info import NO_PEOPLE, TOP1, ModelInfo
 from gradcam_core.models.labels import distinct, imagenet_classes
-from gradcam_core.models.nonlinearity import keep_maps
+from gradcam_core.models.nonlinearity import disable_inplace
 
 _RESNET = ("layer1", "layer2", "layer3", "layer4")
 _GOOGLENET = tuple(
@@ -149,7 +149,7 @@ def split(name: str, network: nn.Module, weights: Any) -> Classifier:
         network: The torchvision network; its modules are reused and modified.
         weights: Its member of torchvision's `WeightsEnum`.
     """
-    keep_maps(network)
+    disable_inplace(network)
     cnn = CNNS[name]
     transform = weights.transforms()
     if name in _FROM_TENSORFLOW:  # torchvision converts its usual normalisation inside the network

@@ -241,7 +241,9 @@ class _Recorder:
         a second head do not count.
         """
         return sum(
-            run is not None and run[1] in on_the_way and not recorded.map.name.startswith(f"{run[0]}.")
+            run is not None
+            and run[1] in on_the_way
+            and not recorded.map.name.startswith(f"{run[0]}.")
             for run in self._weighted[recorded.position :]
         )
 

@@ -172,7 +172,8 @@ class HookedNetwork(Backbone):
             )
         raise ValueError(
             f"The layer '{name}' of {self.name} returns no feature map (1, C, h, w), but "
-            f"{self.analysis.given[name]}. If these are tokens, give their grid: tokens=(rows, columns)."
+            f"{self.analysis.given[name]}. If these are tokens, give their grid: "
+            "tokens=(rows, columns)."
         )
 
     def head_input(self, pixels: Tensor) -> Any:
@@ -210,7 +211,8 @@ class HookedNetwork(Backbone):
         output = self._run_by(pixels, plan)
         if len(plan.recorded) != 1:
             raise ValueError(
-                f"For this picture the layer '{layer}' of {self.name} runs {len(plan.recorded)} times."
+                f"For this picture the layer '{layer}' of {self.name} runs {len(plan.recorded)} "
+                "times."
             )
         return plan.recorded[0], output
 

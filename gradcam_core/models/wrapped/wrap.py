@@ -38,7 +38,7 @@ def wrap(
     multi_label: bool = False,
     tokens: tuple[int, int] | None = None,
     copy: bool = True,
-) -> WrappedModel:
+) -> "WrappedModel":
     """Make a model for `explain` from any network that takes a picture.
 
     Any differentiable output can be explained: the target is a class, or a function of the
@@ -77,7 +77,8 @@ def wrap(
     """
     if not isinstance(network, nn.Module) or isinstance(network, torch.jit.ScriptModule):
         raise ValueError(
-            f"wrap takes a torch.nn.Module, not a {type(network).__name__}: its layers must be visible."
+            f"wrap takes a torch.nn.Module, not a {type(network).__name__}: its layers must be "
+            "visible."
         )
     network = getattr(network, "_orig_mod", network)  # undo torch.compile
     name = type(network).__name__ if name is None else name
@@ -246,8 +247,8 @@ def _default_input(network: nn.Module, name: str) -> AsInput:
     )
     if channels not in (1, 3):
         raise ValueError(
-            f"The first convolution of {name} takes {channels} channels: pass `preprocess` to turn a "
-            "picture into its input."
+            f"The first convolution of {name} takes {channels} channels: pass `preprocess` to turn "
+            "a picture into its input."
         )
     mean, std = torch.tensor(_MEAN).view(3, 1, 1), torch.tensor(_STD).view(3, 1, 1)
 

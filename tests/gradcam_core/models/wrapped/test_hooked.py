@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gradcam_core.models.wrapped.analysis import Layout, main_output, probe
-from gradcam_core.models.wrapped.hooked import CutNetwork
+from gradcam_core.models.wrapped.hooked import HookedNetwork
 
 
 class Branches(nn.Module):
@@ -60,7 +60,7 @@ def test_from_any_map_on_the_output_is_the_same(from_input: bool, pixels: Tensor
     torch.manual_seed(1)
     network = Branches(from_input).eval()
     expected = network(pixels).detach()
-    cut = CutNetwork("branches", network, lambda image: pixels)
+    cut = HookedNetwork("branches", network, lambda image: pixels)
     assert "right.0" in cut.layers
     for layer in cut.layers:
         encoded = cut.encode_pixels(pixels, layer)
@@ -79,7 +79,7 @@ def test_from_any_map_on_the_output_is_the_same(from_input: bool, pixels: Tensor
 
 def test_a_small_input_carries_only_what_does_not_need_more(pixels: Tensor) -> None:
     """From a blank input the output is the same where everything depends on the map alone."""
-    cut = CutNetwork("branches", Branches().eval(), lambda image: pixels)
+    cut = HookedNetwork("branches", Branches().eval(), lambda image: pixels)
     encoded = cut.encode_pixels(pixels, "last")
     assert torch.allclose(cut.from_layer(encoded.activations, "last"), encoded.features)
     seen: list[int] = []
@@ -127,7 +127,7 @@ def test_pictures_are_taken_as_they_come() -> None:
     def as_input(image: Image.Image) -> Tensor:
         return torch.ones(1, 3, image.height, image.width)
 
-    cut = CutNetwork("branches", Branches().eval(), as_input)
+    cut = HookedNetwork("branches", Branches().eval(), as_input)
     for size in ((64, 100), (200, 32)):
         encoded = cut.encode(Image.new("RGB", size))
         assert encoded.activations.shape[2:] == (size[1] // 2, size[0] // 2)

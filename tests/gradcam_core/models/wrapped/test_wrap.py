@@ -17,7 +17,7 @@ from torchvision import models as tv
 import gradcam_core
 from gradcam_core import explain, wrap
 from gradcam_core.image.open import open_image
-from gradcam_core.models.wrapped.wrap import OwnModel
+from gradcam_core.models.wrapped.wrap import WrappedModel
 from tests.support.model_contract import hooked, near
 
 
@@ -453,7 +453,7 @@ def test_every_method_takes_it(picture: Image.Image) -> None:
 def test_its_parts_from_the_output_on(resnet: nn.Module) -> None:
     """What the sanity check randomises one after the other: everything, once."""
     model = wrap(nn.Sequential(resnet), to_64)
-    assert isinstance(model, OwnModel)
+    assert isinstance(model, WrappedModel)
     names = list(model.parts())
     assert names[:3] == ["0.fc", "0.layer4.1", "0.layer4.0"]
     assert names[-1] == "0.conv1"
