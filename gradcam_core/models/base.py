@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from gradcam_core.models.backbone import Backbone, Encoded
 from gradcam_core.models.labels import Labels
 
+_PREDICTIONS = 5  # how many predictions a head returns by default
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -142,17 +144,19 @@ class Head(ABC):
         self.encoded = encoded
         self.question = question
         self.unknown_words = list(unknown_words)
-        self._predictions: list[Prediction] | None = None
+        self._predictions: list[Prediction] = []
+        self._searched = 0  # how many predictions were asked for so far
 
-    def predictions(self, k: int = 5) -> list[Prediction]:
-        """Return the `k` likeliest things the model would say, best first."""
-        if self._predictions is None or len(self._predictions) < k:
-            self._predictions = self.predict(k)
+    def predictions(self, k: int = _PREDICTIONS) -> list[Prediction]:
+        """Return the `k` likeliest things the model would say, best first; may be fewer."""
+        if self._searched < k:  # a search that found fewer than k need not be repeated
+            self._predictions, self._searched = self.predict(k), k
         return self._predictions[:k]
 
     def remember(self, predictions: Sequence[Prediction]) -> None:
         """Take `predictions` that are known already, for the same picture and question."""
         self._predictions = list(predictions)
+        self._searched = max(len(self._predictions), _PREDICTIONS)
 
     @abstractmethod
     def predict(self, k: int) -> list[Prediction]:
@@ -301,9 +305,6 @@ class LabelHead(Head):
             Prediction(self.model.labels[i], p)
             for p, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)
         ]
-
-    def predictions(self, k: int = 5) -> list[Prediction]:
-        return super().predictions(min(k, len(self.model.labels)))
 
     def find_target(self, wanted: str | int) -> ResolvedTarget:
         if isinstance(wanted, int):

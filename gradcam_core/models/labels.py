@@ -39,6 +39,12 @@ def imagenet_classes() -> list[tuple[str, ...]]:
     return classes
 
 
+@cache
+def hypernyms() -> dict[str, dict[str, str]]:
+    """Return the tables "words" and "people" of `HYPERNYMS`: word -> ranges, see `indices`."""
+    return tomllib.loads(HYPERNYMS.read_text("utf-8"))
+
+
 def distinct(classes: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
     """Add the index to the shown name of every class that shares it with another class."""
     uses = Counter(shown for shown, *_ in classes)
@@ -191,8 +197,10 @@ class Labels:
             for c in imagenet.get(frozenset(names), ()):
                 own[c].append(i)
         return {
-            table: {word: [i for c in indices(ranges) for i in own[c]] for word, ranges in rows}
-            for table, rows in _read_hypernyms().items()
+            table: {
+                word: [i for c in indices(ranges) for i in own[c]] for word, ranges in rows.items()
+            }
+            for table, rows in hypernyms().items()
         }
 
     def _with_name(self, typed: str) -> Iterable[int]:
@@ -252,9 +260,3 @@ def _forms(typed: str) -> list[str]:
         if bare.endswith(ending) and len(bare) > len(ending) + 2
     ]
     return list(dict.fromkeys((typed, bare, *singulars)))
-
-
-@cache
-def _read_hypernyms() -> dict[str, list[tuple[str, str]]]:
-    tables = tomllib.loads(HYPERNYMS.read_text("utf-8"))
-    return {name: list(rows.items()) for name, rows in tables.items()}

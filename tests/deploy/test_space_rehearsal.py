@@ -14,7 +14,7 @@ import torchvision
 import gradcam_core
 from deploy.space_rehearsal import ROOT, front_matter, requirements
 from gradcam_core.models import registry
-from gradcam_core.models.hub.vision_language import CHECKPOINTS
+from gradcam_core.models.hub.checkpoints import CHECKPOINTS
 
 
 def test_the_front_matter_fits_what_it_speaks_of() -> None:
@@ -109,8 +109,8 @@ def test_on_zero_gpu_explanations_and_errors_come_back_from_its_process(
     assert np.allclose(embedded[1], here.raw, atol=1e-6)
     assert np.any(answered[1])
     assert elsewhere  # this process has encoded no picture for it
-    # Made anew: another test may have loaded one of other random weights.
-    here = gradcam_core.explain(cat_file, model=registry.make("squeezenet1_1"), target="tabby")
+    # Not from the cache: another test may have loaded other random weights.
+    here = gradcam_core.explain(cat_file, model=registry.create("squeezenet1_1"), target="tabby")
     assert np.allclose(large[1], here.raw, atol=1e-6)
     assert refused[0] == "UnknownLabelError"
     assert "no such thing" in refused[1]

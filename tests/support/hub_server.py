@@ -1,4 +1,4 @@
-"""A hub on this machine: serves folders as the Hugging Face Hub serves models."""
+"""A local server that serves folders as the Hugging Face Hub serves models."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ def serve(models: dict[str, Path], seconds: float = 0.0) -> Iterator[str]:
 
     Args:
         models: "owner/name" -> folder.
-        seconds: What the download of a file takes.
+        seconds: How long the download of a file takes.
 
     Yields:
         The hub's address.

@@ -1,4 +1,4 @@
-"""What every model must keep, whatever its network (see gradcam_core/models/base.py)."""
+"""The contract of gradcam_core/models/base.py, checked for any model."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -7,30 +7,34 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gradcam_core.models.base import Model, Target
+from gradcam_core.models.base import Model
 
-# What a whole, uncut network says: pixels -> (what the target layer gives, score y^c)
+# The original network: pixels -> (output of the target layer, score y^c)
 Whole = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 def check(
     model: Model,
     picture: Image.Image,
-    target: Target,
+    wanted: str,
     whole: Whole,
     as_map: Callable[[Tensor], Tensor] = lambda output: output,
+    question: str | None = None,
 ) -> None:
-    """Compare a model with an ordinary pass through the ordinary network, at its last layer.
+    """Compare a model at its last layer with a plain pass through the original network.
 
     Args:
-        model: As loaded.
+        model: The model.
         picture: RGB.
-        target: What is scored.
+        wanted: The target to score.
         whole: The network as its library runs it.
-        as_map: What the target layer gives -> (1, C, h, w).
+        as_map: Output of the target layer -> (1, C, h, w).
+        question: For VQA.
     """
     encoded = model.encode(picture)
-    score = model.score(encoded, target)
+    head = model.bind(encoded, question)
+    target = head.target(wanted)
+    score = head.scores([target])[0].terms.sum()
     (gradient,) = torch.autograd.grad(score, encoded.activations)
 
     output, expected = whole(encoded.pixels.clone().requires_grad_())
@@ -43,19 +47,21 @@ def check(
     square = model.encode(Image.new("RGB", (256, 256)))
     assert model.layers[square.layer] == square.activations.shape[1:]
 
-    # Scored again, and by two threads at once, it says the same.
+    # Again, and in two threads at once, with the same result.
     def again(_: int) -> Tensor:
         fresh = model.encode(picture)
-        return torch.autograd.grad(model.score(fresh, target), fresh.activations)[0]
+        (score,) = model.bind(fresh, question).scores([target])
+        return torch.autograd.grad(score.terms.sum(), fresh.activations)[0]
 
     with ThreadPoolExecutor(2) as pool:
         for other in pool.map(again, range(2)):
             assert near(other, gradient)
-    assert near(model.score(encoded, target), expected)
+    for score in (head.scores([target])[0], head.score(encoded.head_input, target)):
+        assert near(score.terms.sum(), expected)
 
 
 def near(one: Tensor, other: Tensor) -> bool:
-    """Compare to 1e-5 of the largest value."""
+    """Whether two tensors agree to 1e-5 of the largest value."""
     return torch.allclose(one, other, rtol=0, atol=1e-5 * max(other.abs().max().item(), 1e-30))
 
 
@@ -63,11 +69,11 @@ def hooked(module: torch.nn.Module, run: Callable[[], Tensor]) -> tuple[Tensor, 
     """Return the first output of `module` during `run`, and what `run` returns."""
     outputs: list[Tensor] = []
 
-    def note(module: torch.nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    def keep(module: torch.nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         outputs.append(output)
-        return output.clone()  # a ReLU behind it may work in place
+        return output.clone()  # a ReLU after it may work in place
 
-    handle = module.register_forward_hook(note)
+    handle = module.register_forward_hook(keep)
     try:
         result = run()
     finally:

@@ -1,7 +1,4 @@
-"""Small captioners and question answerers of the real architectures, with random weights.
-
-Written by `save_pretrained`, as the ones on the hub are.
-"""
+"""Small text generators of the real architectures, with random weights, saved as on the hub."""
 
 from pathlib import Path
 
@@ -17,10 +14,10 @@ _SENTENCES = [
 
 
 def save(name: str, folder: Path) -> None:
-    """Write a small network like `name` of `vision_language.CHECKPOINTS`, and its processor."""
+    """Save a small network like that of `CHECKPOINTS[name]`, and its processor."""
     torch.manual_seed(0)
-    network, processor = _KINDS[name]()
-    # As initialised, the text decoder all but ignores the picture.
+    network, processor = _FAMILIES[name]()
+    # With its usual initialization, the text decoder hardly depends on the picture.
     for parameter in network.parameters():
         if parameter.ndim > 1:
             torch.nn.init.xavier_normal_(parameter.flatten(1))
@@ -161,7 +158,7 @@ def _bpe(
     )
 
 
-_KINDS = {
+_FAMILIES = {
     "blip-base": lambda: _blip("captioning"),
     "blip-vqa-base": lambda: _blip("vqa"),
     "florence-2-base": _florence,
