@@ -81,10 +81,10 @@ def test_opacity_and_colour_map_are_those_asked_for(
 def test_numbers_say_what_made_them(
     explanation: gradcam_core.Explanation, caption: gradcam_core.Explanation, cat_file: Path
 ) -> None:
-    numbers = json.loads(json.dumps(explanation.numbers()))
-    assert numbers["schema_version"] == 2
-    assert numbers["versions"].keys() == {"gradcam-demo", "torch"}
-    assert numbers["versions"]["gradcam-demo"] == gradcam_core.__version__
+    numbers = json.loads(json.dumps(explanation.to_dict()))
+    assert numbers["schema_version"] == 3
+    assert numbers["versions"].keys() == {"gradcam-core", "torch"}
+    assert numbers["versions"]["gradcam-core"] == gradcam_core.__version__
     assert numbers["source"] == cat_file.name
     assert numbers["method"] == "grad-cam"
     assert np.array_equal(
@@ -94,7 +94,7 @@ def test_numbers_say_what_made_them(
     described = (Path(__file__).parents[2] / "docs" / "json.md").read_text("utf-8")
     fields = [line.split("`")[1] for line in described.splitlines() if line.startswith("| `")]
     assert sorted(fields) == sorted(numbers)
-    assert caption.numbers().keys() == numbers.keys()
+    assert caption.to_dict().keys() == numbers.keys()
 
 
 @pytest.mark.parametrize("kind", ["pdf", "svg", "png"])
@@ -138,7 +138,7 @@ def test_figure_of_two_targets_has_a_row_for_each(cat_file: Path) -> None:
     ]
     assert str(rows[1]) in figure.get_supxlabel()
     # On one scale there is one colour bar, and the weaker map is paler.
-    figure = rows[0].figure(beside=rows[1:], highest=float(rows[0].raw.max()))
+    figure = rows[0].figure(beside=rows[1:], vmax=float(rows[0].raw.max()))
     ends = [axis.get_ylim()[1] for axis in figure.axes if axis.get_label() == "<colorbar>"]
     assert ends == pytest.approx([rows[0].raw.max()])
     weak = np.asarray(rows[1].panels("gray", 1.0, float(rows[0].raw.max()))["grad_cam"])

@@ -8,12 +8,13 @@ from torch import Tensor, nn
 
 import gradcam_core
 from gradcam_core.image.open import open_image
-from gradcam_core.methods import METHODS
 from gradcam_core.methods.cams import channel_weights, grad_cam, weighted_map
 from gradcam_core.methods.gradients import gradients
 from gradcam_core.models.backbone import Encoded
-from gradcam_core.models.base import Score, Target
 from gradcam_core.models.classifiers import Classifier
+from tests.support.methods import attribute
+
+EGYPTIAN_CAT = 285
 
 
 @pytest.fixture
@@ -74,10 +75,12 @@ def test_several_targets_in_one_pass_equal_single_passes(toy: tuple[Tensor, nn.M
 
 def test_grad_cam_equals_cam_on_a_gap_network(lite0: Classifier, cat: Encoded) -> None:
     """Section 3.1: on GAP networks the weights are the class weights, up to 1/Z."""
-    class_weights = lite0._head[2].weight.detach()
-    classes = [lite0.target(name).ids[0] for name in ("Egyptian cat", "tabby", "coffee mug")]
+    class_weights = lite0.head[2].weight.detach()
+    head = lite0.bind(cat)
+    targets = [head.target(name) for name in ("Egyptian cat", "tabby", "coffee mug")]
+    classes = [target.ids[0] for target in targets]
     cells = cat.activations.shape[2] * cat.activations.shape[3]
-    scores = lite0.logits(lite0.features(cat), None)[classes]
+    scores = torch.cat([score.terms for score in head.scores(targets)])
     maps = grad_cam(cat.activations, gradients(scores, cat.activations))
     for found, index in zip(maps, classes, strict=True):
         cam = torch.einsum("k,kij->ij", class_weights[index], cat.activations.detach()[0])
@@ -92,9 +95,10 @@ def test_the_score_is_the_networks_own_logit(
         expected = whole(cat.pixels)[0]
     for layer in lite0.backbone.layers:
         activations = lite0.backbone.to_layer(cat.pixels, layer).detach().requires_grad_()
-        encoded = Encoded(layer, activations, cat.features, cat.pixels)
-        score = lite0.score(encoded, lite0.target("285"))
-        assert score.item() == pytest.approx(expected[285].item(), abs=1e-4)
+        encoded = Encoded(layer, activations, cat.head_input, cat.pixels)
+        head = lite0.bind(encoded)
+        (score,) = head.scores([head.target(285)])
+        assert score.terms.item() == pytest.approx(expected[285].item(), abs=1e-4)
 
 
 def test_gradient_at_every_layer_equals_an_ordinary_hook(
@@ -107,8 +111,10 @@ def test_gradient_at_every_layer_equals_an_ordinary_hook(
     expected = torch.autograd.grad(logit, kept)
     for layer, activations, gradient in zip(lite0.backbone.layers, kept, expected, strict=True):
         leaf = activations.detach().requires_grad_()
-        encoded = Encoded(layer, leaf, cat.features, cat.pixels)
-        found = gradients(lite0.score(encoded, lite0.target("285"))[None], leaf)
+        encoded = Encoded(layer, leaf, cat.head_input, cat.pixels)
+        head = lite0.bind(encoded)
+        (score,) = head.scores([head.target(285)])
+        found = gradients(score.terms, leaf)
         assert torch.allclose(found, gradient, rtol=1e-3, atol=1e-6 * gradient.abs().max().item())
         assert found.any()
 
@@ -149,7 +155,7 @@ def test_methods_agree_with_pytorch_grad_cam(
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     encoded = lite0.encode(open_image(cat_file), layer)
-    found = METHODS[method].maps(lite0, encoded, lite0.target("285")).evidence
+    found = attribute(method, lite0, encoded, "285").attribution
 
     name = {"stem": "bn1", "conv_head": "bn2"}.get(layer, layer)
     module = whole.get_submodule(name)
@@ -170,27 +176,26 @@ def test_methods_agree_with_pytorch_grad_cam(
 def test_what_speaks_against_is_what_speaks_for_the_negated_score(
     method: str, lite0: Classifier, cat: Encoded
 ) -> None:
-    target = lite0.target("moped")
-    maps = METHODS[method].maps(lite0, cat, target)
+    maps = attribute(method, lite0, cat, "moped")
 
-    class Negated(Classifier):
-        def score_logits(self, logits: Tensor, target: Target) -> Score:
-            score = super().score_logits(logits, target)
-            return Score(-score.terms, score.probability)
+    class Negated(nn.Module):
+        def forward(self, features: Tensor) -> Tensor:
+            return -lite0.head(features)
 
-    negated = Negated("negated", lite0.backbone, lite0._head, [(name,) for name in lite0.labels])
-    against = METHODS[method].maps(negated, cat, target)
-    assert torch.allclose(maps.counterevidence, against.evidence)
-    assert torch.allclose(maps.evidence, against.counterevidence)
-    assert maps.evidence.any()
-    assert maps.counterevidence.any()
+    negated = Classifier("negated", lite0.backbone, Negated(), [(name,) for name in lite0.labels])
+    against = attribute(method, negated, cat, "moped")
+    assert torch.allclose(maps.counterfactual, against.attribution)
+    assert torch.allclose(maps.attribution, against.counterfactual)
+    assert maps.attribution.any()
+    assert maps.counterfactual.any()
 
 
 def test_at_the_last_layer_of_a_gap_network_four_methods_are_one(
     lite0: Classifier, cat: Encoded
 ) -> None:
-    target = lite0.target("Egyptian cat")
-    maps = {name: METHODS[name].maps(lite0, cat, target).evidence for name in ("cam", *PEERS)}
+    maps = {
+        name: attribute(name, lite0, cat, "Egyptian cat").attribution for name in ("cam", *PEERS)
+    }
     for same in ("cam", "hirescam", "xgrad-cam"):
         ratio = maps[same].max() / maps["grad-cam"].max()
         assert torch.allclose(maps[same], ratio * maps["grad-cam"], rtol=1e-3, atol=1e-5 * ratio)
@@ -200,10 +205,9 @@ def test_at_the_last_layer_of_a_gap_network_four_methods_are_one(
 
 
 def test_cam_equals_its_own_formula(lite0: Classifier, cat: Encoded) -> None:
-    target = lite0.target("Egyptian cat")
-    weights = lite0._head[2].weight.detach()[target.ids[0]]
+    weights = lite0.head[2].weight.detach()[EGYPTIAN_CAT]
     expected = torch.einsum("k,kij->ij", weights, cat.activations.detach()[0]).clamp(min=0)
-    found = METHODS["cam"].maps(lite0, cat, target).evidence
+    found = attribute("cam", lite0, cat, EGYPTIAN_CAT).attribution
     assert torch.allclose(found, expected, atol=1e-4 * expected.max().item())
 
 
@@ -211,7 +215,7 @@ def test_cam_equals_its_own_formula(lite0: Classifier, cat: Encoded) -> None:
 def test_cam_is_refused_where_it_has_no_meaning(
     task: str, layer: str | None, cat_file: Path
 ) -> None:
-    with pytest.raises(ValueError, match="CAM needs a score that is a linear function"):
+    with pytest.raises(ValueError, match=r"linear function|is defined for classifiers"):
         gradcam_core.explain(cat_file, task, layer=layer, method="cam")
 
 

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 import gradcam_core
 from gradcam_core.image.geometry import WHOLE
-from gradcam_core.methods import METHODS
 from gradcam_core.models.backbone import Backbone, Encoded
 from gradcam_core.models.classifiers import Classifier
+from tests.support.methods import attribute
 
 EGYPTIAN_CAT = 285
 
@@ -32,11 +32,11 @@ def assert_alike(found: Tensor, expected: Tensor) -> None:
 
 
 def test_gradient_agrees_with_captum(lite0: Classifier, cat: Encoded, whole: nn.Module) -> None:
-    found = METHODS["gradient"].maps(lite0, cat, lite0.target(str(EGYPTIAN_CAT)))
+    found = attribute("gradient", lite0, cat, EGYPTIAN_CAT)
     pixels = cat.pixels.clone().requires_grad_()
     expected = Saliency(whole).attribute(pixels, target=EGYPTIAN_CAT)
-    assert_alike(found.evidence, expected[0].amax(0))
-    assert not found.counterevidence.any()
+    assert_alike(found.attribution, expected[0].amax(0))
+    assert not found.counterfactual.any()
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def network(small: Classifier) -> nn.Module:
 def test_smoothgrad_agrees_with_captum_on_the_same_numbers(
     small: Classifier, picture: Encoded, network: nn.Module
 ) -> None:
-    found = METHODS["smoothgrad"].maps(small, picture, small.target("two"))
+    found = attribute("smoothgrad", small, picture, "two")
     torch.manual_seed(0)
     expected = NoiseTunnel(Saliency(network)).attribute(
         picture.pixels.clone(),
@@ -80,20 +80,20 @@ def test_smoothgrad_agrees_with_captum_on_the_same_numbers(
         target=1,
         abs=False,
     )
-    assert_alike(found.evidence, expected[0].detach().abs().amax(0))
+    assert_alike(found.attribution, expected[0].detach().abs().amax(0))
 
 
 def test_integrated_gradients_agree_with_captum_and_add_up(
     small: Classifier, picture: Encoded, network: nn.Module
 ) -> None:
-    found = METHODS["integrated-gradients"].maps(small, picture, small.target("two"))
+    found = attribute("integrated-gradients", small, picture, "two")
     expected = IntegratedGradients(network).attribute(picture.pixels.clone(), target=1, n_steps=64)
     signed = expected[0].detach().float().sum(0)
-    assert_alike(found.evidence, signed.clamp(min=0))
-    assert_alike(found.counterevidence, (-signed).clamp(min=0))
+    assert_alike(found.attribution, signed.clamp(min=0))
+    assert_alike(found.counterfactual, (-signed).clamp(min=0))
     with torch.no_grad():
         rise = (network(picture.pixels) - network(torch.zeros_like(picture.pixels)))[0, 1].item()
-    total = (found.evidence - found.counterevidence).sum().item()
+    total = (found.attribution - found.counterfactual).sum().item()
     assert total == pytest.approx(rise, rel=0.05)
 
 
@@ -107,7 +107,7 @@ def test_rules_agree_with_captum(
     picture: Encoded,
     network: nn.Module,
 ) -> None:
-    found = METHODS[method].maps(small, picture, small.target("two"))
+    found = attribute(method, small, picture, "two")
 
     class Negated(nn.Module):
         def __init__(self) -> None:
@@ -117,7 +117,7 @@ def test_rules_agree_with_captum(
         def forward(self, pixels: Tensor) -> Tensor:
             return -self.network(pixels)
 
-    for own, module in ((found.evidence, network), (found.counterevidence, Negated())):
+    for own, module in ((found.attribution, network), (found.counterfactual, Negated())):
         expected = peer(module).attribute(picture.pixels.clone().requires_grad_(), target=1)
         assert_alike(own, expected[0].detach().abs().amax(0))
 
@@ -126,13 +126,15 @@ def test_rules_agree_with_captum(
 def test_its_product_with_grad_cam_is_the_papers(
     rule: str, lite0: Classifier, cat: Encoded
 ) -> None:
-    target = lite0.target(str(EGYPTIAN_CAT))
-    fine = METHODS["guided-backprop" if rule == "guided" else "deconvnet"].maps(lite0, cat, target)
-    coarse = METHODS["grad-cam"].maps(lite0, cat, target)
-    found = METHODS[f"{rule}-grad-cam"].maps(lite0, cat, target)
-    enlarged = nn.functional.interpolate(coarse.evidence[None, None], (224, 224), mode="bilinear")
-    assert torch.allclose(found.evidence, fine.evidence * enlarged[0, 0])
-    assert found.evidence.any()
+    single = "guided-backprop" if rule == "guided" else "deconvnet"
+    fine = attribute(single, lite0, cat, EGYPTIAN_CAT)
+    coarse = attribute("grad-cam", lite0, cat, EGYPTIAN_CAT)
+    found = attribute(f"{rule}-grad-cam", lite0, cat, EGYPTIAN_CAT)
+    enlarged = nn.functional.interpolate(
+        coarse.attribution[None, None], (224, 224), mode="bilinear"
+    )
+    assert torch.allclose(found.attribution, fine.attribution * enlarged[0, 0])
+    assert found.attribution.any()
 
 
 @pytest.mark.parametrize("method", ["gradient", "guided-grad-cam", "deconvnet"])

@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 import gradcam_core
 from gradcam_core.image.geometry import WHOLE
-from gradcam_core.methods import METHODS, perturbation
+from gradcam_core.methods import perturbation
 from gradcam_core.models.backbone import Backbone, Encoded
 from gradcam_core.models.classifiers import Classifier
+from tests.support.methods import attribute
 
 SIDE = 28
 
@@ -44,7 +45,7 @@ def encoded(model: Classifier) -> Encoded:
 
 
 def test_occlusion_is_the_drop_of_the_score(model: Classifier, encoded: Encoded) -> None:
-    found = METHODS["occlusion"].maps(model, encoded, model.target("red"))
+    found = attribute("occlusion", model, encoded, "red")
     expected = np.zeros((7, 7))
     for row in range(7):
         for column in range(7):
@@ -53,10 +54,10 @@ def test_occlusion_is_the_drop_of_the_score(model: Classifier, encoded: Encoded)
             top, left = 4 * row - 2, 4 * column - 2
             covered[:, :, max(top, 0) : top + 8, max(left, 0) : left + 8] = 0
             expected[row, column] = 1 - covered[0, 0, :14, :14].mean().item()
-    assert found.evidence.numpy() == pytest.approx(expected, abs=1e-6)
-    assert found.evidence[:3, :3].all()
-    assert not found.evidence[5:, :].any()
-    assert not found.counterevidence.any()
+    assert found.attribution.numpy() == pytest.approx(expected, abs=1e-6)
+    assert found.attribution[:3, :3].all()
+    assert not found.attribution[5:, :].any()
+    assert not found.counterfactual.any()
     assert found.score.terms.sum().item() == pytest.approx(1)
 
 
@@ -66,10 +67,10 @@ def test_what_harms_when_seen_is_counterevidence() -> None:
     head[2].weight.data = torch.tensor([[1.0, -2.0]])
     model = Classifier("contrast", backbone, head, [("red, not blue",)])
     encoded = model.encode(Image.new("RGB", (40, 30), "white"))
-    found = METHODS["occlusion"].maps(model, encoded, model.target("red, not blue"))
-    assert found.evidence[0, 0] > 0
-    assert found.counterevidence[6, 6] > 0
-    assert not (found.evidence * found.counterevidence).any()
+    found = attribute("occlusion", model, encoded, "red, not blue")
+    assert found.attribution[0, 0] > 0
+    assert found.counterfactual[6, 6] > 0
+    assert not (found.attribution * found.counterfactual).any()
 
 
 def test_rise_is_the_mean_of_the_scores_of_masks_that_show_a_cell(
@@ -88,10 +89,10 @@ def test_rise_is_the_mean_of_the_scores_of_masks_that_show_a_cell(
         total += score * shown
         weight += shown
     expected = total / weight - np.mean(scores)
-    found = METHODS["rise"].maps(model, encoded, model.target("red"))
-    assert found.evidence.numpy() == pytest.approx(expected.clip(0), abs=1e-5)
-    assert found.counterevidence.numpy() == pytest.approx((-expected).clip(0), abs=1e-5)
-    assert np.unravel_index(found.evidence.numpy().argmax(), (7, 7)) < (3, 3)
+    found = attribute("rise", model, encoded, "red")
+    assert found.attribution.numpy() == pytest.approx(expected.clip(0), abs=1e-5)
+    assert found.counterfactual.numpy() == pytest.approx((-expected).clip(0), abs=1e-5)
+    assert np.unravel_index(found.attribution.numpy().argmax(), (7, 7)) < (3, 3)
 
 
 def test_score_cam_agrees_with_pytorch_grad_cam(
@@ -101,7 +102,7 @@ def test_score_cam_agrees_with_pytorch_grad_cam(
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     encoded = lite0.backbone.encode_pixels(cat.pixels, "stem")
-    found = METHODS["score-cam"].maps(lite0, encoded, lite0.target("285")).evidence
+    found = attribute("score-cam", lite0, encoded, "285").attribution
     targets = [ClassifierOutputTarget(285)]
     with ScoreCAM(whole, [whole.bn1]) as peer:
         peer.activations_and_grads(cat.pixels)
@@ -117,9 +118,8 @@ def test_words_and_answers_can_be_asked_again(
 ) -> None:
     monkeypatch.setattr(perturbation, "_MASKS", 16)
     captioner = gradcam_core.load("lite0-caption")
-    target = captioner.target("a cat sleeps")
-    maps = METHODS[method].maps(captioner, cat, target)
+    maps = attribute(method, captioner, cat, "a cat sleeps")
     assert maps.words.shape == (3, 7, 7)
-    assert maps.evidence.any()
+    assert maps.attribution.any()
     # The whole is the sum of the words, where both speak for it.
-    assert (maps.words.sum(0) >= maps.evidence - 1e-5).all()
+    assert (maps.words.sum(0) >= maps.attribution - 1e-5).all()

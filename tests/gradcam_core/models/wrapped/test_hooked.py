@@ -6,7 +6,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gradcam_core.models.wrapped.analysis import Layout, main_output, probe
+from gradcam_core.models.wrapped.analysis import Layout, analyze, main_output
 from gradcam_core.models.wrapped.hooked import HookedNetwork
 
 
@@ -42,7 +42,7 @@ def pixels() -> Tensor:
 
 def test_which_maps_all_the_rest_depends_on(pixels: Tensor) -> None:
     network = Branches().eval().requires_grad_(False)
-    found = probe(network, pixels)
+    found = analyze(network, pixels)
     assert {name for name, each in found.maps.items() if each.alone} == {"stem", "same", "last"}
     assert not found.maps["unused"].reached
     assert found.maps["stem"].passed_on
@@ -51,7 +51,7 @@ def test_which_maps_all_the_rest_depends_on(pixels: Tensor) -> None:
     assert found.maps["left"].shape == (4, 48, 48)
     assert found.shape == (1, 2)
     assert not any(module._forward_hooks for module in network.modules())
-    past_all = probe(Branches(from_input=True).eval().requires_grad_(False), pixels)
+    past_all = analyze(Branches(from_input=True).eval().requires_grad_(False), pixels)
     assert not any(each.alone for each in past_all.maps.values())
 
 
@@ -64,7 +64,7 @@ def test_from_any_map_on_the_output_is_the_same(from_input: bool, pixels: Tensor
     assert "right.0" in cut.layers
     for layer in cut.layers:
         encoded = cut.encode_pixels(pixels, layer)
-        assert torch.equal(encoded.features, expected)
+        assert torch.equal(encoded.head_input, expected)
         again = cut.from_layer(encoded.activations, layer, pixels)
         assert torch.allclose(again, expected, atol=1e-6)
         if layer != "unused":
@@ -81,7 +81,7 @@ def test_a_small_input_carries_only_what_does_not_need_more(pixels: Tensor) -> N
     """From a blank input the output is the same where everything depends on the map alone."""
     cut = HookedNetwork("branches", Branches().eval(), lambda image: pixels)
     encoded = cut.encode_pixels(pixels, "last")
-    assert torch.allclose(cut.from_layer(encoded.activations, "last"), encoded.features)
+    assert torch.allclose(cut.from_layer(encoded.activations, "last"), encoded.head_input)
     seen: list[int] = []
     cut.stages["network"].register_forward_pre_hook(
         lambda module, inputs: seen.append(inputs[0].shape[-1])
@@ -132,4 +132,4 @@ def test_pictures_are_taken_as_they_come() -> None:
         encoded = cut.encode(Image.new("RGB", size))
         assert encoded.activations.shape[2:] == (size[1] // 2, size[0] // 2)
         again = cut.from_layer(encoded.activations, encoded.layer, encoded.pixels)
-        assert torch.allclose(again, encoded.features, atol=1e-6)
+        assert torch.allclose(again, encoded.head_input, atol=1e-6)

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gradcam_core.methods.pixels import backpropagate
-from gradcam_core.methods.relu_rules import ReLURule
+from gradcam_core.methods.guided import ReLURule, guided_backprop
 from gradcam_core.models.backbone import Encoded
 from gradcam_core.models.classifiers import Classifier
 
@@ -86,10 +85,10 @@ def test_a_hardtanh_that_is_no_relu_keeps_its_gradient() -> None:
 @pytest.mark.parametrize("rule", ["guided", "deconvnet"])
 def test_logits_stay_the_same_bit_for_bit(rule: str, lite0: Classifier, cat: Encoded) -> None:
     with torch.no_grad():
-        plain = lite0.logits(lite0.features(cat), None)
+        plain = lite0.bind(cat).logits
         with ReLURule(rule):
             activations = lite0.backbone.to_layer(cat.pixels, "conv_head")
-            ruled = lite0.logits(activations, None)
+            ruled = lite0.head(activations)[0]
     assert torch.equal(plain, ruled)
 
 
@@ -111,10 +110,13 @@ def test_the_rule_is_local_to_its_thread() -> None:
 
 
 def test_guided_backprop_of_the_classifier(lite0: Classifier, cat: Encoded) -> None:
-    target = lite0.target("Egyptian cat")
-    guided = backpropagate(lite0, cat, target, "guided")
-    deconvnet = backpropagate(lite0, cat, target, "deconvnet")
-    assert guided.shape == deconvnet.shape == (224, 224, 3)
-    assert guided.any()
-    assert deconvnet.any()
-    assert not torch.equal(guided, deconvnet)
+    head = lite0.bind(cat)
+    target = head.target("Egyptian cat")
+    found = guided_backprop(head, target)
+    assert found.shape == (3, 224, 224)
+    pixels = cat.pixels.detach().clone().requires_grad_()
+    with ReLURule("guided"):
+        logits = lite0.head(lite0.backbone.head_input(pixels))[0]
+    (expected,) = torch.autograd.grad(logits[target.ids[0]], pixels)
+    assert expected.any()
+    assert torch.equal(found, expected[0])
