@@ -187,7 +187,7 @@ def live(event: gr.EventData, visit: gr.Request) -> dict[str, Any]:
 
 
 async def stop_request(event: gr.EventData, visit: gr.Request) -> None:
-    """Stop another request of the same page, see `cancellation`; it answers itself that it was."""
+    """Cancel another request of the same page; that one answers that it was stopped."""
     try:
         number = _Stop.model_validate(event_payload(event)).stop
     except ValidationError:

@@ -12,7 +12,7 @@ from PIL import Image
 from demo.compute import service
 from demo.hosting import cancellation
 from gradcam_core.models.backbone import Backbone
-from tests.support.visits import RISE, WAIT, Visit
+from tests.support.session import RISE, WAIT, Session
 
 
 def wait_for(condition: Callable[[], object]) -> None:
@@ -49,33 +49,33 @@ def completed(messages: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def test_a_running_request_is_cancelled_by_its_id(address: str, batches: list[int]) -> None:
-    visit = Visit(address)
-    visit.ask("long", id=5, **RISE)
-    with visit.listening() as messages:
+    session = Session(address)
+    session.send("long", id=5, **RISE)
+    with session.messages() as messages:
         wait_until_started(batches, messages)
-        visit.ask("stop", stop=5)
+        session.send("stop", stop=5)
         answers = completed(messages)
-    assert [answer["id"] for answer in answers if answer["stopped"]] == [5]
+    assert [answer["id"] for answer in answers if answer.get("stopped")] == [5]
     assert sum(batches) < 600
 
 
 def test_another_sessions_request_is_not_cancelled(address: str, batches: list[int]) -> None:
-    visit, other = Visit(address), Visit(address)
-    visit.ask("long", id=5, **RISE | {"method": "occlusion", "target": "tabby"})
-    with visit.listening() as messages:
-        other.ask("stop", stop=5)
+    session, other = Session(address), Session(address)
+    session.send("long", id=5, **RISE | {"method": "occlusion", "target": "tabby"})
+    with session.messages() as messages:
+        other.send("stop", stop=5)
         assert completed(messages)[0]["answer"]["target"] == "tabby"
 
 
 def test_a_disconnect_cancels_running_and_waiting_requests(
     address: str, batches: list[int]
 ) -> None:
-    visit, leaver = Visit(address), Visit(address)
-    visit.ask("long", id=1, **RISE)
-    with visit.listening() as messages:
+    session, leaving = Session(address), Session(address)
+    session.send("long", id=1, **RISE)
+    with session.messages() as messages:
         wait_until_started(batches, messages)
-        leaver.ask("long", id=2, **RISE | {"example": "cup"})
-        with leaver.listening() as waiting:
+        leaving.send("long", id=2, **RISE | {"example": "cup"})
+        with leaving.messages() as waiting:
             assert next(waiting)["rank"] == 0
     wait_for(lambda: cancellation.running() == 0)
     assert sum(batches) < 600
@@ -95,27 +95,27 @@ def test_a_disconnect_cancels_an_api_call(address: str, batches: list[int], cat_
 
 
 def test_slow_work_is_refused_in_the_quick_queue(address: str, batches: list[int]) -> None:
-    visit = Visit(address)
+    session = Session(address)
     for slow in (RISE, {"task": "classification", "example": "cat", "download": True}):
-        visit.ask("first", id=1, **slow)
-        with visit.listening() as messages:
+        session.send("first", id=1, **slow)
+        with session.messages() as messages:
             (answer,) = completed(messages)
         assert set(answer) == {"id", "error"}
     assert batches == []
 
 
 def test_a_waiting_request_is_cancelled_at_once(address: str, batches: list[int]) -> None:
-    visit, other = Visit(address), Visit(address)
-    other.ask("long", id=1, **RISE)
-    with other.listening() as running:
+    session, other = Session(address), Session(address)
+    other.send("long", id=1, **RISE)
+    with other.messages() as running:
         wait_until_started(batches, running)
-        visit.ask("long", id=2, **RISE | {"example": "cup"})
-        with visit.listening() as messages:
+        session.send("long", id=2, **RISE | {"example": "cup"})
+        with session.messages() as messages:
             assert next(messages)["rank"] == 0
-            visit.ask("stop", stop=2)
+            session.send("stop", stop=2)
             answers = completed(messages)
         assert cancellation.running() > 0  # the other session's request
-    assert [answer["id"] for answer in answers if answer["stopped"]] == [2]
+    assert [answer["id"] for answer in answers if answer.get("stopped")] == [2]
 
 
 def test_slow_maps_are_computed_once(tmp_path: Path, batches: list[int]) -> None:

@@ -8,7 +8,7 @@ import pytest
 from demo.hosting import fair_queue
 from demo.hosting.fair_queue import fair_order
 from demo.hosting.gradio_internals import Client
-from tests.support.visits import RISE, Visit
+from tests.support.session import RISE, Session
 
 A, B = Client("a", "1"), Client("b", "2")
 
@@ -27,13 +27,13 @@ def test_many_pages_of_one_address_do_not_come_before_all_others() -> None:
 
 
 def test_a_second_session_is_next_and_sees_its_rank(address: str) -> None:
-    first, second = Visit(address), Visit(address)
+    first, second = Session(address), Session(address)
     for number in range(4):
-        first.ask("long", id=number, **RISE | {"example": "palace"})
-    with first.listening() as running:
+        first.send("long", id=number, **RISE | {"example": "palace"})
+    with first.messages() as running:
         next(message for message in running if message["msg"] == "process_starts")
-        second.ask("long", id=9, **RISE | {"example": "palace"})
-        with second.listening() as messages:
+        second.send("long", id=9, **RISE | {"example": "palace"})
+        with second.messages() as messages:
             ranks = [next(messages) for _ in range(2)]
     assert [(each["rank"], each["queue_size"]) for each in ranks] == [(3, 4), (0, 4)]
 
@@ -45,18 +45,18 @@ def test_requests_over_a_limit_are_refused(
     address: str, limit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fair_queue, limit, 2)
-    visit = Visit(address)
+    session = Session(address)
 
     def ask(number: int) -> Any:
-        return visit.ask("long", id=number, **RISE | {"example": "palace"})
+        return session.send("long", id=number, **RISE | {"example": "palace"})
 
     ask(0)
-    with visit.listening() as messages:
+    with session.messages() as messages:
         next(message for message in messages if message["msg"] == "process_starts")
         ask(1)
         ask(2)
         with pytest.raises(httpx.HTTPStatusError) as refused:
             ask(3)
-        visit.ask("stop", stop=0)  # cancelling works all the same
+        session.send("stop", stop=0)  # cancelling works all the same
         next(message for message in messages if message["msg"] == "process_completed")
     assert refused.value.response.status_code == 503
