@@ -10,16 +10,16 @@ from typing import Any
 
 import gradio as gr
 from gradio.components import Component
-from gradio.utils import get_upload_folder
 from PIL import Image
 
 import gradcam_core
 from demo import evaluation as figures
 from demo.compute import service
 from demo.compute.service import Shown
-from demo.errors import in_sentences
 from demo.handlers import PROGRESS
-from demo.hosting import disk_quota as disk
+from demo.hosting.disk_quota import quota
+from demo.hosting.errors import api_errors
+from demo.hosting.gradio_internals import upload_folder
 from demo.hosting.uploads import UploadedPicture
 from demo.present import summary
 from gradcam_core.metrics import bounding_box, segment
@@ -59,7 +59,7 @@ def build() -> None:
             outputs=[gr.Label(label="The five best answers")],
         )
         gr.Button().click(
-            in_sentences(evidence),
+            api_errors(evidence),
             [
                 UploadedPicture(label="Picture: give handle_file('photo.jpg')"),
                 _Text("Task: classification, captioning or vqa", "captioning", "classification"),
@@ -173,11 +173,13 @@ def _tested(path: Path, wanted: service.Wanted, test: str) -> dict[str, Any]:
 class _Text(gr.Textbox):
     """A text field with an example for the API page."""
 
-    is_template = True  # the browser has no component of this name
-
     def __init__(self, label: str, example: str, value: str | None = None) -> None:
         super().__init__(value, label=label)
         self._example = example
+
+    def get_block_name(self) -> str:
+        """Return the name of the component that the browser shows."""
+        return "textbox"
 
     def example_payload(self) -> str:
         return self._example
@@ -197,7 +199,8 @@ class _Text(gr.Textbox):
 class _Share(gr.Slider):
     """A number from 0 to 1."""
 
-    is_template = True
+    def get_block_name(self) -> str:
+        return "slider"
 
     def preprocess(self, payload: Any) -> float:
         if not isinstance(payload, int | float) or not 0 <= payload <= 1:
@@ -210,7 +213,7 @@ def _endpoint(
 ) -> None:
     """Make a function an endpoint of its name."""
     gr.Button().click(
-        in_sentences(function),
+        api_errors(function),
         [
             UploadedPicture(label="Picture: give handle_file('photo.jpg')"),
             *inputs,
@@ -269,13 +272,13 @@ def _drawn(shown: Shown, colour_map: str, opacity: float) -> list[Any]:
     """Return what the three endpoints have in common, in the order of their outputs."""
     explanation = shown.explanation
     pictures = {"picture": explanation.picture, **explanation.panels(colour_map, opacity)}
-    folder = Path(tempfile.mkdtemp(dir=get_upload_folder()))
+    folder = Path(tempfile.mkdtemp(dir=upload_folder()))
     files = {}
     for name, picture in pictures.items():
         files[name] = str(folder / f"{name}.png")
         # Gradio would take ten times as long to write them smaller by a tenth.
         picture.save(files[name], compress_level=1)
-    disk.wrote(2 * sum(Path(file).stat().st_size for file in files.values()))  # Gradio copies them
+    quota.add(2 * sum(Path(file).stat().st_size for file in files.values()))  # Gradio copies them
     return [
         summary(shown),
         (files["picture"], files["grad_cam"]),

@@ -1,14 +1,14 @@
-"""The demo: the page for people, and endpoints for programs, over one core."""
+"""Builds the demo: the page for people and the endpoints for programs."""
 
 import os
 from pathlib import Path
 
-# Read when their packages are imported.
+# These are read when their packages are imported.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-# Gradio would make a table of all requests after each, for a page that is closed here.
+# Gradio would summarise all past requests after each one, for a page that is switched off here.
 os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
 os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(2**31))
-# Downloads by plain HTTP: those of Xet run in threads that no progress bar here can follow.
+# Downloads by plain HTTP: those by Xet run in threads, outside of any progress bar.
 os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
 
 import gradio as gr
@@ -18,29 +18,27 @@ from demo import api, page, quiz
 from demo.answers import answer
 from demo.compute import service
 from demo.examples import example_pictures
-from demo.hosting import disk_quota as disk
-from demo.hosting import fair_queue as turns
-from demo.hosting import memory
-from demo.hosting import request_filter as doors
+from demo.hosting import disk_quota, memory, request_filter
+from demo.hosting.fair_queue import CONCURRENCY, FairQueue
 
 _HERE = Path(__file__).parent
 
-# Of so many visits Gradio keeps what they were sent last, maps and photo with it: 10,000 otherwise,
-# and nobody asks for it again.
-_VISITS = 100
+# Gradio keeps the last answers of this many sessions, photo and maps included, though nothing reads
+# them again. Its default is 10,000.
+_SESSIONS = 100
 
 
-def build_demo(at_once: int = turns.AT_ONCE) -> gr.Blocks:
+def build_demo(concurrency: int = CONCURRENCY) -> gr.Blocks:
     """Return the demo, not yet launched; see `launch_options`.
 
     Args:
-        at_once: How many requests are answered at the same time; the others wait for their turn.
+        concurrency: How many requests of an event run at once; the others wait in the queue.
     """
-    memory.give_back()
-    disk.take_folder()
+    memory.return_freed_memory()
+    disk_quota.use_own_folder()
     with gr.Blocks(
         title="Grad-CAM: why does the network say that?",
-        delete_cache=(86400, 86400),  # so that Gradio deletes its files when it is ended
+        delete_cache=(86400, 86400),  # makes Gradio delete its files when it stops
         analytics_enabled=False,
     ) as demo:
         page.build()
@@ -50,40 +48,40 @@ def build_demo(at_once: int = turns.AT_ONCE) -> gr.Blocks:
         api.build()
     with demo.route("Quiz", "/quiz", show_in_navbar=False):
         quiz.build()
-    demo.queue(api_open=False, default_concurrency_limit=at_once)
-    demo._queue = turns.Turns(demo, at_once)
+    demo.queue(api_open=False, default_concurrency_limit=concurrency)
+    FairQueue(demo, concurrency).install()
     return demo
 
 
 def warm_up() -> None:
-    """Answer what a visitor asks first: then model, decoder and that answer are there."""
+    """Answer the first request of a new page, so that model, decoder and answer are cached."""
     picture = next(iter(example_pictures().values()))
     answer(service.explain(picture, service.Wanted("classification")))
 
 
 def launch_options() -> dict[str, object]:
-    """Return the arguments for `Blocks.launch`: look, limits, and what is closed."""
+    """Return the arguments for `Blocks.launch`: theme, limits, and features that are off."""
     return {
         "theme": gr.themes.Default(
             primary_hue="indigo",
-            # Fonts that are on every machine: nothing is fetched from outside.
+            # System fonts: nothing is loaded from other sites.
             font=["system-ui", "sans-serif"],
             font_mono=["ui-monospace", "monospace"],
         ),
-        # Gradio 6.31 lacks this one, and would have the name itself read out after each answer.
+        # Missing in Gradio 6.31: screen readers would read out the key after each answer.
         "i18n": gr.I18n(en={"common.complete": "Done."}),
         "css_paths": page.styles(),
         "show_error": True,
-        "max_file_size": doors.MAX_UPLOAD,
+        "max_file_size": request_filter.MAX_UPLOAD,
         "strict_cors": True,
-        "state_session_capacity": _VISITS,
+        "state_session_capacity": _SESSIONS,
         "enable_monitoring": False,
         "run_history": False,
         "ssr_mode": False,
         "footer_links": ["api", "settings"],
         "app_kwargs": {
-            "middleware": [Middleware(doors.Doors)],
-            "exception_handlers": doors.HANDLERS,
-            "lifespan": disk.kept_tidy,
+            "middleware": [Middleware(request_filter.RequestFilter)],
+            "exception_handlers": request_filter.EXCEPTION_HANDLERS,
+            "lifespan": disk_quota.enforce_periodically,
         },
     }

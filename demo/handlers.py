@@ -20,17 +20,16 @@ from demo import evaluation as evidence
 from demo.answers import answer, preview
 from demo.compute import service
 from demo.examples import example_pictures
-from demo.hosting.cancellation import Stopped, stop, stoppable
-from demo.hosting.fair_queue import drop
-from demo.hosting.uploads import GoneError, uploaded
+from demo.hosting.cancellation import Cancelled, cancel, cancellable
+from demo.hosting.errors import INTERNAL_ERROR
+from demo.hosting.gradio_internals import event_payload
+from demo.hosting.uploads import UploadMissingError, uploaded_file
 from demo.present import written
 
 _log = logging.getLogger(__name__)
 
 # As a default value it tells Gradio to show a bar, here also of every download.
 PROGRESS = gr.Progress(track_tqdm=True)
-
-FAILED = "Something went wrong in the demo itself. It has been logged; please try another picture."
 
 _Text = Annotated[str, Field(max_length=1000)]
 _Name = Annotated[str, Field(max_length=200)]
@@ -57,7 +56,7 @@ class _Request(Asked):
         """Return the picture's file.
 
         Raises:
-            GoneError: There is no such upload here.
+            UploadMissingError: There is no such upload here.
             ValueError: There is no such example, or none is meant.
         """
         if self.example is not None:
@@ -67,9 +66,9 @@ class _Request(Asked):
         if self.upload is None:
             raise ValueError("Please choose a picture first: upload, paste, or click an example.")
         try:
-            return uploaded(self.upload)
+            return uploaded_file(self.upload)
         except ValueError:  # the page may have sent it to another server: docs/scale.md
-            raise GoneError from None
+            raise UploadMissingError from None
 
 
 class _Explain(_Request):
@@ -188,13 +187,12 @@ def live(event: gr.EventData, visit: gr.Request) -> dict[str, Any]:
 
 
 async def stop_request(event: gr.EventData, visit: gr.Request) -> None:
-    """Stop another request of the same page, see `stopping`; it answers itself that it was."""
+    """Cancel another request of the same page; that one answers that it was stopped."""
     try:
-        number = _Stop.model_validate(event._data).stop
+        number = _Stop.model_validate(event_payload(event)).stop
     except ValidationError:
         return
-    stop(visit.session_hash, number)
-    drop(visit.session_hash, number, _stopped(number))
+    cancel(visit.session_hash, number, _stopped(number))
 
 
 def _explained_at_once(request: _Explain) -> dict[str, Any]:
@@ -291,19 +289,19 @@ def answered(
 ) -> dict[str, Any]:
     """Answer a request that fits `schema`; others, and what goes wrong, with a sentence."""
     try:
-        request = schema.model_validate(event._data)
+        request = schema.model_validate(event_payload(event))
     except ValidationError:
         return {"error": "The page and the server do not understand each other: reload it."}
     try:
-        with stoppable(visit.session_hash, request.id):
+        with cancellable(visit.session_hash, request.id):
             return {"id": request.id, **handler(request)}
-    except Stopped:
+    except Cancelled:
         return _stopped(request.id)
     except (ValueError, FileNotFoundError, ConnectionError) as error:
         return {"id": request.id, **_failure(error)}
     except Exception:
         _log.exception("A request failed")
-        return {"id": request.id, "error": FAILED}
+        return {"id": request.id, "error": INTERNAL_ERROR}
 
 
 def _stopped(number: int) -> dict[str, Any]:
@@ -323,7 +321,7 @@ def _failure(error: Exception) -> dict[str, Any]:
                 "limits": info.limits,
             },
         }
-    if isinstance(error, GoneError):
+    if isinstance(error, UploadMissingError):
         return {"error": str(error), "gone": True}
     if isinstance(error, gradcam_core.UnknownLabelError):
         return {"error": error.message, "near": error.suggestions}

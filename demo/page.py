@@ -66,7 +66,7 @@ def build() -> None:
     """Build the page, and wire it."""
     page = gr.HTML(
         html_template=browser_file("page.html").replace(
-            "<!-- evidence.html -->", browser_file("evidence.html")
+            "<!-- evidence.html -->", browser_file("evaluation.html")
         ),
         js_on_load="\n".join([*map(browser_file, _SCRIPTS), *map(named, [*LANES, "stop"])]),
         apply_default_css=False,
@@ -129,7 +129,7 @@ def wire(
 
 def styles() -> list[Path]:
     """Return the page's style sheets."""
-    return [_BROWSER / "page.css", _BROWSER / "evidence.css"]
+    return [_BROWSER / "page.css", _BROWSER / "evaluation.css"]
 
 
 def _facts() -> dict[str, Any]:

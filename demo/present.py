@@ -8,10 +8,9 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from gradio.utils import get_upload_folder
-
 from demo.compute.service import Shown
-from demo.hosting import disk_quota as disk
+from demo.hosting.disk_quota import quota
+from demo.hosting.gradio_internals import upload_folder
 
 
 def written(
@@ -34,7 +33,7 @@ def written(
         evidence: What was measured of each, as JSON; a file of the ZIP.
     """
     names = [_file_name(shown.explanation.target) for shown in rows]
-    folder = Path(tempfile.mkdtemp(dir=get_upload_folder()))
+    folder = Path(tempfile.mkdtemp(dir=upload_folder()))
     path = folder / f"grad-cam-{'-'.join(dict.fromkeys(names))}.{file_format}"
     if file_format == "zip":
         with zipfile.ZipFile(path, "w") as packed:  # uncompressed: PNGs are already
@@ -42,7 +41,7 @@ def written(
                 zip(names, rows, evidence, strict=False), 1
             ):
                 inside = "" if len(rows) == 1 else f"{number}-{name}/"
-                with tempfile.TemporaryDirectory(dir=get_upload_folder()) as temporary:
+                with tempfile.TemporaryDirectory(dir=upload_folder()) as temporary:
                     for file in shown.full_size().save(temporary, colour_map, opacity):
                         packed.write(file, inside + file.name)
                 if figures is not None:
@@ -50,7 +49,7 @@ def written(
     else:
         first, *beside = (shown.explanation for shown in rows)
         first.figure(colour_map, opacity, beside, highest).savefig(path, dpi=200)
-    disk.wrote(path.stat().st_size)
+    quota.add(path.stat().st_size)
     return path
 
 

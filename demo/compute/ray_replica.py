@@ -10,15 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import gradio as gr
-from gradio.context import LocalContext
 from PIL import Image
 from ray import serve
 from ray.serve.config import RequestRouterConfig
 from ray.serve.schema import LoggingConfig
 
 import gradcam_core
-from demo.hosting.cancellation import Stopped
+from demo.hosting.cancellation import Cancelled
+from demo.hosting.gradio_internals import ReportedProgress, active_progress
 from gradcam_core.feature_cache import Unseen, encode_together, open_unseen
 from gradcam_core.models.backbone import pictures_a_pass
 
@@ -82,21 +81,6 @@ class Step:
         return self.what, self.total
 
 
-class Told(gr.Progress):
-    """Gradio's bar, in a process without a page: it tells of each step."""
-
-    def __init__(self, tell: Callable[[Step], None]) -> None:
-        super().__init__(track_tqdm=True)
-        self._tell = tell
-
-    def _progress_callback(self) -> Callable[[list[Any]], None]:  # type: ignore[override]
-        return self._step
-
-    def _step(self, bars: list[Any]) -> None:
-        if bars:
-            self._tell(Step(bars[-1].desc, bars[-1].index, bars[-1].length))
-
-
 @serve.deployment(
     max_ongoing_requests=AT_ONCE,
     max_queued_requests=_WAITING,
@@ -139,13 +123,13 @@ class Explainer:
 
         def tell(step: Step) -> None:
             if gone.is_set():
-                raise Stopped
+                raise Cancelled
             loop.call_soon_threadsafe(told.put_nowait, step)
 
         def work() -> Any:
-            LocalContext.progress.set(Told(tell))
+            progress = ReportedProgress(lambda *step: tell(Step(*step)))
             try:
-                with question.begun() as answer, suppress(Stopped):
+                with active_progress(progress), question.begun() as answer, suppress(Cancelled):
                     return answer()
             finally:
                 loop.call_soon_threadsafe(told.put_nowait, None)

@@ -36,6 +36,7 @@ from demo import evaluation as evidence
 from demo.build import build_demo, launch_options
 from demo.compute import service
 from demo.compute.ray_replica import AT_ONCE, Explainer, Question
+from demo.hosting.gradio_internals import limit_sessions
 
 BUSY = "Too many people are asking at this moment: please try again in a minute."
 
@@ -167,7 +168,7 @@ def _page() -> ASGIApp:
     options: dict[str, Any] = launch_options()
     del options["strict_cors"]  # `demo.hosting.request_filter` is stricter
     demo = build_demo(AT_ONCE * Size().at_most)
-    demo.state_session_capacity = options.pop("state_session_capacity")
+    limit_sessions(demo, options.pop("state_session_capacity"))
     around = FastAPI(openapi_url=None)  # which would tell of its own routes
     return gr.mount_gradio_app(around, demo, path="", **options)
 

@@ -14,7 +14,7 @@ from PIL import Image
 import gradcam_core
 from demo.compute import zero_gpu
 from demo.hosting import downloads
-from demo.hosting.uploads import GoneError
+from demo.hosting.uploads import UploadMissingError
 
 _SHOWN_SIDE = 768  # pixels, of a painted picture in the page
 
@@ -49,10 +49,10 @@ class Shown:
         """Return the explanation with the uploaded picture at its own size.
 
         Raises:
-            GoneError: The upload is not there any more.
+            UploadMissingError: The upload is not there any more.
         """
         if not self.path.is_file():
-            raise GoneError
+            raise UploadMissingError
         return replace(self.explanation, picture=gradcam_core.open_image(self.path))
 
 
@@ -115,10 +115,10 @@ def model_info(name: str | None, task: str) -> tuple[gradcam_core.ModelInfo, boo
         if Path(name).exists():
             # Whoever can open the page could read any folder of the machine that it runs on.
             raise ValueError("Folders are opened from Python and the command line only.")
-        downloads.check_allowed(name)
+        downloads.check_offered(name)
     info, here = gradcam_core.describe(name)
     if not here:
-        downloads.check_room(info)
+        downloads.check_space(info)
     return info, here
 
 
@@ -240,7 +240,7 @@ def _model(wanted: Wanted, *, download: bool) -> gradcam_core.ModelInfo:
     if not here:
         if not download:
             raise NotHereError(info)
-        with downloads.turn():
+        with downloads.download_slot():
             gradcam_core.load(info.name, wanted.task)
     return info
 

@@ -1,91 +1,72 @@
-"""Long work ends where nobody waits for it any more.
+"""Work stops when its client cancels it or disconnects.
 
-Whatever takes long tells how far it is, by tqdm: methods and metrics that ask the network again
-(`perturbation.ask`), and downloads. There, between two batches, it is asked whether the visitor
-has left the page or pressed "stop"; if so `Stopped` is raised, just as Ctrl-C raises
-KeyboardInterrupt there on the command line.
-
-Work of the page can be stopped if it shows a bar of tqdm, or calls what does, and its handler in
-`ask` takes `progress: gr.Progress = PROGRESS` and answers by `ask.answered`. What may take more
-than two seconds belongs into the lane "long": few of them run at once, one after the other. In
-the browser `trigger('stop', {stop: ID})` stops the request of that id, in whatever lane; it then
-answers `{id: ID, stopped: true, error: "Stopped."}`, also if it still waits for its turn.
+Slow work reports its progress by tqdm: methods and metrics that run the network many times, and
+downloads. `cancellable` checks at each of these steps, and raises `Cancelled`, as Ctrl-C raises
+KeyboardInterrupt on the command line. Work that shows no progress cannot be cancelled. Its handler
+must have a parameter `progress: gr.Progress`, or Gradio does not track tqdm.
 """
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import gradio as gr
-from gradio.context import LocalContext
+from demo.hosting.gradio_internals import (
+    CheckedProgress,
+    active_progress,
+    client_disconnected,
+    current_queue,
+)
 
 
-class Stopped(BaseException):
-    """Nobody waits for this work any more; no failure, so nothing on the way takes it for one."""
+class Cancelled(BaseException):
+    """Nobody waits for this work any more. Not an Exception, so that no handler catches it."""
 
 
-_running: dict[tuple[str | None, int], threading.Event] = {}  # their flags, by visit and id
+_cancel_flags: dict[tuple[str | None, int], threading.Event] = {}  # by session and request id
 
 
 @contextmanager
-def stoppable(visit: str | None = None, number: int = 0) -> Iterator[None]:
-    """Raise `Stopped` out of what runs inside, where it tells its progress.
+def cancellable(session: str | None = None, request_id: int = 0) -> Iterator[None]:
+    """Let `cancel`, or a disconnect, end what runs inside.
 
     Args:
-        visit: Gradio's name of the open page (`gr.Request.session_hash`); None for programs, which
-            can only leave.
-        number: The request's id, by which `stop` finds it.
+        session: Gradio's name of the open page (`gr.Request.session_hash`); None for API clients,
+            which can only disconnect.
+        request_id: The request's id within the session.
 
     Raises:
-        Stopped: The visitor has left, or pressed "stop".
+        Cancelled: At the next step of the work.
     """
-    key, pressed = (visit, number), threading.Event()
-    _running[key] = pressed
-    former = LocalContext.progress.get(None)
-    LocalContext.progress.set(_Watched(pressed))
+    key, cancelled = (session, request_id), threading.Event()
+
+    def check() -> None:
+        if cancelled.is_set() or client_disconnected():
+            raise Cancelled
+
+    _cancel_flags[key] = cancelled
     try:
-        yield
+        with active_progress(CheckedProgress(check)):
+            yield
     finally:
-        LocalContext.progress.set(former)
-        _running.pop(key, None)
+        _cancel_flags.pop(key, None)
 
 
-def stop(visit: str | None, number: int) -> None:
-    """Stop a visitor's request, if it runs."""
-    pressed = _running.get((visit, number))
-    if pressed:
-        pressed.set()
+def cancel(session: str | None, request_id: int, answer: dict[str, Any]) -> None:
+    """Cancel a request: it ends at its next step if it runs, and at once if it waits.
+
+    Call it in a handler of the page that runs on the event loop, that is an asynchronous one.
+
+    Args:
+        session: As for `cancellable`.
+        request_id: As for `cancellable`.
+        answer: What the request answers if it was still waiting.
+    """
+    if flag := _cancel_flags.get((session, request_id)):
+        flag.set()
+    current_queue().answer_waiting(session, request_id, answer)
 
 
-class _Watched(gr.Progress):
-    """Gradio's bar, which also asks at each step whether anybody looks at it."""
-
-    def __init__(self, pressed: threading.Event) -> None:
-        super().__init__(track_tqdm=True)
-        self._pressed = pressed
-
-    def _check(self) -> None:
-        if self._pressed.is_set() or _has_left():
-            raise Stopped
-
-    def tqdm(self, iterable: Iterable[Any] | None, *args: Any, **options: Any) -> Any:
-        self._check()
-        return super().tqdm(iterable, *args, **options)
-
-    def __next__(self) -> Any:
-        self._check()
-        return super().__next__()  # type: ignore[no-untyped-call]
-
-    def update(self, n: int | float = 1) -> None:
-        self._check()
-        super().update(n)
-
-
-def _has_left() -> bool:
-    """Tell whether the connection is closed by which the running request would be answered."""
-    blocks, number = LocalContext.blocks.get(None), LocalContext.event_id.get(None)
-    if blocks is None or number is None:
-        return False
-    event = blocks._queue.event_ids_to_events.get(number)
-    return event is not None and not event.alive
+def running() -> int:
+    """Return how many cancellable requests are running."""
+    return len(_cancel_flags)

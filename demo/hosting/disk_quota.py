@@ -1,124 +1,124 @@
-"""The disk is bounded: uploads and results together take at most so many bytes.
+"""A quota for uploads and results on the disk.
 
-Everything in Gradio's upload folder counts, whatever made it: uploads under any field's name, those
-that broke off, results and Gradio's copies of them, and what a killed process left behind. When it
-becomes too much the oldest goes; what is older than a day goes in any case.
+Everything in Gradio's upload folder counts: uploads under any field name, unfinished ones, results
+and Gradio's copies of them, and what a killed process left behind. Over the quota the oldest files
+are deleted first; files older than a day are deleted in any case.
 """
 
 import asyncio
-import contextlib
 import os
+import stat
 import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from gradio.routes import App
-from gradio.utils import get_upload_folder
+from fastapi import FastAPI
 
-LIMIT = int(float(os.environ.get("GRADCAM_UPLOADS_GB", "2")) * 1e9)  # bytes
+from demo.hosting.gradio_internals import forget_deleted_files, upload_folder
+
 _FOLDER = "gradcam-demo"
-_KEPT = 24 * 3600.0  # seconds
-_EVERY = 60.0  # seconds
-_AN_ENTRY = 4096  # bytes that the smallest file, or a folder, takes on a disk
-_LEFT = 0.8  # of the limit, so that not every new file makes it too much again
-_YOUNG = 60.0  # seconds; a folder of this age may be about to get its file
-
-_guard = threading.Lock()
-_taken: int | None = None  # bytes; None: not counted yet
+_MAX_AGE = 24 * 3600.0  # seconds
+_INTERVAL = 60.0  # seconds between two checks
+_BLOCK = 4096  # bytes that the smallest file, or a folder, takes on the disk
+_TARGET = 0.8  # of the quota after a cleanup, so that the next file does not trigger another one
+_NEW_FOLDER = 60.0  # seconds; a younger folder may be about to get its first file
 
 
-class _Entry(NamedTuple):
-    changed: float  # seconds since 1970
-    size: int
-    path: Path
+class DiskQuota:
+    """Limits the size of the upload folder.
+
+    Attributes:
+        limit: In bytes.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._lock = threading.Lock()
+        self._used: int | None = None  # bytes; None: not counted yet
+
+    def add(self, size: int) -> None:
+        """Count bytes that were written to the upload folder; clean up if they are too many."""
+        with self._lock:
+            if self._used is not None:
+                self._used += size
+            if self._used is None or self._used > self.limit:
+                self._used = _clean_up(upload_folder(), self.limit)
+
+    def enforce(self) -> None:
+        """Measure the upload folder, and delete what is too old or too much."""
+        with self._lock:
+            self._used = _clean_up(upload_folder(), self.limit)
 
 
-def take_folder() -> None:
-    """Let Gradio keep uploads in a folder of our own: what is in it may be deleted."""
+quota = DiskQuota(int(float(os.environ.get("GRADCAM_UPLOADS_GB", "2")) * 1e9))
+
+
+def use_own_folder() -> None:
+    """Give Gradio an upload folder of our own, whose files may be deleted."""
     folder = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir())
-    if folder.name != _FOLDER:  # of a process that started this one
+    if folder.name != _FOLDER:  # else set by the parent process
         folder /= _FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
 
 
-def wrote(size: int) -> None:
-    """Tell that so many bytes have been written into the upload folder; makes room if need be."""
-    global _taken  # noqa: PLW0603
-    with _guard:
-        if _taken is not None:
-            _taken += size
-        if _taken is None or _taken > LIMIT:
-            _taken = _tidied()
+@asynccontextmanager
+async def enforce_periodically(app: FastAPI) -> AsyncIterator[None]:
+    """Enforce the quota every minute while the server runs; a Starlette lifespan."""
 
-
-def tidy() -> None:
-    """Count the upload folder, and delete what is too old or too much."""
-    global _taken  # noqa: PLW0603
-    with _guard:
-        _taken = _tidied()
-
-
-@contextlib.asynccontextmanager
-async def kept_tidy(app: App) -> AsyncIterator[None]:
-    """Tidy up every minute while the server runs; a lifespan of Starlette's."""
-
-    async def forever() -> None:
+    async def enforce() -> None:
         while True:
-            await asyncio.to_thread(tidy)
-            # Gradio remembers each upload for ever.
-            for known in app.get_blocks().temp_file_sets:
-                known -= {file for file in known if not Path(file).exists()}
-            await asyncio.sleep(_EVERY)
+            await asyncio.to_thread(quota.enforce)
+            forget_deleted_files(app)
+            await asyncio.sleep(_INTERVAL)
 
-    task = asyncio.create_task(forever())
+    task = asyncio.create_task(enforce())
     try:
         yield
     finally:
         task.cancel()
 
 
-def _tidied() -> int:
-    """Delete what is too old or too much, and return the bytes that are left."""
-    root = Path(get_upload_folder())
+class _Entry(NamedTuple):
+    modified: float  # seconds since 1970
+    size: int
+    path: Path
+
+
+def _clean_up(root: Path, limit: int) -> int:
+    """Delete what is too old or over the limit; return the bytes that are left."""
     files, folders = _contents(root)
-    oldest_kept = time.time() - _KEPT
-    taken = sum(file.size for file in files) + len(folders) * _AN_ENTRY
-    goal = int(LIMIT * _LEFT) if taken > LIMIT else LIMIT
+    used = sum(entry.size for entry in [*files, *folders])
+    target = int(limit * _TARGET) if used > limit else limit
+    now = time.time()
     for file in sorted(files):
-        if taken <= goal and file.changed >= oldest_kept:
+        if used <= target and now - file.modified <= _MAX_AGE:
             break
-        with contextlib.suppress(OSError):  # another process may have been faster
-            file.path.unlink(missing_ok=True)
-            taken -= file.size
-    for folder in reversed(folders):  # the inner ones first
-        if time.time() - folder.changed > _YOUNG:
-            with contextlib.suppress(OSError):  # it is not empty
+        with suppress(OSError):
+            file.path.unlink(missing_ok=True)  # another process may have been faster
+            used -= file.size
+    for folder in reversed(folders):  # inner ones first
+        if now - folder.modified > _NEW_FOLDER:
+            with suppress(OSError):  # not empty
                 folder.path.rmdir()
-                taken -= _AN_ENTRY
-    return taken
+                used -= folder.size
+    return used
 
 
 def _contents(root: Path) -> tuple[list[_Entry], list[_Entry]]:
-    """Return all files below a folder, and all folders, the outer ones first."""
+    """Return all files below a folder, and all folders, outer ones first."""
     files: list[_Entry] = []
     folders: list[_Entry] = []
-    waiting = [root]
-    while waiting:
-        try:
-            found = list(os.scandir(waiting.pop()))
-        except OSError:  # gone in the meantime
-            continue
-        for entry in found:
-            with contextlib.suppress(OSError):
-                about = entry.stat(follow_symlinks=False)
-                path = Path(entry.path)
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(_Entry(about.st_mtime, _AN_ENTRY, path))
-                    waiting.append(path)
+    for parent, *names in os.walk(root):
+        for path in (Path(parent, name) for kind in names for name in kind):
+            with suppress(OSError):  # deleted in the meantime
+                found = path.lstat()
+                if stat.S_ISDIR(found.st_mode):
+                    folders.append(_Entry(found.st_mtime, _BLOCK, path))
                 else:
-                    files.append(_Entry(about.st_mtime, max(about.st_size, _AN_ENTRY), path))
+                    files.append(_Entry(found.st_mtime, max(found.st_size, _BLOCK), path))
     return files, folders

@@ -1,11 +1,11 @@
-"""What visitors may have downloaded: which models, how many bytes, and how many at once."""
+"""Limits of model downloads: which models, how many bytes, and how many at once."""
 
-import contextlib
 import ipaddress
 import os
 import shutil
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -14,89 +14,101 @@ from huggingface_hub.constants import HF_HUB_CACHE
 
 import gradcam_core
 
-_LARGEST = 4000  # MB, of one model
-_PUBLIC_GB = "20"
-_FREE = 2 * 10**9  # bytes that stay free on the disk
-_AT_ONCE = 2
+_MAX_MODEL_MB = 4000
+_PUBLIC_LIMIT_GB = "20"  # of the caches
+MIN_FREE = 2 * 10**9  # bytes that stay free on the disk
+_MAX_DOWNLOADS = 2
 
-_turns = threading.BoundedSemaphore(_AT_ONCE)
+_slots = threading.BoundedSemaphore(_MAX_DOWNLOADS)
 
 
-def check_allowed(name: str, settings: Mapping[str, str] = os.environ) -> None:
-    """Raise an error for an id on the Hugging Face Hub that this server does not offer.
+class DownloadRefusedError(ValueError):
+    """A model may not be downloaded.
 
-    `GRADCAM_HUB_MODELS` names those that it does, with commas and `*` (`timm/*`); by default all
-    where only this machine can reach the server, and none elsewhere.
+    Attributes:
+        code: Why not: "not_offered", "too_large", "no_space" or "busy".
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def check_offered(name: str, settings: Mapping[str, str] = os.environ) -> None:
+    """Raise an error for a model of the Hugging Face Hub that this server does not offer.
+
+    `GRADCAM_HUB_MODELS` lists those it offers, separated by commas, with `*` as wildcard
+    (`timm/*`). The default is all models on a private server, and none on a public one.
 
     Raises:
-        ValueError: It is none of these.
+        DownloadRefusedError: It is not offered.
     """
     patterns = settings.get("GRADCAM_HUB_MODELS", "" if _is_public(settings) else "*").split(",")
     if not any(fnmatchcase(name, pattern.strip()) for pattern in patterns):
-        raise ValueError(
-            f"This server does not offer {name}: its host decides which models from the Hugging "
-            "Face Hub it does. All are open in Python and on the command line."
+        raise DownloadRefusedError(
+            "not_offered",
+            f"This server does not offer {name}. Its operator decides which models of the Hugging "
+            "Face Hub it offers; in Python and on the command line you can use all of them.",
         )
 
 
-def check_room(info: gradcam_core.ModelInfo, settings: Mapping[str, str] = os.environ) -> None:
-    """Raise an error for a model that there is no room for.
+def check_space(info: gradcam_core.ModelInfo, settings: Mapping[str, str] = os.environ) -> None:
+    """Raise an error for a model that is too large for this server.
 
-    `GRADCAM_MODELS_GB` is the most that the hubs' caches may hold, whoever filled them; by default
-    there is a limit only where others than this machine can reach the server.
+    `GRADCAM_MODELS_GB` limits the caches of the hubs, whoever filled them. The default is no limit
+    on a private server, and 20 on a public one.
 
     Raises:
-        ValueError: It is too large, or would be too much.
+        DownloadRefusedError: It is too large by itself, or together with what is there.
     """
-    if info.download_mb > _LARGEST:
-        raise ValueError(
-            f"{info.name} is a download of {info.download_mb:,} MB; in the page it may be at most "
-            f"{_LARGEST:,} MB."
+    if info.download_mb > _MAX_MODEL_MB:
+        raise DownloadRefusedError(
+            "too_large",
+            f"{info.name} is a download of {info.download_mb:,} MB; on this page it may be at most "
+            f"{_MAX_MODEL_MB:,} MB.",
         )
     size = info.download_mb * 10**6
-    limit = settings.get("GRADCAM_MODELS_GB", _PUBLIC_GB if _is_public(settings) else "")
-    caches = _caches()
-    kept = sum(map(_size, caches)) if limit else 0
-    too_much = bool(limit) and kept + size > float(limit) * 1e9
-    if too_much or any(_free(cache) - size < _FREE for cache in caches):
-        raise ValueError(
-            f"There is no room for {info.title} ({info.download_mb:,} MB) on this server; it keeps "
-            "the models that it has. The embedded ones need no download."
+    limit = settings.get("GRADCAM_MODELS_GB", _PUBLIC_LIMIT_GB if _is_public(settings) else "")
+    caches = Path(HF_HUB_CACHE), Path(torch.hub.get_dir())
+    over_limit = limit and sum(map(_size, caches)) + size > float(limit) * 1e9
+    if over_limit or any(_free(cache) - size < MIN_FREE for cache in caches):
+        raise DownloadRefusedError(
+            "no_space",
+            f"This server has no space for {info.title} ({info.download_mb:,} MB). The embedded "
+            "models need no download.",
         )
 
 
-@contextlib.contextmanager
-def turn() -> Iterator[None]:
-    """Download inside, unless others do: they would hold up those who download nothing.
+@contextmanager
+def download_slot() -> Iterator[None]:
+    """Allow a download inside; does not wait, so that downloads never block other requests.
 
     Raises:
-        ValueError: So many download already.
+        DownloadRefusedError: All slots are taken.
     """
-    if not _turns.acquire(blocking=False):
-        raise ValueError(
-            f"{_AT_ONCE} models are being downloaded already: please try again in a few minutes."
+    if not _slots.acquire(blocking=False):
+        raise DownloadRefusedError(
+            "busy",
+            f"{_MAX_DOWNLOADS} models are being downloaded already. Please try again in a few "
+            "minutes.",
         )
     try:
         yield
     finally:
-        _turns.release()
+        _slots.release()
 
 
 def _is_public(settings: Mapping[str, str]) -> bool:
-    """Tell whether others than this machine can reach the server."""
+    """Return whether other machines can reach the server."""
     host = settings.get("GRADIO_SERVER_NAME", "localhost")
-    with contextlib.suppress(ValueError):
-        return "SPACE_ID" in settings or not ipaddress.ip_address(host).is_loopback
-    return "SPACE_ID" in settings or host != "localhost"
-
-
-def _caches() -> tuple[Path, Path]:
-    """Return the folders in which the hubs' tools keep what they downloaded."""
-    return Path(HF_HUB_CACHE), Path(torch.hub.get_dir())
+    local = host == "localhost"
+    with suppress(ValueError):  # a name
+        local = ipaddress.ip_address(host).is_loopback
+    return "SPACE_ID" in settings or not local
 
 
 def _size(folder: Path) -> int:
-    """Return the bytes in a folder, also of downloads that were broken off."""
+    """Return the bytes in a folder, unfinished downloads included."""
     return sum(
         path.lstat().st_size
         for path in folder.rglob("*")
@@ -105,7 +117,7 @@ def _size(folder: Path) -> int:
 
 
 def _free(folder: Path) -> int:
-    """Return the free bytes of the disk that a folder is, or will be, on."""
+    """Return the free bytes of the disk that a folder is on, or will be."""
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free

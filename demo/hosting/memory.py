@@ -1,22 +1,22 @@
-"""What a request used goes back to the system when it is done."""
+"""Memory that a request used goes back to the system."""
 
 import ctypes
 import sys
 
-# Of glibc's malloc.h, and what they are set to.
-_M_MMAP_THRESHOLD, _LARGE = -3, 4 * 2**20  # bytes: the maps of a CNN's first layers
+# From glibc's malloc.h, and our values.
+_M_MMAP_THRESHOLD, _MMAP_THRESHOLD = -3, 4 * 2**20  # bytes: the maps of a CNN's first layers
 _M_ARENA_MAX, _ARENAS = -8, 2
 
 
-def give_back() -> None:
-    """Let the C library give back what is freed, where it can be told so (glibc).
+def return_freed_memory() -> None:
+    """Make the C library return freed memory to the system, where it can (glibc).
 
-    Left alone it keeps blocks of up to 32 MB after the first of that size, in a heap for each of
-    many threads. Between them lies what is cached of photos, so the holes are never given back,
-    and the process grows: to twice its size in some hundred requests.
+    By default glibc keeps blocks of up to 32 MB once one of that size was freed, in a heap per
+    thread. Cached photos lie between them, so these heaps never shrink: after some hundred
+    requests the process takes twice the memory that it needs.
     """
     if sys.platform == "linux":
         library = ctypes.CDLL(None)
         if hasattr(library, "mallopt"):
-            library.mallopt(_M_MMAP_THRESHOLD, _LARGE)
+            library.mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD)
             library.mallopt(_M_ARENA_MAX, _ARENAS)

@@ -1,4 +1,4 @@
-"""`python app.py`, and what a start needs."""
+"""Starting and stopping `python app.py`."""
 
 import os
 import signal
@@ -14,8 +14,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is another thing on Windows")
-def test_app_listens_where_it_is_told_and_stops_on_ctrl_c(tmp_path: Path) -> None:
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C works differently on Windows")
+def test_app_listens_on_the_given_port_and_stops_on_ctrl_c(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     environment = os.environ | {
@@ -30,7 +30,7 @@ def test_app_listens_where_it_is_told_and_stops_on_ctrl_c(tmp_path: Path) -> Non
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        # Who runs the tests in the background of a shell has Ctrl-C ignored, here and below.
+        # Shells make background processes, and their children, ignore Ctrl-C.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
     try:
@@ -49,13 +49,12 @@ def test_app_listens_where_it_is_told_and_stops_on_ctrl_c(tmp_path: Path) -> Non
     assert app.returncode == 0, output
 
 
-def test_the_page_opens_without_the_libraries_of_models() -> None:
+def test_the_page_is_built_without_importing_model_libraries() -> None:
     script = (
         "import sys, demo.build; demo.build.build_demo();"
         "print({'timm', 'torchvision', 'transformers'} & set(sys.modules))"
     )
-    root = Path(__file__).parents[2]
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == "set()"

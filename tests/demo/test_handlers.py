@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from demo.examples import example_pictures
-from demo.handlers import FAILED
+from demo.hosting.errors import INTERNAL_ERROR
 
 ROOT = Path(__file__).parents[2]
 FILE = {"path": "app.py", "meta": {"_type": "gradio.FileData"}}
@@ -79,7 +79,7 @@ def test_no_dependency_passes_on_what_it_is_told(
         for (dependency, hostile), said in zip(cases, answers, strict=True):
             assert "app.py" not in said, (dependency["api_name"], hostile)
             assert "gradio_api/file" not in said, (dependency["api_name"], hostile)
-            assert FAILED not in said, (dependency["api_name"], hostile)
+            assert INTERNAL_ERROR not in said, (dependency["api_name"], hostile)
     assert "Traceback" not in caplog.text
 
 

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from gradio.context import LocalContext
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 from tqdm import tqdm
@@ -28,9 +27,10 @@ from ray import cloudpickle, serve
 import gradcam_core
 from demo import evaluation as evidence
 from demo.compute import service
-from demo.compute.ray_replica import Step, Told
+from demo.compute.ray_replica import Step
 from demo.compute.ray_serve import BUSY, OTHERS, Size, asked_of, build, networks
-from demo.hosting.cancellation import Stopped
+from demo.hosting.cancellation import Cancelled
+from demo.hosting.gradio_internals import ReportedProgress, active_progress
 from gradcam_core.models.backbone import Backbone, pictures_a_pass
 from tests.support.app_process import free_port
 
@@ -114,9 +114,8 @@ def without_end(file: Path, model: str, method: str, ended: Path) -> None:
 @contextmanager
 def shown_to(tell: Callable[[Step], None]) -> Iterator[None]:
     """Let somebody see the bars of tqdm, as a visitor does."""
-    LocalContext.progress.set(Told(tell))
-    yield
-    LocalContext.progress.set(None)
+    with active_progress(ReportedProgress(lambda *step: tell(Step(*step)))):
+        yield
 
 
 def watch(file: Path, model: str, log: Path) -> None:
@@ -236,9 +235,9 @@ def test_what_takes_long_ends_where_nobody_waits(
 ) -> None:
     def stop_soon(step: Step) -> None:
         if step.done > 3:
-            raise Stopped
+            raise Cancelled
 
-    with shown_to(stop_soon), pytest.raises(Stopped):
+    with shown_to(stop_soon), pytest.raises(Cancelled):
         compute(without_end, cat_file, method="occlusion", ended=tmp_path / "ended")
     wait_for((tmp_path / "ended").exists)
 

@@ -1,6 +1,7 @@
-"""What visitors may have downloaded from the hubs."""
+"""Limits of model downloads."""
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,16 @@ import pytest
 import gradcam_core
 from demo.compute import service
 from demo.hosting import downloads
+from demo.hosting.downloads import DownloadRefusedError, download_slot
 
 SPACE = {"SPACE_ID": "us/grad-cam"}
+
+
+@contextlib.contextmanager
+def refused(code: str) -> Iterator[None]:
+    with pytest.raises(DownloadRefusedError) as caught:
+        yield
+    assert caught.value.code == code
 
 
 @pytest.mark.parametrize(
@@ -26,9 +35,9 @@ SPACE = {"SPACE_ID": "us/grad-cam"}
     ],
 )
 def test_which_ids_are_offered(settings: dict[str, str], offered: bool) -> None:
-    said = contextlib.nullcontext() if offered else pytest.raises(ValueError, match="not offer")
-    with said:
-        downloads.check_allowed("timm/resnet18.a1_in1k", settings)
+    expected = contextlib.nullcontext() if offered else refused("not_offered")
+    with expected:
+        downloads.check_offered("timm/resnet18.a1_in1k", settings)
 
 
 def test_the_listed_models_are_offered_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,14 +46,12 @@ def test_the_listed_models_are_offered_everywhere(monkeypatch: pytest.MonkeyPatc
     for task in ("classification", "captioning", "vqa"):
         for info in gradcam_core.models(task):
             assert service.model_info(info.name, task)[0] == info
-    with pytest.raises(ValueError, match="does not offer timm/resnet18"):
+    with refused("not_offered"):
         service.model_info("timm/resnet18", "classification")
 
 
-def test_there_is_room_for_so_many_bytes_of_models(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What is in the caches counts, also of a download that was broken off."""
+def test_the_caches_of_models_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unfinished downloads count too."""
     monkeypatch.setattr(downloads, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     (vgg,) = (info for info in gradcam_core.models() if info.name == "vgg16")
@@ -52,29 +59,29 @@ def test_there_is_room_for_so_many_bytes_of_models(
         (tmp_path / file).parent.mkdir(parents=True)
         with (tmp_path / file).open("wb") as sparse:
             sparse.truncate(10**9)
-    downloads.check_room(vgg, {"GRADCAM_MODELS_GB": "2.6"})
-    downloads.check_room(vgg, {})
-    with pytest.raises(ValueError, match=r"no room for VGG-16 \(528 MB\)"):
-        downloads.check_room(vgg, {"GRADCAM_MODELS_GB": "2.5"})
+    downloads.check_space(vgg, {"GRADCAM_MODELS_GB": "2.6"})
+    downloads.check_space(vgg, {})
+    with refused("no_space"):
+        downloads.check_space(vgg, {"GRADCAM_MODELS_GB": "2.5"})
     with (tmp_path / file).open("wb") as sparse:
         sparse.truncate(20 * 10**9)
-    with pytest.raises(ValueError, match="no room"):
-        downloads.check_room(vgg, SPACE)
-    monkeypatch.setattr(downloads, "_FREE", 2**60)
-    with pytest.raises(ValueError, match="no room"):
-        downloads.check_room(vgg, {})
+    with refused("no_space"):
+        downloads.check_space(vgg, SPACE)
+    monkeypatch.setattr(downloads, "MIN_FREE", 2**60)
+    with refused("no_space"):
+        downloads.check_space(vgg, {})
 
 
-def test_downloads_hold_up_nobody_else(
+def test_downloads_block_no_other_requests(
     cat_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    with downloads.turn(), downloads.turn():
-        with pytest.raises(ValueError, match="2 models are being downloaded already"):
+    with download_slot(), download_slot():
+        with refused("busy"):
             service.explain(cat_file, service.Wanted("classification", model="vgg16"))
         assert (
             service.explain(cat_file, service.Wanted("classification")).explanation.target
             == "Egyptian cat"
         )
-    with downloads.turn(), downloads.turn():  # they were given back
+    with download_slot(), download_slot():  # the slots are free again
         pass

@@ -1,0 +1,38 @@
+"""A failed API call answers with one sentence, never with a traceback."""
+
+import functools
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+
+from demo.hosting.cancellation import Cancelled, cancellable
+
+INTERNAL_ERROR = (
+    "Something went wrong on the server. The error has been logged; please try another picture."
+)
+
+_log = logging.getLogger(__name__)
+
+
+def api_errors(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap a handler: it can be cancelled, and every exception becomes a `gr.Error`."""
+
+    @functools.wraps(handler)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            with cancellable():
+                return handler(*args, **kwargs)
+        except gr.Error:
+            raise
+        except Cancelled:
+            message = "Cancelled."
+        except (ValueError, FileNotFoundError, ConnectionError) as error:
+            message = str(error)
+        except Exception:
+            _log.exception("A request failed")
+            message = INTERNAL_ERROR
+        raise gr.Error(message, print_exception=False)
+
+    return wrapped
