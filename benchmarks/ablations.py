@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 import gradcam_core
-from benchmarks.evidence import SEED, boxed, cell, hit_and_miss, known_things
+from benchmarks.evaluate import SEED, boxed, cell, hit_and_miss, known_objects
 from gradcam_core.methods.cams import grad_cam, weighted_map
 from gradcam_core.methods.gradients import Cam, gradients
 
@@ -55,7 +55,7 @@ def main(
         for layer in layers:
             encoded = model.encode(photo, layer)
             rows: dict[str, list[tuple[bool, bool]]] = defaultdict(list)
-            for target, there in known_things(model, encoded, photo, boxes):
+            for target, there in known_objects(model, encoded, photo, boxes):
                 terms = model.score_terms(encoded, target).terms
                 gradient = gradients(terms, encoded.activations)
                 for variant, cam in VARIANTS.items():

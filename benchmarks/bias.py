@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 import gradcam_core
 from gradcam_core.metrics import segment
-from gradcam_core.metrics.bias import page, seen
+from gradcam_core.metrics.bias import photo_map, report
 from gradcam_core.models.classifiers import Classifier
 from gradcam_core.models.embedded.lite import lite_backbone
 from training import datasets
@@ -105,8 +105,8 @@ def main(
         print(f"share of the map of dogs in water that lies on the dog, {name}: ", end="")
         print(f"{np.mean(shares):.2f}")
     if out is not None:
-        sets_seen = {name: [seen(each) for each in looks[name]] for name in looks}
-        out.write_text(page("dog", sets_seen), "utf-8")
+        sets_seen = {name: [photo_map(each) for each in looks[name]] for name in looks}
+        out.write_text(report("dog", sets_seen), "utf-8")
 
 
 def _kinds(data: Path) -> dict[Kind, list[str]]:
