@@ -88,7 +88,7 @@ def test_bias_of_two_sets(photos: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["bias", str(photos), *options])
     assert result.exit_code == 0, result.output
     written = out.read_text("utf-8")
-    assert "What differs" in written
+    assert "<h2>Difference</h2>" in written
     assert "&lt;b&gt;flipped.png" in written
     # Nothing but what is in the page itself is shown: two mean maps, a difference, two photos.
     assert re.findall(r'src="(data:image/jpeg;base64),', written) == ["data:image/jpeg;base64"] * 5
