@@ -19,7 +19,6 @@ from gradcam_core.metrics.metric import MeasuredMap, Measurement, Metric
 from gradcam_core.metrics.occlude import FILLS, occlude
 from gradcam_core.metrics.randomization import SanityStep, sanity_check
 from gradcam_core.metrics.robustness import AttackResult, attack
-from gradcam_core.models.base import Model
 
 __all__ = [
     "FILLS",
@@ -98,22 +97,23 @@ METRICS: dict[str, Metric] = {
 
 
 def measure(
-    explanation: Explanation, metrics: Iterable[str] = tuple(METRICS), model: Model | None = None
+    explanation: Explanation, metrics: Iterable[str] = tuple(METRICS)
 ) -> dict[str, Measurement]:
     """Measure whether a map shows what the network uses.
 
     Each metric takes from two to some hundred forward passes.
 
     Args:
-        explanation: Of a class, caption or answer.
+        explanation: Of a class, caption or answer. The model that made it is measured.
         metrics: Names from `METRICS`.
-        model: What was explained, if it has no name that `load` knows (a network of your own).
 
     Returns:
         Name of a metric -> measurement.
 
     Raises:
-        ValueError: There is no such metric, or the explanation has no probability to measure.
+        ValueError: There is no such metric; or the target is a function of the output, which has
+            no probability (only "occlusion-correlation" needs none); or the explanation was
+            pickled, and its model cannot be loaded by name.
 
     Example:
         >>> explanation = gradcam_core.explain("cat.jpg")
@@ -124,7 +124,7 @@ def measure(
     for name in names:
         if name not in METRICS:
             raise ValueError(f"There is no metric '{name}'. Known: {', '.join(METRICS)}.")
-    measured = MeasuredMap.from_explanation(explanation, model)
+    measured = MeasuredMap.from_explanation(explanation)
     return {name: METRICS[name].measure(measured) for name in names}
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gradcam_core.methods.perturbation import ask, occlusion
+from gradcam_core.methods.perturbation import occlusion, score_inputs
 from gradcam_core.metrics.imputation import impute
 from gradcam_core.metrics.metric import MeasuredMap, Measurement, rank_correlation
-from gradcam_core.models.backbone import pictures_a_pass
+from gradcam_core.models.backbone import batch_size
 
 _STEPS = 20  # of the deletion and insertion curves
 _BLUR = 31  # side of the blur kernel that insertion starts from, in pixels of the input
@@ -107,8 +107,8 @@ def occlusion_correlation(measured: MeasuredMap) -> Measurement:
 
 def occlusion_drops(measured: MeasuredMap) -> np.ndarray:
     """Return the drop of the score when each part is occluded, (h, w) float32, signed."""
-    maps = occlusion(measured.model, measured.encoded, measured.target)
-    return (maps.evidence - maps.counterevidence).cpu().numpy()
+    maps = occlusion(measured.head, measured.target)
+    return (maps.attribution - maps.counterfactual).cpu().numpy()
 
 
 def beats_random_order(measurement: Measurement, *, lower: bool) -> bool:
@@ -168,7 +168,7 @@ def _curve(measured: MeasuredMap, ranking: np.ndarray, *, deleting: bool) -> tup
     before, after = (pixels, torch.zeros_like(pixels)) if deleting else (_blurred(pixels), pixels)
 
     def batches() -> Iterator[Tensor]:
-        for shares in (torch.arange(_STEPS + 1) / _STEPS).split(pictures_a_pass()):
+        for shares in (torch.arange(_STEPS + 1) / _STEPS).split(batch_size()):
             limits = (shares * len(order)).view(-1, 1, 1, 1).to(pixels.device)
             yield torch.where(ranks < limits, after, before)
 
@@ -204,7 +204,7 @@ def _probabilities(
 ) -> tuple[float, ...]:
     """Return the target's probability for each of `count` inputs."""
     found = []
-    for score in ask(measured.model, measured.target, (batches, count)):
+    for score in score_inputs(measured.head, measured.target, (batches, count)):
         if score.probability is None:
             raise ValueError(
                 "This metric needs the target's probability; a function of the output has none."

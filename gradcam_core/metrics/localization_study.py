@@ -28,7 +28,7 @@ class TopClass(NamedTuple):
 
     Attributes:
         present: Whether the photo has a box of the class.
-        maximum: The map's maximum, not normalised.
+        maximum: The map's maximum, not normalized.
         pointed: Whether the map's maximum lies in such a box.
         localized: Whether the map's box overlaps with such a box by more than `MIN_IOU`.
     """
@@ -94,14 +94,14 @@ def evaluate_photo(
         None if the model has no class for any of the objects.
     """
     boxes: dict[int, list[Rectangle]] = {}
-    encoded = model.encode(photo)
+    head = model.bind(model.encode(photo))
     pointed = []
     for label in dict.fromkeys(each.label for each in objects):
         there = [each.scaled_to(*photo.size) for each in objects if each.label == label]
         name = _class_name(label)
         try:
             ids = model.find(name)
-            target = model.target(name, encoded=encoded) if ids else None
+            target = head.target(name) if ids else None
         except ValueError:
             continue
         if target is None:
@@ -113,9 +113,9 @@ def evaluate_photo(
     if not pointed:
         return None
     top = []
-    for prediction in model.predict(encoded, k=_TOP):
+    for prediction in head.predictions(_TOP):
         explanation = explain(prediction.text)
-        there = boxes.get(model.target(prediction.text, encoded=encoded).ids[0], [])
+        there = boxes.get(head.target(prediction.text).ids[0], [])
         drawn = bounding_box(segment(explanation.heatmap, threshold))
         top.append(
             TopClass(
@@ -128,8 +128,8 @@ def evaluate_photo(
     return PhotoResult(tuple(top), tuple(pointed))
 
 
-def summarise(results: Iterable[PhotoResult]) -> StudyResult:
-    """Summarise the results of many photos.
+def summarize(results: Iterable[PhotoResult]) -> StudyResult:
+    """Summarize the results of many photos.
 
     Raises:
         ValueError: There are none.

@@ -1,5 +1,6 @@
 """What every metric takes and returns: a map with its model, a measurement, a registry row."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Self
@@ -8,52 +9,47 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gradcam_core.explanation import Explanation
+from gradcam_core.explanation import Explanation, Origin
 from gradcam_core.image.geometry import enlarge, normalised
-from gradcam_core.models.backbone import Encoded
-from gradcam_core.models.base import Model, Target
+from gradcam_core.models.base import Head, ResolvedTarget
 from gradcam_core.models.model_cache import load
+
+_TOLERANCE = 0.05  # relative, of a score: the page keeps pictures at a smaller size
 
 
 class MeasuredMap(NamedTuple):
     """A heat map, with the model, picture and target that it explains.
 
     Attributes:
-        model: The explained model.
-        encoded: The picture, at the network's own input size.
+        head: The model that made the map, looking at the picture.
         target: The explained class, caption or answer.
-        raw: (h, w) float32 >= 0, the map, not normalised.
+        raw: (h, w) float32 >= 0, the map, not normalized.
     """
 
-    model: Model
-    encoded: Encoded
-    target: Target
+    head: Head
+    target: ResolvedTarget
     raw: np.ndarray
 
     @classmethod
-    def from_explanation(
-        cls, explanation: Explanation, model: Model | None = None, detail: float = 1.0
-    ) -> Self:
-        """Encode the picture of an explanation again, by the model that was explained.
+    def from_explanation(cls, explanation: Explanation, detail: float = 1.0) -> Self:
+        """Return the map of an explanation; the model that made it encodes the picture again.
 
         Args:
-            explanation: Its map is measured.
-            model: The explained model; None to load it by name.
-            detail: Scale of the network's input side, see `explain`.
+            explanation: The model of an unpickled explanation is loaded by name.
+            detail: Side of the network's input, see `explain`.
 
         Raises:
-            ValueError: There is no model of that name.
+            ValueError: The model of an unpickled explanation cannot be loaded by name, or the
+                model of that name is another one.
         """
-        if model is None:
-            model = load(explanation.model, explanation.task)
+        model, target = explanation.origin or _loaded(explanation)
         encoded = model.encode(explanation.picture, explanation.layer, detail)
-        target = model.target(explanation.target, explanation.question, encoded)
-        return cls(model, encoded, target, explanation.raw)
+        return cls(model.bind(encoded, explanation.question), target, explanation.raw)
 
     @property
     def pixels(self) -> Tensor:
         """The network's input, (1, 3, H_in, W_in) float32."""
-        return self.encoded.pixels
+        return self.head.encoded.pixels
 
     def at_input(self) -> np.ndarray:
         """Return the map enlarged to the network's input, (H_in, W_in) float32 in [0, 1]."""
@@ -106,6 +102,21 @@ class Metric:
     measure: Callable[[MeasuredMap], Measurement]
     supports: Callable[[Measurement], bool] | None = None
     verdict: tuple[str, str] = ("", "")
+
+
+def _loaded(explanation: Explanation) -> Origin:
+    """Load the model of an unpickled explanation, and check that it gives the same score."""
+    model = load(explanation.model, explanation.task)
+    head = model.bind(model.encode(explanation.picture, explanation.layer), explanation.question)
+    target = head.target(explanation.target)
+    score = head.own_score(target).terms.sum().item()
+    if not math.isclose(score, explanation.score, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE):
+        raise ValueError(
+            f"The model {explanation.model} did not make this explanation: it scores the target "
+            f"{score:.3g} instead of {explanation.score:.3g}. Explain the picture again, and "
+            "measure that explanation before it is pickled."
+        )
+    return Origin(model, target)
 
 
 def rank_correlation(raw: np.ndarray, reference: np.ndarray) -> float:

@@ -16,7 +16,6 @@ from tqdm import tqdm
 from gradcam_core.explanation import Explanation
 from gradcam_core.methods import method_named
 from gradcam_core.metrics.metric import MeasuredMap, rank_correlation
-from gradcam_core.models.base import Model
 from gradcam_core.models.classifiers import Classifier
 
 _SEED = 0
@@ -26,7 +25,7 @@ class SanityStep(NamedTuple):
     """One step of the cascading randomization.
 
     Attributes:
-        layer: The layer randomised in this step; all above it are random already.
+        layer: The layer randomized in this step; all above it are random already.
         raw: (h, w) float32 >= 0, the map of the network after this step.
         correlation: Spearman's rank correlation with the original map, in [-1, 1].
     """
@@ -36,15 +35,14 @@ class SanityStep(NamedTuple):
     correlation: float
 
 
-def sanity_check(explanation: Explanation, model: Model | None = None) -> Iterator[SanityStep]:
-    """Randomise a classifier from the output down, and compare the map after each step.
+def sanity_check(explanation: Explanation) -> Iterator[SanityStep]:
+    """Randomize a classifier from the output down, and compare the map after each step.
 
     Cascading randomization, Adebayo et al., NeurIPS 2018 (arXiv 1810.03292), section 3.1.
-    Correlations near 0 are good. The model itself stays as it is: a copy is randomised.
+    Correlations near 0 are good. The model itself stays as it is: a copy is randomized.
 
     Args:
         explanation: Of a class.
-        model: As for `measure`.
 
     Raises:
         ValueError: The model is no classifier.
@@ -53,27 +51,30 @@ def sanity_check(explanation: Explanation, model: Model | None = None) -> Iterat
         >>> for step in metrics.sanity_check(explanation):
         ...     print(f"{step.layer}: {step.correlation:.2f}")
     """
-    measured = MeasuredMap.from_explanation(explanation, model, explanation.detail)
-    return cascade(measured, explanation.method)
+    return cascade(
+        MeasuredMap.from_explanation(explanation, explanation.detail), explanation.method
+    )
 
 
 def cascade(measured: MeasuredMap, method: str) -> Iterator[SanityStep]:
     """Do the same for a map by `method`, encoded at the detail that it was made at."""
-    if not isinstance(measured.model, Classifier):
+    head = measured.head
+    if not isinstance(head.model, Classifier):
         raise ValueError(
-            "The sanity check is for classifiers: it does not randomise captioners or VQA models."
+            "The sanity check is for classifiers: it does not randomize captioners or VQA models."
         )
-    model = deepcopy(measured.model)
+    model = deepcopy(head.model)
     draw = torch.Generator().manual_seed(_SEED)
     parts = model.parts()
-    for layer, part in tqdm(parts.items(), desc="randomising", leave=False, disable=None):
-        _randomise(part, draw)
-        encoded = model.backbone.encode_pixels(measured.pixels, measured.encoded.layer)
-        raw = method_named(method).maps(model, encoded, measured.target).evidence.cpu().numpy()
+    for layer, part in tqdm(parts.items(), desc="randomizing", leave=False, disable=None):
+        _randomize(part, draw)
+        randomized = model.bind(model.backbone.encode_pixels(measured.pixels, head.encoded.layer))
+        (maps,) = method_named(method).attribute(randomized, [measured.target])
+        raw = maps.attribution.cpu().numpy()
         yield SanityStep(layer, raw, rank_correlation(raw, measured.raw))
 
 
-def _randomise(part: nn.Module, draw: torch.Generator) -> None:
+def _randomize(part: nn.Module, draw: torch.Generator) -> None:
     """Draw each parameter from a normal distribution with its own mean and standard deviation.
 
     Batch normalisation keeps its running statistics.

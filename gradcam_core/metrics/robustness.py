@@ -13,12 +13,12 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from gradcam_core.explain import explain_encoded
+from gradcam_core.explain import Explainer
 from gradcam_core.explanation import Explanation
 from gradcam_core.metrics.localization import MIN_IOU, bounding_box, iou, segment
 from gradcam_core.metrics.metric import MeasuredMap, rank_correlation
 from gradcam_core.models.backbone import Encoded
-from gradcam_core.models.base import LabelModel, Model, Target
+from gradcam_core.models.base import LabelHead, LabelModel, ResolvedTarget
 
 RADIUS = 8 / 255  # usual radius of such attacks, as a share of a colour's range
 
@@ -65,10 +65,7 @@ class AttackResult(NamedTuple):
 
 
 def attack(
-    explanation: Explanation,
-    target: str | None = None,
-    radius: float = RADIUS,
-    model: Model | None = None,
+    explanation: Explanation, target: str | None = None, radius: float = RADIUS
 ) -> AttackResult:
     """Attack a classifier with a perturbed picture, and explain what it sees in it.
 
@@ -78,7 +75,6 @@ def attack(
         explanation: Of the class that is really in the picture.
         target: The adversarial class; None for the one that the network finds least likely.
         radius: Largest change of a colour, as a share of its range, in (0, 1].
-        model: As for `measure`.
 
     Raises:
         ValueError: The model is no classifier, has no such class, or it is the explained class; or
@@ -89,27 +85,25 @@ def attack(
         >>> result.succeeded, result.correlation
         (True, 0.11)
     """
-    if explanation.task != "classification":
+    head, true, _ = MeasuredMap.from_explanation(explanation)
+    if explanation.task != "classification" or not isinstance(head, LabelHead):
         raise ValueError("Only classifiers can be attacked, not captioners or VQA models.")
+    if not head.model.labels:
+        raise ValueError(f"{head.model.name} has no classes to choose from.")
     if not 0 < radius <= 1:
         raise ValueError(f"The radius is above 0 and at most 1, not {radius:g}.")
-    found, encoded, true, _ = MeasuredMap.from_explanation(explanation, model)
-    assert isinstance(found, LabelModel)
-    if target is None:
-        target = found.predict(encoded, k=len(found.labels))[-1].text
-    adversarial = found.target(target, encoded=encoded)
+    adversarial = head.target(int(head.logits.argmin()) if target is None else target)
     if adversarial == true:
         raise ValueError(f"“{true.text}” is the explained class: choose another one.")
-    example = perturb(found, encoded, adversarial, radius)
+    example = perturb(head, adversarial, radius)
     picture = explanation.picture.copy()
     picture.thumbnail((_COMPARED_SIDE, _COMPARED_SIDE))
     before = replace(explanation, picture=picture)
-    after, other = explain_encoded(
-        found,
-        example.encoded,
+    after, other = Explainer().explain_head(
+        head.model.bind(example.encoded),
         picture,
-        [true.text, adversarial.text],
-        method=explanation.method,
+        replace(explanation.query, guided=False, detail=1.0),
+        [true.function or true.text, adversarial.text],
     )
     boxes = [bounding_box(segment(each.heatmap)) for each in (before, after)]
     return AttackResult(
@@ -123,34 +117,32 @@ def attack(
     )
 
 
-def perturb(
-    model: LabelModel, encoded: Encoded, target: Target, radius: float = RADIUS
-) -> AdversarialExample:
+def perturb(head: LabelHead, target: ResolvedTarget, radius: float = RADIUS) -> AdversarialExample:
     """Change a picture by at most `radius` anywhere, so that the network predicts `target`.
 
     Projected gradient descent on the target's cross entropy: Madry et al., ICLR 2018 (arXiv
     1706.06083), section 2.1, targeted, 20 steps from the picture itself.
 
     Args:
-        model: A classifier.
-        encoded: The picture.
+        head: A classifier looking at a picture.
         target: The adversarial class.
         radius: Share of each colour's range, in (0, 1].
     """
-    low, high = _range(model)
+    encoded, backbone = head.encoded, head.model.backbone
+    low, high = _range(head.model)
     start = encoded.pixels.detach()
     reach = radius * (high - low)
     (index,) = target.ids
     pixels = start
     for _ in tqdm(range(_STEPS), desc="attacking", leave=False, disable=None):
         pixels = pixels.detach().requires_grad_()
-        logits = model.logits(model.backbone.features(pixels), target.question)
+        logits = head.compute_logits(backbone.head_input(pixels))
         (gradient,) = torch.autograd.grad(logits.log_softmax(0)[index], pixels)
         pixels = pixels.detach() + reach * _STEP_SIZE * gradient.sign()
         pixels = pixels.clamp(start - reach, start + reach).clamp(low, high)
     shown = ((pixels - low) / (high - low))[0].permute(1, 2, 0).cpu().numpy()
     return AdversarialExample(
-        model.backbone.encode_pixels(pixels, encoded.layer, encoded.box),
+        backbone.encode_pixels(pixels, encoded.layer, encoded.box),
         Image.fromarray(np.rint(shown * 255).astype(np.uint8)),
         ((pixels - start) / reach)[0].permute(1, 2, 0).cpu().numpy(),
     )
@@ -159,7 +151,7 @@ def perturb(
 def _range(model: LabelModel) -> tuple[Tensor, Tensor]:
     """Return black and white as the network takes them, (1, C, 1, 1) each."""
     black, white = (
-        model.backbone.pixels(Image.new("RGB", (64, 64), colour))[0]
+        model.backbone.preprocess(Image.new("RGB", (64, 64), colour))[0]
         for colour in ("black", "white")
     )
     middle = black.shape[2] // 2, black.shape[3] // 2

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from gradcam_core.image.geometry import WHOLE
 from gradcam_core.metrics import METRICS, MeasuredMap, faithfulness, supports
 from gradcam_core.models.backbone import Backbone, Encoded
-from gradcam_core.models.base import Model
 from gradcam_core.models.classifiers import Classifier
 
 SIDE = 20
@@ -30,8 +29,8 @@ class Brightness(nn.Module):
 class Probability(nn.Module):
     """Two logits whose softmax gives the map's mean, doubled, as the first probability."""
 
-    def forward(self, features: Tensor) -> Tensor:
-        p = (2 * features.mean((1, 2, 3))).clamp(1e-6, 1 - 1e-6)
+    def forward(self, maps: Tensor) -> Tensor:
+        p = (2 * maps.mean((1, 2, 3))).clamp(1e-6, 1 - 1e-6)
         return torch.stack([p.log(), (1 - p).log()], 1)
 
 
@@ -56,7 +55,8 @@ def measured(model: Classifier, encoded: Encoded, *, left: bool) -> MeasuredMap:
     raw = np.zeros((4, 4), np.float32)
     raw[:, :2] = 1 if left else 0
     raw[:, 2:] = 0 if left else 1
-    return MeasuredMap(model, encoded, model.target("bright"), raw)
+    head = model.bind(encoded)
+    return MeasuredMap(head, head.target("bright"), raw)
 
 
 def test_deletion_by_hand(model: Classifier, encoded: Encoded) -> None:
@@ -116,31 +116,30 @@ def test_a_probability_of_0_has_nothing_to_lose(model: Classifier, encoded: Enco
     head = nn.Sequential(nn.Flatten(), nn.Linear(16, 2))
     for parameter, value in zip(head.parameters(), (0.0, torch.tensor([-200.0, 0.0])), strict=True):
         parameter.data[:] = value
-    sure = Classifier("sure", model.backbone, head, [("never",), ("always",)])
-    found = METRICS["average-drop"].measure(
-        measured(model, encoded, left=True)._replace(model=sure)
-    )
+    sure = Classifier("sure", model.backbone, head, [("bright",), ("dark",)])
+    found = METRICS["average-drop"].measure(measured(sure, encoded, left=True))
     assert (found.value, found.references) == (0.0, {"increase": 0.0})
 
 
-def test_average_drop_is_that_of_pytorch_grad_cam(lite0: Model, cat_file: Path) -> None:
+def test_average_drop_is_that_of_pytorch_grad_cam(lite0: Classifier, cat_file: Path) -> None:
     """Which leaves out to divide by the probability of the whole picture."""
     encoded = lite0.encode(Image.open(cat_file).convert("RGB"))
-    target = lite0.target("tabby")
+    head = lite0.bind(encoded)
+    target = head.target("tabby")
     rng = np.random.default_rng(0)
     for raw in (rng.random((7, 7), np.float32), np.eye(7, dtype=np.float32)):
-        measured_map = MeasuredMap(lite0, encoded, target, raw)
+        measured_map = MeasuredMap(head, target, raw)
         found = METRICS["average-drop"].measure(measured_map)
         peers = [
             metric()(
                 encoded.pixels,
                 measured_map.at_input()[None],
                 [lambda logits: logits.softmax(-1)[target.ids[0]]],
-                lambda pixels: lite0.logits(lite0.backbone.features(pixels), None)[None],
+                lambda pixels: head.compute_logits(lite0.backbone.head_input(pixels))[None],
             )
             for metric in (DropInConfidence, IncreaseInConfidence)
         ]
-        whole = lite0.score_terms(encoded, target).probability
+        whole = head.own_score(target).probability
         assert found.value == pytest.approx(peers[0].item() / whole, abs=1e-4)
         assert found.references["increase"] == peers[1].item()
 
