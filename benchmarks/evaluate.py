@@ -31,8 +31,7 @@ from gradcam_core.metrics import MeasuredMap, faithfulness
 from gradcam_core.metrics.localization import MIN_IOU, Rectangle
 from gradcam_core.metrics.metric import rank_correlation
 from gradcam_core.metrics.randomization import cascade
-from gradcam_core.models.backbone import Encoded
-from gradcam_core.models.base import Model, Target
+from gradcam_core.models.base import Head, Model, ResolvedTarget
 from training import datasets
 
 SEED = 0
@@ -163,8 +162,8 @@ def _right(model: Model, data: Path, count: int) -> Iterator[tuple[str, str, Ima
     found = list(read_photos(data / "imagenet" / "images.tar").items())
     random.Random(SEED).shuffle(found)
     for wnid, photo in found:
-        best = model.predict(model.encode(photo), k=1)[0]
-        if model.target(best.text).ids == (class_index(wnid),):
+        best = model.bind(model.encode(photo)).target()
+        if best.ids == (class_index(wnid),):
             yield wnid, best.text, photo
             count -= 1
         if not count:
@@ -180,15 +179,17 @@ def boxed(data: Path, count: int) -> Iterator[tuple[str, Image.Image, list[datas
 
 
 def _map(
-    variant: str, model: Model, photo: Image.Image, encoded: Encoded, target: Target
-) -> tuple[np.ndarray, Encoded]:
-    """Return a variant's map, (h, w) float32 >= 0, and the encoded picture that it is of."""
+    variant: str, head: Head, photo: Image.Image, target: ResolvedTarget
+) -> tuple[np.ndarray, Head]:
+    """Return a variant's map, (h, w) float32 >= 0, and the head bound to the picture behind it."""
     method, detail = VARIANTS[variant]
     if method == "centre":
         y, x = (np.mgrid[:14, :14] + 0.5) / 14 - 0.5
-        return (1 - np.hypot(y, x)).astype(np.float32), encoded
-    larger = encoded if detail == 1 else model.encode(photo, detail=detail)
-    return METHODS[method].maps(model, larger, target).evidence.cpu().numpy(), larger
+        return (1 - np.hypot(y, x)).astype(np.float32), head
+    if detail != 1:
+        head = head.model.bind(head.model.encode(photo, detail=detail))
+    (maps,) = METHODS[method].attribute(head, [target])
+    return maps.attribution.cpu().numpy(), head
 
 
 def _slow(variant: str) -> bool:
@@ -199,16 +200,16 @@ def _slow(variant: str) -> bool:
 def _faithful(
     model: Model, name: str, label: str, photo: Image.Image, lacking: dict[str, set[str]]
 ) -> Iterator[Row]:
-    encoded = model.encode(photo)
-    target = model.target(label, encoded=encoded)
+    head = model.bind(model.encode(photo))
+    target = head.target(label)
     drops = None
     for variant, missing in lacking.items():
         if not missing:
             continue
         start = time.process_time()
-        raw, seen = _map(variant, model, photo, encoded, target)
+        raw, map_head = _map(variant, head, photo, target)
         found = {"seconds": time.process_time() - start}
-        measured = MeasuredMap(model, encoded, target, raw)
+        measured = MeasuredMap(head, target, raw)
         if "occlusion" in missing:
             drops = faithfulness.occlusion_drops(measured) if drops is None else drops
             found["occlusion"] = rank_correlation(raw, drops)
@@ -222,7 +223,7 @@ def _faithful(
         if "road" in missing:
             found["road"] = faithfulness.road(measured).value
         if missing & {"sanity, head", "sanity, all"}:
-            steps = list(cascade(MeasuredMap(model, seen, target, raw), VARIANTS[variant][0]))
+            steps = list(cascade(MeasuredMap(map_head, target, raw), VARIANTS[variant][0]))
             found["sanity, head"] = steps[0].correlation
             found["sanity, all"] = steps[-1].correlation
         for metric in missing:
@@ -232,13 +233,13 @@ def _faithful(
 def _in_grid(
     model: Model, name: str, label: str, grid: Image.Image, quarter: int, variants: list[str]
 ) -> Iterator[Row]:
-    encoded = model.encode(grid)
-    target = model.target(label, encoded=encoded)
+    head = model.bind(model.encode(grid))
+    target = head.target(label)
     row, across = divmod(quarter, 2)
     left, top = SIDE * across, SIDE * row
     box = (left, top, left + SIDE, top + SIDE)
     for variant in variants:
-        raw, _ = _map(variant, model, grid, encoded, target)
+        raw, _ = _map(variant, head, grid, target)
         heatmap = enlarge(raw, (2 * SIDE, 2 * SIDE))
         yield name, variant, "grid share", metrics.share_inside(heatmap, box)
         yield name, variant, "grid maximum", float(metrics.points_at(heatmap, box))
@@ -248,11 +249,11 @@ def _on_boxes(
     model: Model, name: str, photo: Image.Image, boxes: list[datasets.Box], variants: list[str]
 ) -> Iterator[Row]:
     """Measure each class in the photo that the network knows; yield the photo's mean."""
-    encoded = model.encode(photo)
-    known = dict(known_objects(model, encoded, photo, boxes))
+    head = model.bind(model.encode(photo))
+    known = dict(known_objects(head, photo, boxes))
     for variant in variants if known else []:
         found = [
-            hit_and_miss(_map(variant, model, photo, encoded, target)[0], photo, there)
+            hit_and_miss(_map(variant, head, photo, target)[0], photo, there)
             for target, there in known.items()
         ]
         points, misses = zip(*found, strict=True)
@@ -261,12 +262,12 @@ def _on_boxes(
 
 
 def known_objects(
-    model: Model, encoded: Encoded, photo: Image.Image, boxes: list[datasets.Box]
-) -> Iterator[tuple[Target, list[Rectangle]]]:
+    head: Head, photo: Image.Image, boxes: list[datasets.Box]
+) -> Iterator[tuple[ResolvedTarget, list[Rectangle]]]:
     """Yield the classes in a photo that the network knows, each with its boxes."""
     for label in dict.fromkeys(box.label for box in boxes):
         try:
-            target = model.target(label, encoded=encoded)
+            target = head.target(label)
         except ValueError:  # no class of the network
             continue
         yield (

@@ -128,7 +128,7 @@ def evaluate_photo(
     return PhotoResult(tuple(top), tuple(pointed))
 
 
-def summarize(results: Iterable[PhotoResult]) -> StudyResult:
+def summarise(results: Iterable[PhotoResult]) -> StudyResult:
     """Summarize the results of many photos.
 
     Raises:

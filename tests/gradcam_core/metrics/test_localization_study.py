@@ -2,7 +2,7 @@
 
 import pytest
 
-from gradcam_core.metrics.localization_study import PhotoResult, TopClass, summarize
+from gradcam_core.metrics.localization_study import PhotoResult, TopClass, summarise
 
 HIT = TopClass(present=True, maximum=3.0, pointed=True, localized=True)
 OFF = TopClass(present=True, maximum=2.5, pointed=False, localized=False)
@@ -11,7 +11,7 @@ LOUD = TopClass(present=False, maximum=4.0, pointed=False, localized=False)
 
 
 def test_counted_by_hand() -> None:
-    result = summarize(
+    result = summarise(
         [
             PhotoResult((HIT, FAINT, FAINT), (True,)),  # right at once
             PhotoResult((FAINT, HIT, FAINT), (True, False)),  # right, but not at once
@@ -30,4 +30,4 @@ def test_counted_by_hand() -> None:
 
 def test_without_photos() -> None:
     with pytest.raises(ValueError, match="No photo"):
-        summarize([])
+        summarise([])
