@@ -1,10 +1,10 @@
-"""What the parts of Grad-CAM are good for: the paper's appendix B.
+"""What each part of Grad-CAM contributes: the paper's appendix B.
 
     python -m benchmarks.ablations ../shared/data --photos 60
 
-Localisation with the class known, and the pointing game, on COCO photos and people's boxes: with
-the mean or the maximum over the gradient, with and without the ReLU, at several layers. Means with
-95 % intervals, bootstrapped over photos.
+Localization with the class known, and the pointing game, on COCO photos with their boxes: with the
+mean or the maximum of the gradient, with and without the ReLU, at several layers. Means with 95 %
+intervals, bootstrapped over photos.
 """
 
 from collections import defaultdict
@@ -18,11 +18,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 import gradcam_core
-from benchmarks.evidence import SEED, boxed, cell, hit_and_miss, known_things
+from benchmarks.evaluate import SEED, boxed, cell, hit_and_miss, known_objects
 from gradcam_core.methods.cams import grad_cam, weighted_map
 from gradcam_core.methods.gradients import Cam, gradients
 
-LAYERS = 4  # from the last one back
+LAYERS = 4  # the last ones
 
 
 def _maximum(activations: Tensor, gradient: Tensor) -> Tensor:
@@ -30,7 +30,7 @@ def _maximum(activations: Tensor, gradient: Tensor) -> Tensor:
 
 
 def _without_relu(activations: Tensor, gradient: Tensor) -> Tensor:
-    """Shifted to a minimum of 0: the threshold is a share of its range."""
+    """Return the signed map shifted to a minimum of 0, so that the threshold is of its range."""
     signed = torch.einsum("nk,kij->nij", gradient.mean((2, 3)), activations.detach()[0])
     return signed - signed.amin((1, 2), keepdim=True)
 
@@ -44,7 +44,7 @@ VARIANTS: dict[str, Cam] = {
 
 def main(
     data: Annotated[Path, typer.Argument(help="Folder with coco/")],
-    photos: Annotated[int, typer.Option(help="How many")] = 60,
+    photos: Annotated[int, typer.Option(help="Number of photos")] = 60,
     name: Annotated[str, typer.Option("--model", help="Trained on ImageNet-1k")] = "lite0",
 ) -> None:
     """Print the table."""
@@ -53,19 +53,20 @@ def main(
     found: dict[tuple[str, str], list[np.ndarray]] = defaultdict(list)
     for _, photo, boxes in tqdm(boxed(data, photos), total=photos, desc="photos"):
         for layer in layers:
-            encoded = model.encode(photo, layer)
+            head = model.bind(model.encode(photo, layer))
+            activations = head.encoded.activations
             rows: dict[str, list[tuple[bool, bool]]] = defaultdict(list)
-            for target, there in known_things(model, encoded, photo, boxes):
-                terms = model.score_terms(encoded, target).terms
-                gradient = gradients(terms, encoded.activations)
+            for target, there in known_objects(head, photo, boxes):
+                (score,) = head.scores([target])
+                gradient = gradients(score.terms, activations)
                 for variant, cam in VARIANTS.items():
-                    raw = cam(encoded.activations, gradient)[0].cpu().numpy()
+                    raw = cam(activations, gradient)[0].cpu().numpy()
                     rows[variant].append(hit_and_miss(raw, photo, there))
-            for variant, judged in rows.items():
-                found[layer, variant].append(np.mean(judged, axis=0))
+            for variant, results in rows.items():
+                found[layer, variant].append(np.mean(results, axis=0))
     draw = np.random.default_rng(SEED)
     print(
-        "\n| layer | map | pointing game (higher is better) | localisation error (lower) | photos |"
+        "\n| layer | map | pointing game (higher is better) | localization error (lower) | photos |"
     )
     print("|---|---|---|---|---|")
     for (layer, variant), values in found.items():

@@ -1,13 +1,13 @@
-"""Whether a word's heat map shows what the word depends on (the paper's section 5.3).
+"""Does a word's heat map show what the word depends on? The paper's section 5.3.
 
-Squares of the picture are covered one after the other, and each time the word's
-log-probability is taken again. What Grad-CAM marks should be what makes it drop: the rank
-correlation of the two is reported, against maps of the same head with its weights shuffled.
+A square covers one part of the picture after another, and each time the word's log-probability is
+computed again. Grad-CAM should mark the parts where it drops: reported is the rank correlation of
+the two, also for maps of the same head with shuffled weights.
 
-And whether it lies on the thing (section 8.1): words of captions that people wrote of COCO's
-photos are mapped to the 80 kinds of things that have boxes. The pointing game (Zhang et al. 2016)
-counts maps with their maximum in a box of that kind; inside/outside is the mean heat in the boxes
-by that outside of them.
+And does it lie on the object (section 8.1)? Words of people's captions of COCO photos are mapped
+to the 80 classes that have boxes. The pointing game (Zhang et al. 2016) counts maps with their
+maximum in a box of that class; inside/outside is the mean of the map inside the boxes, divided by
+that outside.
 
     python -m benchmarks.grounding ../shared/data
 """
@@ -22,7 +22,6 @@ import numpy as np
 import torch
 import typer
 from PIL import Image
-from scipy.stats import spearmanr
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -31,14 +30,15 @@ from benchmarks.captioning import things
 from gradcam_core.image.geometry import enlarge
 from gradcam_core.methods.cams import grad_cam
 from gradcam_core.methods.gradients import gradients
-from gradcam_core.models.backbone import Backbone, Encoded
-from gradcam_core.models.base import Model, Target
+from gradcam_core.methods.perturbation import score_inputs
+from gradcam_core.metrics.metric import rank_correlation
+from gradcam_core.models.base import Head, Model, ResolvedTarget
 from training import datasets
 
 SEED = 0
-SIDE = 224  # of the maps that boxes are compared with
-PATCH = 64  # side of the square that is covered, in pixels of the network's 224 x 224 input
-# Things that can be pointed at, and that are in many captions.
+SIDE = 224  # of the maps that are compared with boxes
+PATCH = 64  # side of the occluding square, in pixels of the network's 224 x 224 input
+# Nouns of visible things that are in many captions.
 _NOUNS = (
     "dog dogs man men woman women boy boys girl girls child children person people player bike "
     "bicycle ball horse car cat snowboarder skateboard skateboarder surfer biker water snow grass "
@@ -46,8 +46,8 @@ _NOUNS = (
 )
 NOUNS = frozenset(_NOUNS.split())
 
-# A picture after the CNN, what is said of it, and which of the target's terms are looked at.
-Case = tuple[Encoded, Target, list[int]]
+# The model looking at a picture, a caption of it, and the positions of the words to evaluate.
+Case = tuple[Head, ResolvedTarget, list[int]]
 
 
 def main(
@@ -65,18 +65,18 @@ def main(
 
 
 def pointing(model: Model, data: Path) -> None:
-    """Print how the maps of people's words lie to the boxes of what they mean."""
+    """Print whether the maps of people's words lie in the boxes of what they mean."""
     written, boxes = datasets.coco_captions(data, "dev"), datasets.coco_boxes(data)
     names = [name for name in written if name in boxes]
     hits, ratios, chance = [], [], []
     for name, photo in tqdm(datasets.pictures(data, "coco", names), "pointing", total=len(names)):
-        encoded = model.encode(photo)
+        head = model.bind(model.encode(photo))
         for text in written[name]:
             try:
-                target = model.target(text)
-            except ValueError:  # a word that it does not know, or a long caption
+                target = head.target(text)
+            except ValueError:  # an unknown word, or a caption that is too long
                 continue
-            maps = term_maps(model, encoded, target)
+            maps = term_maps(head, target)
             for word, heat in zip(target.words, maps, strict=True):
                 inside = _inside([box for box in boxes[name] if box.label in things(word)])
                 if heat.any() and 0 < inside.mean() < 1:
@@ -92,7 +92,7 @@ def pointing(model: Model, data: Path) -> None:
 
 
 def _inside(boxes: Sequence[datasets.Box]) -> np.ndarray:
-    """Which pixels some boxes cover, (SIDE, SIDE) bool."""
+    """Return which pixels the boxes cover, (SIDE, SIDE) bool."""
     covered = np.zeros((SIDE, SIDE), bool)
     for box in boxes:
         rows, columns = (
@@ -104,23 +104,23 @@ def _inside(boxes: Sequence[datasets.Box]) -> np.ndarray:
 
 
 def nouns(model: Model, photos: Iterable[tuple[str, Image.Image]]) -> Iterator[Case]:
-    """Give the nouns of the model's own caption of each photo that has some."""
+    """Yield the model's own caption of each photo, with its nouns, if it has any."""
     for _, photo in photos:
-        encoded = model.encode(photo)
-        target = model.target(model.predict(encoded, k=1)[0].text)
+        head = model.bind(model.encode(photo))
+        target = head.target()
         positions = [i for i, word in enumerate(target.words) if word in NOUNS]
         if positions:
-            yield encoded, target, positions
+            yield head, target, positions
 
 
 def report(label: str, model: Model, cases: Sequence[Case]) -> None:
-    """Print the mean rank correlation over cases, of the model's maps and of shuffled ones."""
-    makers = {"trained": model, "head shuffled": shuffled(model)}
-    found = {name: [] for name in makers}
-    for encoded, target, positions in tqdm(cases, label):
-        drops = occlusion(model, encoded, target)
-        for name, maker in makers.items():
-            maps = term_maps(maker, encoded, target)
+    """Print the mean rank correlation over cases, for the model and for its shuffled head."""
+    models = {"trained": model, "head shuffled": shuffled(model)}
+    found = {name: [] for name in models}
+    for head, target, positions in tqdm(cases, label):
+        drops = occlusion(head, target)
+        for name, each in models.items():
+            maps = term_maps(each.bind(head.encoded), target)
             found[name] += [rank_correlation(maps[i], drops[i]) for i in positions]
     for name, values in found.items():
         error = np.std(values) / np.sqrt(len(values))
@@ -130,31 +130,24 @@ def report(label: str, model: Model, cases: Sequence[Case]) -> None:
         )
 
 
-def rank_correlation(heat: np.ndarray, drops: np.ndarray) -> float:
-    """Return Spearman's; 0 for a map of zeros, which ranks nothing."""
-    return spearmanr(heat.flatten(), drops.flatten()).statistic if heat.any() else 0.0
-
-
-def term_maps(model: Model, encoded: Encoded, target: Target) -> np.ndarray:
+def term_maps(head: Head, target: ResolvedTarget) -> np.ndarray:
     """Return the Grad-CAM maps (n, h, w) of the terms of the target's score."""
-    terms = model.score_terms(encoded, target).terms
-    return grad_cam(encoded.activations, gradients(terms, encoded.activations)).numpy()
+    activations = head.encoded.activations
+    (score,) = head.scores([target])
+    return grad_cam(activations, gradients(score.terms, activations)).numpy()
 
 
-@torch.no_grad()
-def occlusion(model: Model, encoded: Encoded, target: Target) -> np.ndarray:
-    """Return how far each term drops when a grey square covers each cell: (n, h, w)."""
-    before = model.score_terms(encoded, target).terms
-    rows, columns = encoded.activations.shape[2:]
-    drops = [
-        before - model.score_terms(_encoded(model.backbone, pixels, encoded.layer), target).terms
-        for pixels in _covered(encoded.pixels, rows, columns)
-    ]
+def occlusion(head: Head, target: ResolvedTarget) -> np.ndarray:
+    """Return the drop of each term when a grey square covers each cell: (n, h, w)."""
+    rows, columns = head.encoded.activations.shape[2:]
+    inputs = (_occluded(head.encoded.pixels, rows, columns), rows * columns)
+    before = head.own_score(target).terms
+    drops = [before - score.terms for score in score_inputs(head, target, inputs)]
     return torch.stack(drops, 1).view(-1, rows, columns).numpy()
 
 
 def shuffled(model: Model) -> Model:
-    """Return the model with the numbers within each weight of its head in random order."""
+    """Return the model with the values of each weight of its head in random order."""
     torch.manual_seed(SEED)
     wrong = copy.copy(model)
     for name, module in vars(model).items():
@@ -166,7 +159,7 @@ def shuffled(model: Model) -> Model:
     return wrong
 
 
-def _covered(pixels: Tensor, rows: int, columns: int) -> Iterator[Tensor]:
+def _occluded(pixels: Tensor, rows: int, columns: int) -> Iterator[Tensor]:
     height, width = pixels.shape[2:]
     for row in range(rows):
         for column in range(columns):
@@ -175,11 +168,6 @@ def _covered(pixels: Tensor, rows: int, columns: int) -> Iterator[Tensor]:
             picture = pixels.clone()
             picture[:, :, top : round(y + PATCH / 2), left : round(x + PATCH / 2)] = 0  # mid-grey
             yield picture
-
-
-def _encoded(backbone: Backbone, pixels: Tensor, layer: str) -> Encoded:
-    activations = backbone.to_layer(pixels, layer)
-    return Encoded(layer, activations, backbone.from_layer(activations, layer), pixels)
 
 
 if __name__ == "__main__":

@@ -11,15 +11,15 @@ import gradcam_core
 from demo.answers import packed, preview
 from gradcam_core.metrics import (
     METRICS,
-    Finding,
-    Fooled,
-    fool,
-    in_words,
+    AttackResult,
+    Measurement,
+    attack,
     measure,
     sanity_check,
-    speaks_for,
+    supports,
+    verdict,
 )
-from gradcam_core.metrics.adversarial import RADIUS
+from gradcam_core.metrics.robustness import RADIUS
 
 # What can be asked in one go, and by which metrics it is answered.
 TESTS = {
@@ -56,47 +56,47 @@ def tested(path: Path, test: str, goal: str | None = None, **settings: Any) -> d
             ]
         }
     if test == "fool":
-        return _fooled(fool(explanation, goal))
-    findings = measure(explanation, TESTS[test])
+        return _attacked(attack(explanation, goal))
+    measurements = measure(explanation, TESTS[test])
     return {
-        "findings": {name: _numbers(name, finding) for name, finding in findings.items()},
-        "sentence": in_words(findings),
-        "speaks": speaks_for(findings),
+        "findings": {name: _numbers(name, each) for name, each in measurements.items()},
+        "sentence": verdict(measurements),
+        "speaks": supports(measurements),
     }
 
 
-def _fooled(found: Fooled) -> dict[str, Any]:
-    after, other = found.after, found.other
+def _attacked(found: AttackResult) -> dict[str, Any]:
+    after, other = found.after, found.adversarial
     left, top, right, bottom = after.box
     # The network may have been shown the photo squashed, or its middle only.
     width, height = after.picture.width * (right - left), after.picture.height * (bottom - top)
     scale = _SHOWN_SIDE / max(width, height)
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    change = Image.fromarray(np.rint((found.attack.change + 1) * 127.5).astype(np.uint8))
+    change = Image.fromarray(np.rint((found.example.change + 1) * 127.5).astype(np.uint8))
     return {
         "goal": other.target,
-        "picture": preview(found.attack.picture.resize(size)),
+        "picture": preview(found.example.picture.resize(size)),
         "change": preview(change.resize(size)),
         "of_255": round(255 * RADIUS),
         "predictions": [{"text": b.text, "probability": b.probability} for b in after.predictions],
         "probability": after.probability,
         "after": packed(after.raw),
         "other": packed(other.raw),
-        "fooled": found.held.fooled,
-        "correlation": found.held.correlation,
-        "found": found.held.found,
+        "fooled": found.succeeded,
+        "correlation": found.correlation,
+        "found": found.localized,
     }
 
 
-def _numbers(name: str, finding: Finding) -> dict[str, Any]:
+def _numbers(name: str, measurement: Measurement) -> dict[str, Any]:
     metric = METRICS[name]
     return {
         "title": metric.title,
         "paper": metric.paper,
         "better": metric.better,
-        "value": finding.value,
-        "beside": finding.beside,
-        "curve": finding.curve,
-        "curves_beside": finding.curves_beside,
-        "map": None if finding.map is None else finding.map.tolist(),
+        "value": measurement.value,
+        "beside": measurement.references,
+        "curve": measurement.curve,
+        "curves_beside": measurement.reference_curves,
+        "map": None if measurement.map is None else measurement.map.tolist(),
     }

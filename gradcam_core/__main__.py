@@ -143,12 +143,14 @@ def ask_for_evidence(
             photo, task, target, question, name, layer, method=method, detail=detail
         )
         typer.echo(_said(explanation))
-        findings = metrics.measure(explanation)
-        for metric, finding in findings.items():
+        measurements = metrics.measure(explanation)
+        for metric, found in measurements.items():
             about = metrics.METRICS[metric]
-            beside = "".join(f"; {what} {value:.3f}" for what, value in finding.beside.items())
-            typer.echo(f"{about.title}: {finding.value:.3f} ({about.better} is better{beside})")
-        typer.echo(metrics.in_words(findings))
+            references = "".join(
+                f"; {what} {value:.3f}" for what, value in found.references.items()
+            )
+            typer.echo(f"{about.title}: {found.value:.3f} ({about.better} is better{references})")
+        typer.echo(metrics.verdict(measurements))
         if sanity:
             typer.echo("Randomised down to: rank correlation with the true map")
             for step in metrics.sanity_check(explanation):

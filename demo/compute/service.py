@@ -168,8 +168,8 @@ def explain_covered(path: Path, mask: np.ndarray, filling: str, wanted: Wanted) 
 
     Args:
         path: As for `explain`.
-        mask: (h, w) bool, see `gradcam_core.metrics.cover`.
-        filling: One of `gradcam_core.metrics.FILLINGS`.
+        mask: (h, w) bool, see `gradcam_core.metrics.occlude`.
+        filling: One of `gradcam_core.metrics.FILLS`.
         wanted: What is asked of it.
 
     Raises:
@@ -178,7 +178,7 @@ def explain_covered(path: Path, mask: np.ndarray, filling: str, wanted: Wanted) 
         FileNotFoundError: The file is gone.
     """
     info = _model(wanted, download=False)
-    picture = gradcam_core.metrics.cover(gradcam_core.open_image(path), mask, filling)
+    picture = gradcam_core.metrics.occlude(gradcam_core.open_image(path), mask, filling)
     start = time.perf_counter()
     explanation = _compute(gradcam_core.explain, picture, **wanted.settings(info))
     seconds = time.perf_counter() - start

@@ -20,9 +20,8 @@ from gradcam_core.explain import explain, explain_encoded
 from gradcam_core.explanation import Explanation
 from gradcam_core.image.open import open_image
 from gradcam_core.methods import DEFAULT_METHOD
-from gradcam_core.metrics import localization_study as protocols
-from gradcam_core.metrics.adversarial import Fooled, fooled
-from gradcam_core.metrics.bias import page, seen
+from gradcam_core.metrics import AttackResult, attack, localization_study
+from gradcam_core.metrics.bias import photo_map, report
 from gradcam_core.metrics.boxes import read_boxes
 from gradcam_core.metrics.localization import THRESHOLD
 from gradcam_core.models.base import LabelModel
@@ -51,29 +50,29 @@ def localise(
         things = read_boxes(boxes)
         loaded = load(fetch(model, "classification"), "classification")
         assert isinstance(loaded, LabelModel)
-        judged = []
+        results = []
         for file in tqdm(files, unit="photo", disable=None):
             photo = open_image(file)
-            found = protocols.judge(
+            found = localization_study.evaluate_photo(
                 loaded,
                 photo,
                 things.get(file.stem, []),
                 _explainer(loaded, photo, layer, method, detail),
                 threshold,
             )
-            judged += [found] if found is not None else []
-        result = protocols.summarise(judged)
+            results += [found] if found is not None else []
+        result = localization_study.summarise(results)
     except (ValueError, OSError) as error:
         typer.echo(error, err=True)
         raise typer.Exit(1) from None
     typer.echo(f"{result.photos} of {len(files)} photos have boxes around what it knows.")
     for title, (first, five) in {
-        "Classification error": result.classified,
-        "Localisation error": result.localised,
+        "Classification error": result.classification_error,
+        "Localisation error": result.localization_error,
     }.items():
         typer.echo(f"{title}: top-1 {first:.3f}, top-5 {five:.3f} (lower is better)")
     typer.echo(f"Pointing game: {result.pointing:.3f} (higher is better)")
-    typer.echo(f'  with "none of these": {result.pointing_or_none:.3f} (higher is better)')
+    typer.echo(f'  with "none of these": {result.pointing_with_none:.3f} (higher is better)')
 
 
 def adversarial(
@@ -106,23 +105,23 @@ def adversarial(
             if said.target == goal.text:
                 tqdm.write(f"{file}: it says {goal.text} already.")
                 continue
-            found = fooled(loaded, encoded, said, goal, radius / 255)
-            results.append(found.held)
+            found = attack(said, goal.text, radius / 255, loaded)
+            results.append(found)
             _attack_figure(found, radius).savefig(out / f"{file.stem}.png", dpi=110)
-            now = found.other.predictions[0]
+            now = found.adversarial.predictions[0]
             tqdm.write(
                 f"{file}: {said.target} -> {now.text} ({now.probability:.4f}); the map of "
-                f"{said.target}: rank correlation {found.held.correlation:.2f} with the one before"
+                f"{said.target}: rank correlation {found.correlation:.2f} with the one before"
             )
         if not results:
             raise ValueError("There is nothing to change.")
     except (ValueError, OSError) as error:
         typer.echo(error, err=True)
         raise typer.Exit(1) from None
-    those = [each for each in results if each.fooled]
+    those = [each for each in results if each.succeeded]
     typer.echo(f"{len(those)} of {len(results)} photos make it say the other class.")
     if those:
-        share = sum(each.found for each in those) / len(those)
+        share = sum(each.localized for each in those) / len(those)
         mean = sum(each.correlation for each in those) / len(those)
         typer.echo(
             "Of these, the map of what is there still finds it (box over its box before by more "
@@ -148,10 +147,10 @@ def bias(
         for name in [photos] if against is None else [photos, against]:
             files = tqdm(files_of(name), unit="photo", disable=None)
             sets[name] = [
-                seen(explain(file, target=target, model=loaded, layer=layer, method=method))
+                photo_map(explain(file, target=target, model=loaded, layer=layer, method=method))
                 for file in files
             ]
-        out.write_text(page(target, sets), encoding="utf-8")
+        out.write_text(report(target, sets), encoding="utf-8")
     except (ValueError, OSError) as error:
         typer.echo(error, err=True)
         raise typer.Exit(1) from None
@@ -161,10 +160,10 @@ def bias(
     typer.echo(f"-> {out}")
 
 
-def _attack_figure(found: Fooled, radius: float) -> "Figure":
+def _attack_figure(found: AttackResult, radius: float) -> "Figure":
     from matplotlib.figure import Figure
 
-    made, before, after, other, _ = found
+    made, before, after, other = found[:4]
     shown = {
         f"{before.target}: {before.probability:.2f}": before.picture,
         f"the change, {255 / radius / 2:.0f} times": made.change / 2 + 0.5,

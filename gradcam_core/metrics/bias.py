@@ -1,7 +1,7 @@
-"""Where does a network look for a class, over many photos? Section 6.3: bias shows in the maps.
+"""Bias: where does a network look for a class, over many photos? The paper's section 6.3.
 
-A page without a server: mean maps, the photos with the most and the least of the class with their
-maps, and of two sets of photos the difference.
+The report is one HTML file that needs no server: mean maps, the photos with the highest and the
+lowest probability of the class with their maps, and the difference between two sets of photos.
 """
 
 import base64
@@ -17,19 +17,19 @@ from gradcam_core.explanation import Explanation
 from gradcam_core.image.geometry import enlarge
 from gradcam_core.image.render import coloured, overlay
 
-_CELLS = 56  # a side of the mean maps
-_SHEET = 12  # photos at either end
-_SIDE = 160  # of a photo in the sheet, pixels
-_LARGE = 224  # of a mean map
+_CELLS = 56  # side of the mean maps
+_SHEET = 12  # photos with the highest probability, and as many with the lowest
+_SIDE = 160  # longer side of such a photo, in pixels
+_LARGE = 224  # side of a drawn mean map, in pixels
 
 
-class Seen(NamedTuple):
-    """One photo of a set.
+class PhotoMap(NamedTuple):
+    """One photo of a set, with its map.
 
     Attributes:
-        name: Of its file.
+        name: Name of its file.
         probability: Of the class, in [0, 1].
-        heatmap: (56, 56) float32 in [0, 1], of the class; the whole photo squashed.
+        heatmap: (56, 56) float32 in [0, 1], of the whole photo, squashed to a square.
         drawn: The photo under its map, at most 160 pixels a side.
     """
 
@@ -39,12 +39,12 @@ class Seen(NamedTuple):
     drawn: Image.Image
 
 
-def seen(explanation: Explanation) -> Seen:
-    """Keep of an explanation of a class what the page needs."""
+def photo_map(explanation: Explanation) -> PhotoMap:
+    """Return what the report needs of an explanation of a class."""
     small = explanation.picture.copy()
     small.thumbnail((_SIDE, _SIDE))
     heatmap = explanation.heatmap
-    return Seen(
+    return PhotoMap(
         "photo" if explanation.source is None else explanation.source.name,
         explanation.probability or 0.0,
         enlarge(heatmap, (_CELLS, _CELLS)),
@@ -52,44 +52,44 @@ def seen(explanation: Explanation) -> Seen:
     )
 
 
-def mean_map(photos: Sequence[Seen]) -> np.ndarray:
-    """Return the mean of their maps, (56, 56) float32 in [0, 1]; photos count alike."""
+def mean_map(photos: Sequence[PhotoMap]) -> np.ndarray:
+    """Return the mean of the maps, (56, 56) float32 in [0, 1]; every photo has the same weight."""
     return np.stack([photo.heatmap for photo in photos]).mean(0)
 
 
-def page(target: str, sets: Mapping[str, Sequence[Seen]]) -> str:
-    """Return a page of HTML about one or two sets of photos; all pictures are in it.
+def report(target: str, sets: Mapping[str, Sequence[PhotoMap]]) -> str:
+    """Return an HTML page about one or two sets of photos, with all pictures embedded.
 
     Args:
         target: The class.
-        sets: Name -> photos; none is empty.
+        sets: Name of each set -> its photos, at least one.
     """
     means = {name: mean_map(photos) for name, photos in sets.items()}
     highest = max(float(each.max()) for each in means.values()) or 1.0
-    parts = []
+    sections = []
     for name, photos in sets.items():
         ranked = sorted(photos, key=lambda photo: -photo.probability)
         mean = np.mean([photo.probability for photo in photos])
-        parts.append(
+        sections.append(
             f"<h2>{html.escape(name)}</h2><p>{len(photos)} photos, mean probability {mean:.3f}."
-            f" Mean map, on the scale of 0 to {highest:.2f}:</p>"
+            f" Mean map, on a scale from 0 to {highest:.2f}:</p>"
             f"{_image(_enlarged(coloured(means[name] / highest)))}"
-            f"<h3>The most of it</h3>{_sheet(ranked[:_SHEET])}"
+            f"<h3>Highest probability</h3>{_sheet(ranked[:_SHEET])}"
         )
         if len(ranked) > _SHEET:
             least = ranked[_SHEET:][::-1][:_SHEET]
-            parts.append(f"<h3>The least of it</h3>{_sheet(least)}")
+            sections.append(f"<h3>Lowest probability</h3>{_sheet(least)}")
     if len(means) == 2:
         (one, first), (other, second) = means.items()
         difference = first - second
         reach = float(np.abs(difference).max()) or 1.0
-        parts.append(
-            f"<h2>What differs</h2><p>Red: looked at more in {html.escape(one)}; blue: more in "
-            f"{html.escape(other)}; the strongest is a difference of {reach:.2f}.</p>"
+        sections.append(
+            f"<h2>Difference</h2><p>Red: the mean map is stronger for {html.escape(one)}; blue: "
+            f"for {html.escape(other)}. The largest difference is {reach:.2f}.</p>"
             f"{_image(_enlarged(coloured(difference / reach / 2 + 0.5, 'bwr')))}"
         )
     title = f"Where the network looks for “{html.escape(target)}”"
-    return _PAGE.format(title=title, body="\n".join(parts))
+    return _PAGE.format(title=title, body="\n".join(sections))
 
 
 _PAGE = """<!doctype html>
@@ -106,7 +106,7 @@ figcaption {{ font-size: .8rem; overflow-wrap: anywhere }}
 """
 
 
-def _sheet(photos: Sequence[Seen]) -> str:
+def _sheet(photos: Sequence[PhotoMap]) -> str:
     return "".join(
         f"<figure>{_image(photo.drawn)}<figcaption>{photo.probability:.3f} "
         f"{html.escape(photo.name)}</figcaption></figure>"

@@ -1,4 +1,4 @@
-"""People's boxes around things, from the files that the known data sets have them in."""
+"""Readers of bounding boxes: PASCAL VOC's and ImageNet's XML, COCO's JSON."""
 
 import json
 from pathlib import Path
@@ -8,39 +8,39 @@ from xml.etree import ElementTree
 from gradcam_core.metrics.localization import Rectangle
 
 
-class Thing(NamedTuple):
-    """A thing in a photo.
+class LabelledBox(NamedTuple):
+    """A labelled object of a photo.
 
     Attributes:
-        label: As its data set names it; of ImageNet's a WordNet id such as "n02123045".
-        box: In the pixels of a photo of `size`.
-        size: (width, height) of the photo, as its file of boxes says.
+        label: Its name in the data set; ImageNet's are WordNet ids such as "n02123045".
+        box: In pixels of a photo of `size`.
+        size: (width, height) of the photo, as the annotation says.
     """
 
     label: str
     box: Rectangle
     size: tuple[int, int]
 
-    def box_in(self, width: int, height: int) -> Rectangle:
-        """Return the box in the pixels of the photo as it is, which may have been resized."""
+    def scaled_to(self, width: int, height: int) -> Rectangle:
+        """Return the box in pixels of the photo resized to (width, height)."""
         across, down = width / self.size[0], height / self.size[1]
         left, top, right, bottom = self.box
         return round(left * across), round(top * down), round(right * across), round(bottom * down)
 
 
-def read_boxes(path: Path) -> dict[str, list[Thing]]:
-    """Read boxes: photo -> its things.
+def read_boxes(path: Path) -> dict[str, list[LabelledBox]]:
+    """Read the annotations of photos.
 
     Args:
-        path: A folder of XML files (PASCAL VOC's and ImageNet's format, searched to the bottom),
-            one such file, or a JSON file of COCO's format.
+        path: A folder of XML files (PASCAL VOC's and ImageNet's format, read recursively), one
+            such file, or a JSON file in COCO's format.
 
     Returns:
-        By the photo's name without folder and suffix.
+        Name of a photo, without folder and suffix -> its objects.
 
     Raises:
         FileNotFoundError: There is no such file or folder.
-        ValueError: It holds no boxes in these formats.
+        ValueError: It has no boxes in these formats.
     """
     if not path.exists():
         raise FileNotFoundError(f"There is no file or folder {path}.")
@@ -49,42 +49,43 @@ def read_boxes(path: Path) -> dict[str, list[Thing]]:
     files = sorted(path.rglob("*.xml")) if path.is_dir() else [path]
     found = {file.stem: _read_xml(file) for file in files}
     if not any(found.values()):
-        raise ValueError(f"There are no boxes in {path}: XML as of PASCAL VOC, or COCO's JSON.")
+        raise ValueError(f"There are no boxes in {path}: use PASCAL VOC's XML or COCO's JSON.")
     return found
 
 
-def _read_xml(file: Path) -> list[Thing]:
+def _read_xml(file: Path) -> list[LabelledBox]:
     try:
         root = ElementTree.parse(file).getroot()
         width, height = (int(root.findtext(f"size/{side}", "")) for side in ("width", "height"))
-        things = []
-        for thing in root.iter("object"):
-            # Counted from 1, the last pixel included.
+        found = []
+        for each in root.iter("object"):
+            # Coordinates start at 1 and include the last pixel.
             left, top, right, bottom = (
-                round(float(thing.findtext(f"bndbox/{end}", "")))
+                round(float(each.findtext(f"bndbox/{end}", "")))
                 for end in ("xmin", "ymin", "xmax", "ymax")
             )
             box = (left - 1, top - 1, right, bottom)
-            things.append(Thing(thing.findtext("name", "").strip(), box, (width, height)))
+            found.append(LabelledBox(each.findtext("name", "").strip(), box, (width, height)))
     except (ElementTree.ParseError, ValueError) as error:
-        raise ValueError(f"{file} is no file of boxes as PASCAL VOC writes them: {error}") from None
-    return things
+        raise ValueError(f"{file} is not in PASCAL VOC's format: {error}") from None
+    return found
 
 
-def _read_coco(file: Path) -> dict[str, list[Thing]]:
+def _read_coco(file: Path) -> dict[str, list[LabelledBox]]:
     try:
         content = json.loads(file.read_text("utf-8"))
         names = {each["id"]: each["name"] for each in content["categories"]}
         photos = {each["id"]: each for each in content["images"]}
-        found: dict[str, list[Thing]] = {}
+        found: dict[str, list[LabelledBox]] = {}
         for each in content["annotations"]:
-            if each.get("iscrowd"):  # many at once: no box of one thing
+            if each.get("iscrowd"):  # a group of objects: not the box of one
                 continue
             photo = photos[each["image_id"]]
             left, top, width, height = each["bbox"]
             box = (round(left), round(top), round(left + width), round(top + height))
-            thing = Thing(names[each["category_id"]], box, (photo["width"], photo["height"]))
-            found.setdefault(Path(photo["file_name"]).stem, []).append(thing)
+            size = (photo["width"], photo["height"])
+            labelled = LabelledBox(names[each["category_id"]], box, size)
+            found.setdefault(Path(photo["file_name"]).stem, []).append(labelled)
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{file} is no file of boxes as COCO writes them: {error!r}") from None
+        raise ValueError(f"{file} is not in COCO's format: {error!r}") from None
     return found

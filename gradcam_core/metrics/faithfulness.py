@@ -1,63 +1,189 @@
-"""Does the map show what the network uses? Asked by changing the picture where the map says."""
+"""Faithfulness: does the map show what the network uses?
 
-from collections.abc import Iterator
+Each metric changes the picture where the map says, and scores it again. All take a `MeasuredMap`
+and return a `Measurement`; their rows stand in `METRICS`.
+"""
+
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gradcam_core.methods.perturbation import ask, occlusion
+from gradcam_core.methods.perturbation import occlusion, score_inputs
 from gradcam_core.metrics.imputation import impute
-from gradcam_core.metrics.measurement import Finding, Subject, rank_correlation
-from gradcam_core.models.backbone import pictures_a_pass
+from gradcam_core.metrics.metric import MeasuredMap, Measurement, rank_correlation
+from gradcam_core.models.backbone import batch_size
 
-_STEPS = 20  # of the curves
-_BLUR = 31  # pixels a side, the kernel of insertion's starting picture
-_REMOVED = (0.1, 0.3, 0.5, 0.7, 0.9)  # shares of the pixels, by ROAD
-_NOISE = 0.01  # of what ROAD fills in, in the input's standard deviations
+_STEPS = 20  # of the deletion and insertion curves
+_BLUR = 31  # side of the blur kernel that insertion starts from, in pixels of the input
+_REMOVED = (0.1, 0.3, 0.5, 0.7, 0.9)  # shares of the pixels that ROAD removes
+_NOISE = 0.01  # added to what ROAD fills in, in standard deviations of the network's input
 _SEED = 0
-_ONE_IN_TWENTY = 1.645  # standard deviations of a normal distribution
+_CRITICAL = 1.645  # z value of a one-sided test at 5 %
 
 
-def deletion(subject: Subject) -> Finding:
-    """Area under the probability as pixels become grey, the map's strongest first.
+def deletion(measured: MeasuredMap) -> Measurement:
+    """Area under the probability while pixels turn grey, the map's strongest first.
 
-    Petsiuk et al., BMVC 2018 (arXiv 1806.07421), section 4.1. Lower is better. Beside it, the same
-    with the map's cells shuffled ("random order"), and from the picture's centre outwards. Pixels
-    one by one in random order would be no fair rival: such noise alone makes a network blind.
+    Petsiuk et al., BMVC 2018 (arXiv 1806.07421), section 4.1. In [0, 1]; lower is better.
+
+    References: "random order", the same with the map's cells shuffled; and "centre", from the
+    picture's centre outwards. (Single pixels in random order would be an unfair baseline: such
+    noise all over the picture misleads any network at once.)
+
+    Raises:
+        ValueError: The target is a function of the output, which has no probability.
     """
-    return _compared(subject, torch.zeros_like(subject.pixels), deleting=True)
+    return _area_with_references(measured, deleting=True)
 
 
-def insertion(subject: Subject) -> Finding:
-    """Area under the probability as pixels come back into a blurred picture, strongest first.
+def insertion(measured: MeasuredMap) -> Measurement:
+    """Area under the probability while pixels return to a blurred picture, strongest first.
 
-    Petsiuk et al., as above. Higher is better.
+    Petsiuk et al., BMVC 2018, section 4.1. In [0, 1]; higher is better. References and errors as
+    for `deletion`.
     """
-    return _compared(subject, _blurred(subject.pixels), deleting=False)
+    return _area_with_references(measured, deleting=False)
 
 
-def road(subject: Subject) -> Finding:
-    """Probability left without what the map marks least, less that without what it marks most.
+def area_under_curve(measured: MeasuredMap, *, deleting: bool) -> float:
+    """Return the value of `deletion` or `insertion` without references: a third of the cost."""
+    return _area(_curve(measured, measured.at_input(), deleting=deleting))
 
-    ROAD, remove and debias, Rong et al., ICML 2022 (arXiv 2202.00449): what is removed is filled in
-    from around it, with a little noise, so that the hole itself tells nothing. 10 % to 90 % of the
-    pixels are removed; half the difference, and its mean, as pytorch-grad-cam has it for a single
-    picture. Higher is better, in [-0.5, 0.5]; 0 is chance. The curves are the probabilities.
+
+def average_drop(measured: MeasuredMap) -> Measurement:
+    """Relative drop of the probability when the picture is multiplied by the map.
+
+    Chattopadhay et al., WACV 2018 (arXiv 1710.11063), section 5.1: max(0, Y - O) / Y, with Y the
+    probability of the whole picture and O that of the picture multiplied by the map. In [0, 1];
+    lower is better.
+
+    Reference: "increase", 1 where O is larger than Y, else 0. Its mean over many pictures is the
+    paper's "increase in confidence".
+
+    Raises:
+        ValueError: As for `deletion`.
     """
-    strongest_first = np.argsort(-subject.at_input(), axis=None, kind="stable")
-    curves = []
-    for order in (strongest_first, strongest_first[::-1]):
-        scores = ask(subject.model, subject.target, (_without(subject, order), len(_REMOVED)))
-        curves.append(tuple(_probability(score.probability) for score in scores))
-    most, least = curves
-    value = float(np.mean(np.subtract(least, most))) / 2
-    return Finding(value, curve=most, curves_beside={"weakest first": least})
+    mask = torch.from_numpy(measured.at_input()).to(measured.pixels)
+    pictures = torch.cat([measured.pixels, measured.pixels * mask])
+    whole, seen = _probabilities(measured, [pictures], 2)
+    drop = max(0.0, whole - seen) / whole if whole else 0.0  # 0 where a float cannot hold it
+    return Measurement(drop, {"increase": float(seen > whole)})
 
 
-def _without(subject: Subject, order: np.ndarray) -> Iterator[Tensor]:
+def road(measured: MeasuredMap) -> Measurement:
+    """Remove and debias: does removing the strongest pixels cost more than removing the weakest?
+
+    ROAD, Rong et al., ICML 2022 (arXiv 2202.00449). Removed pixels are filled in from those
+    around them (see `imputation.impute`), with a little noise, so that the shape of the hole gives
+    nothing away. The value is half the mean difference of the probability without the weakest 10,
+    30, 50, 70 and 90 % and that without the strongest, as in pytorch-grad-cam for one picture. In
+    [-0.5, 0.5]; higher is better, 0 is chance. `curve` has the probabilities without the
+    strongest, `reference_curves["weakest first"]` the others.
+
+    Raises:
+        ValueError: As for `deletion`.
+    """
+    order = _strongest_first(measured.at_input())
+    strongest, weakest = (
+        _probabilities(measured, _removed(measured, each), len(_REMOVED))
+        for each in (order, order[::-1])
+    )
+    value = float(np.mean(np.subtract(weakest, strongest))) / 2
+    return Measurement(value, curve=strongest, reference_curves={"weakest first": weakest})
+
+
+def occlusion_correlation(measured: MeasuredMap) -> Measurement:
+    """Rank correlation of the map with the drop of the score when each part is occluded.
+
+    Selvaraju et al., IJCV 2019, section 5.3: Spearman's, in [-1, 1]. Higher is better. A map
+    without any evidence ranks nothing: 0. `Measurement.map` has the drops, negative where the
+    score rises.
+    """
+    drops = occlusion_drops(measured)
+    return Measurement(rank_correlation(measured.raw, drops), map=drops)
+
+
+def occlusion_drops(measured: MeasuredMap) -> np.ndarray:
+    """Return the drop of the score when each part is occluded, (h, w) float32, signed."""
+    maps = occlusion(measured.head, measured.target)
+    return (maps.attribution - maps.counterfactual).cpu().numpy()
+
+
+def beats_random_order(measurement: Measurement, *, lower: bool) -> bool:
+    """Return whether a measurement is better than its reference "random order".
+
+    Args:
+        measurement: From `deletion` or `insertion`.
+        lower: Whether lower values are better.
+    """
+    random = measurement.references["random order"]
+    return measurement.value < random if lower else measurement.value > random
+
+
+def exceeds_chance(measurement: Measurement) -> bool:
+    """Return whether a measurement from `occlusion_correlation` is significant at 5 %.
+
+    For n cells in random order, the correlation exceeds 1.645 / sqrt(n - 1) once in twenty times.
+    """
+    assert measurement.map is not None
+    return measurement.value * (measurement.map.size - 1) ** 0.5 > _CRITICAL
+
+
+def _area_with_references(measured: MeasuredMap, *, deleting: bool) -> Measurement:
+    height, width = measured.pixels.shape[2:]
+    shuffled = np.random.default_rng(_SEED).permutation(measured.raw.ravel())
+    y, x = np.mgrid[:height, :width]
+    curves = {
+        name: _curve(measured, ranking, deleting=deleting)
+        for name, ranking in {
+            "map": measured.at_input(),
+            "random order": measured._replace(raw=shuffled.reshape(measured.raw.shape)).at_input(),
+            "centre": -np.hypot((y + 0.5) / height - 0.5, (x + 0.5) / width - 0.5),
+        }.items()
+    }
+    curve = curves.pop("map")
+    references = {name: _area(each) for name, each in curves.items()}
+    return Measurement(_area(curve), references, curve, curves)
+
+
+def _area(curve: tuple[float, ...]) -> float:
+    return float(np.trapezoid(curve, dx=1 / _STEPS))
+
+
+def _curve(measured: MeasuredMap, ranking: np.ndarray, *, deleting: bool) -> tuple[float, ...]:
+    """Return the probability after each of 20 steps and before the first, (21,).
+
+    Args:
+        measured: Model, picture and target.
+        ranking: (H_in, W_in) float: pixels with larger values are changed first.
+        deleting: Whether they are deleted, or inserted.
+    """
+    order = _strongest_first(ranking)
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    pixels = measured.pixels
+    ranks = torch.from_numpy(rank).view(1, 1, *pixels.shape[2:]).to(pixels.device)
+    before, after = (pixels, torch.zeros_like(pixels)) if deleting else (_blurred(pixels), pixels)
+
+    def batches() -> Iterator[Tensor]:
+        for shares in (torch.arange(_STEPS + 1) / _STEPS).split(batch_size()):
+            limits = (shares * len(order)).view(-1, 1, 1, 1).to(pixels.device)
+            yield torch.where(ranks < limits, after, before)
+
+    return _probabilities(measured, batches(), _STEPS + 1)
+
+
+def _blurred(pixels: Tensor) -> Tensor:
+    from torchvision.transforms.functional import gaussian_blur  # slow to import
+
+    return gaussian_blur(pixels, [_BLUR, _BLUR], [_BLUR / 6, _BLUR / 6])
+
+
+def _removed(measured: MeasuredMap, order: np.ndarray) -> Iterator[Tensor]:
     """Yield the input without the first pixels of an order, for each share of `_REMOVED`."""
-    pixels = subject.pixels
+    pixels = measured.pixels
     values = pixels[0].permute(1, 2, 0).cpu().numpy()
     draw = np.random.default_rng(_SEED)
     for share in _REMOVED:
@@ -68,114 +194,20 @@ def _without(subject: Subject, order: np.ndarray) -> Iterator[Tensor]:
         yield torch.from_numpy(filled).permute(2, 0, 1)[None].to(pixels)
 
 
-def curve_area(subject: Subject, *, deleting: bool) -> float:
-    """Return what `deletion` or `insertion` find, at a third of the cost: of the map alone."""
-    other = torch.zeros_like(subject.pixels) if deleting else _blurred(subject.pixels)
-    order = np.argsort(-subject.at_input(), axis=None, kind="stable")
-    return float(np.trapezoid(_curve(subject, other, order, deleting=deleting), dx=1 / _STEPS))
+def _strongest_first(ranking: np.ndarray) -> np.ndarray:
+    """Return the indices of the flattened pixels in descending order; equal ones keep theirs."""
+    return np.argsort(-ranking, axis=None, kind="stable")
 
 
-def _blurred(pixels: Tensor) -> Tensor:
-    from torchvision.transforms.functional import gaussian_blur  # slow to import
-
-    return gaussian_blur(pixels, [_BLUR, _BLUR], [_BLUR / 6, _BLUR / 6])
-
-
-def average_drop(subject: Subject) -> Finding:
-    """By how much of itself the probability falls when only what the map marks is seen.
-
-    Chattopadhay et al., WACV 2018 (arXiv 1710.11063), section 5.1: max(0, Y - O) / Y, O of the
-    picture multiplied by the map, in [0, 1]. Lower is better. Beside it "increase": 1 where O
-    is larger than Y (their "increase in confidence", of many pictures the share).
-    """
-    whole, seen = _through_the_map(subject)
-    drop = max(0.0, whole - seen) / whole if whole else 0.0  # it can be too small for a float
-    return Finding(drop, {"increase": float(seen > whole)})
-
-
-def occlusion_correlation(subject: Subject) -> Finding:
-    """Rank correlation of the map with the drop of the score when each part is covered.
-
-    The paper's section 5.3; Spearman's, in [-1, 1]. Higher is better. A map without any evidence
-    ranks nothing: 0. The finding's map are those drops, negative where covering raised the score.
-    """
-    drops = drops_when_covered(subject)
-    return Finding(correlation(subject.raw, drops), map=drops)
-
-
-def drops_when_covered(subject: Subject) -> np.ndarray:
-    """Return the drop of the score when each part is covered, (h, w) float32, signed."""
-    maps = occlusion(subject.model, subject.encoded, subject.target)
-    return (maps.evidence - maps.counterevidence).cpu().numpy()
-
-
-def correlation(raw: np.ndarray, drops: np.ndarray) -> float:
-    """Return the rank correlation of a map with such drops, of as many cells or fewer."""
-    rows, columns = drops.shape
-    # Of a finer map, the mean of the cells that were covered together.
-    coarse = torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(raw)[None], (rows, columns))
-    return rank_correlation(coarse[0].numpy(), drops)
-
-
-def ranks_alike(finding: Finding) -> bool:
-    """Tell whether a finding of `occlusion_correlation` is more than chance.
-
-    Of n cells in random order, one in twenty correlates by more than 1.645 / sqrt(n - 1).
-    """
-    assert finding.map is not None
-    return finding.value * (finding.map.size - 1) ** 0.5 > _ONE_IN_TWENTY
-
-
-def _compared(subject: Subject, other: Tensor, *, deleting: bool) -> Finding:
-    """Measure the curve of the map's order, of its cells shuffled, and of the centre's."""
-    height, width = subject.pixels.shape[2:]
-    shuffled = np.random.default_rng(_SEED).permutation(subject.raw.ravel())
-    y, x = np.mgrid[:height, :width]
-    ranked = {
-        "map": subject.at_input(),
-        "random order": subject._replace(raw=shuffled.reshape(subject.raw.shape)).at_input(),
-        "centre": -np.hypot((y + 0.5) / height - 0.5, (x + 0.5) / width - 0.5),
-    }
-    curves = {
-        name: _curve(
-            subject, other, np.argsort(-field, axis=None, kind="stable"), deleting=deleting
-        )
-        for name, field in ranked.items()
-    }
-    area = {name: float(np.trapezoid(curve, dx=1 / _STEPS)) for name, curve in curves.items()}
-    value, curve = area.pop("map"), curves.pop("map")
-    return Finding(value, area, curve, curves)
-
-
-def _curve(
-    subject: Subject, other: Tensor, order: np.ndarray, *, deleting: bool
+def _probabilities(
+    measured: MeasuredMap, batches: Iterable[Tensor], count: int
 ) -> tuple[float, ...]:
-    """Return the probability at each of `_STEPS` + 1 shares of pixels changed, in `order`."""
-    rank = np.empty(len(order), np.int64)
-    rank[order] = np.arange(len(order))
-    ranks = torch.from_numpy(rank).view(1, 1, *subject.pixels.shape[2:]).to(other.device)
-    before, after = (subject.pixels, other) if deleting else (other, subject.pixels)
-
-    def batches() -> Iterator[Tensor]:
-        for shares in (torch.arange(_STEPS + 1) / _STEPS).split(pictures_a_pass()):
-            limits = (shares * len(order)).view(-1, 1, 1, 1).to(other.device)
-            yield torch.where(ranks < limits, after, before)
-
-    scores = ask(subject.model, subject.target, (batches(), _STEPS + 1))
-    return tuple(_probability(score.probability) for score in scores)
-
-
-def _through_the_map(subject: Subject) -> tuple[float, float]:
-    """Return the probability of the whole picture, and of what the map lets through."""
-    mask = torch.from_numpy(subject.at_input()).to(subject.pixels.device)
-    pictures = torch.cat([subject.pixels, subject.pixels * mask])
-    whole, seen = ask(subject.model, subject.target, ([pictures], 2))
-    return _probability(whole.probability), _probability(seen.probability)
-
-
-def _probability(probability: float | None) -> float:
-    if probability is None:
-        raise ValueError(
-            "This asks for the target's probability, and a function of the output has none."
-        )
-    return probability
+    """Return the target's probability for each of `count` inputs."""
+    found = []
+    for score in score_inputs(measured.head, measured.target, (batches, count)):
+        if score.probability is None:
+            raise ValueError(
+                "This metric needs the target's probability; a function of the output has none."
+            )
+        found.append(score.probability)
+    return tuple(found)

@@ -1,23 +1,30 @@
-"""Does the map lie on the thing? Asked of people's boxes, or by making a box of the map."""
+"""Localization: does the map lie on the object? Compares a map with boxes that people drew."""
 
 import numpy as np
 
 Rectangle = tuple[int, int, int, int]  # left, top, right, bottom, in pixels; the last two excluded
 
-THRESHOLD = 0.15  # of the maximum, the paper's section 4.1
+THRESHOLD = 0.15  # share of the maximum above which the map counts, the paper's section 4.1
+MIN_IOU = 0.5  # a box that overlaps by more is correct, the paper's section 4.1
 
 
 def segment(heatmap: np.ndarray, threshold: float = THRESHOLD) -> np.ndarray:
     """Return the largest connected part of a map above a share of its maximum.
 
-    Weakly supervised localisation, the paper's section 4.1.
+    Weakly supervised segmentation and localization, the paper's section 4.1. Cells that touch at
+    a corner are connected.
 
     Args:
-        heatmap: (H, W) float32 >= 0.
-        threshold: Of the maximum, in [0, 1].
+        heatmap: (H, W) float >= 0.
+        threshold: Share of the maximum, in [0, 1].
 
     Returns:
-        (H, W) bool; nothing is True where the map is zero throughout.
+        (H, W) bool; all False where the map is zero everywhere.
+
+    Example:
+        >>> mask = metrics.segment(explanation.heatmap)
+        >>> metrics.bounding_box(mask)
+        (112, 38, 275, 260)
     """
     from scipy import ndimage  # slow to import, and only needed here
 
@@ -29,26 +36,31 @@ def segment(heatmap: np.ndarray, threshold: float = THRESHOLD) -> np.ndarray:
 
 
 def bounding_box(mask: np.ndarray) -> Rectangle | None:
-    """Return the box around what is True in a mask (H, W); None where nothing is."""
+    """Return the box around the True pixels of a mask (H, W); None if there are none."""
     if not mask.any():
         return None
     rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
-def overlap(one: Rectangle, other: Rectangle) -> float:
-    """Return two boxes' intersection over their union, in [0, 1]; over 0.5 counts as found."""
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
+def iou(box: Rectangle, other: Rectangle) -> float:
+    """Return the intersection over union of two boxes, in [0, 1].
+
+    Example:
+        >>> metrics.iou((0, 0, 2, 2), (0, 0, 2, 4))
+        0.5
+    """
+    width = min(box[2], other[2]) - max(box[0], other[0])
+    height = min(box[3], other[3]) - max(box[1], other[1])
     shared = max(width, 0) * max(height, 0)
-    areas = [(right - left) * (bottom - top) for left, top, right, bottom in (one, other)]
+    areas = [(right - left) * (bottom - top) for left, top, right, bottom in (box, other)]
     return shared / (sum(areas) - shared)
 
 
 def points_at(heatmap: np.ndarray, box: Rectangle) -> bool:
-    """Play the pointing game: does the map's maximum lie in the box?
+    """Return whether the maximum of a map (H, W) lies in a box: the pointing game.
 
-    Zhang et al., ECCV 2016 (arXiv 1608.00507); the paper's section 4.3.
+    Zhang et al., ECCV 2016 (arXiv 1608.00507); the paper's section 4.3. False for a map of zeros.
     """
     row, column = np.unravel_index(int(np.argmax(heatmap)), heatmap.shape)
     left, top, right, bottom = box
@@ -56,8 +68,10 @@ def points_at(heatmap: np.ndarray, box: Rectangle) -> bool:
 
 
 def share_inside(heatmap: np.ndarray, box: Rectangle) -> float:
-    """Return the share of a map >= 0 that lies in a box, in [0, 1]; of a quarter of a collage
-    this is grid pointing (Boehle et al., CVPR 2021, arXiv 2104.00032).
+    """Return the share of a map (H, W) >= 0 that lies in a box, in [0, 1]: energy inside the box.
+
+    For one quarter of a 2 x 2 collage, this is grid pointing (Böhle et al., CVPR 2021, arXiv
+    2104.00032). 0 for a map of zeros.
     """
     left, top, right, bottom = box
     whole = heatmap.sum()

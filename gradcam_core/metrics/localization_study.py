@@ -1,4 +1,4 @@
-"""Weakly supervised localisation and the pointing game over many photos: sections 4.1 and 4.3."""
+"""Localization error and pointing game over many photos: the paper's sections 4.1 and 4.3."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -8,97 +8,100 @@ import numpy as np
 from PIL import Image
 
 from gradcam_core.explanation import Explanation
-from gradcam_core.metrics.boxes import Thing
+from gradcam_core.metrics.boxes import LabelledBox
 from gradcam_core.metrics.localization import (
+    MIN_IOU,
     THRESHOLD,
     Rectangle,
     bounding_box,
-    overlap,
+    iou,
     points_at,
     segment,
 )
 from gradcam_core.models.base import LabelModel
 
-_ENOUGH = 0.5  # intersection over union above which a box is found
-_OFFERED = 5  # classes that a network may name
+_TOP = 5  # predictions of a photo that count
 
 
-class Offer(NamedTuple):
-    """One of the classes that a network names first, and its map.
+class TopClass(NamedTuple):
+    """One of the network's five best predictions of a photo, and its map.
 
     Attributes:
-        present: Whether the thing is in the photo, by people's boxes.
-        highest: The map's maximum, not normalised.
-        points: Whether the maximum lies in one of its boxes.
-        boxed: Whether the map's box overlaps with one of them by more than a half.
+        present: Whether the photo has a box of the class.
+        maximum: The map's maximum, not normalized.
+        pointed: Whether the map's maximum lies in such a box.
+        localized: Whether the map's box overlaps with such a box by more than `MIN_IOU`.
     """
 
     present: bool
-    highest: float
-    points: bool
-    boxed: bool
+    maximum: float
+    pointed: bool
+    localized: bool
 
 
-class Judged(NamedTuple):
-    """What one photo says of a method's maps.
+class PhotoResult(NamedTuple):
+    """The result for one photo.
 
     Attributes:
-        offers: Of the network's five best, best first.
-        points: For each kind of thing in the photo: whether its map's maximum lies on one.
+        top: The network's five best predictions, best first.
+        pointed: For each class that is present in the photo: whether its map's maximum lies in one
+            of its boxes.
     """
 
-    offers: tuple[Offer, ...]
-    points: tuple[bool, ...]
+    top: tuple[TopClass, ...]
+    pointed: tuple[bool, ...]
 
 
-class Result(NamedTuple):
-    """What many photos say; shares in [0, 1].
+class StudyResult(NamedTuple):
+    """The result for many photos; errors and shares are in [0, 1].
 
     Attributes:
-        photos: How many.
-        classified: (top-1, top-5) error of the classes alone.
-        localised: (top-1, top-5) error of class and box: lower is better. The paper's section 4.1.
-        pointing: Share of maps whose maximum lies on the thing: higher is better. Zhang et al.,
+        photos: Number of photos.
+        classification_error: (top-1, top-5) of the classes alone; lower is better.
+        localization_error: (top-1, top-5) of class and box, the paper's section 4.1; lower is
+            better.
+        pointing: Share of maps whose maximum lies on the object; higher is better. Zhang et al.,
             ECCV 2016.
-        pointing_or_none: The same of the five best, where a map below a threshold says "not there"
-            and is right if it is not: higher is better. The paper's section 4.3. The threshold of
-            each half of the photos is the best of the other half.
+        pointing_with_none: The paper's section 4.3: the same for the five best predictions, where
+            a map below a threshold means "not there", which is correct if it is not; higher is
+            better. The threshold for each half of the photos is the best one of the other half.
     """
 
     photos: int
-    classified: tuple[float, float]
-    localised: tuple[float, float]
+    classification_error: tuple[float, float]
+    localization_error: tuple[float, float]
     pointing: float
-    pointing_or_none: float
+    pointing_with_none: float
 
 
-def judge(
+def evaluate_photo(
     model: LabelModel,
     photo: Image.Image,
-    things: Sequence[Thing],
+    objects: Sequence[LabelledBox],
     explain: Callable[[str], Explanation],
     threshold: float = THRESHOLD,
-) -> Judged | None:
-    """Ask the maps of one photo whether they lie on its things.
+) -> PhotoResult | None:
+    """Compare the maps of one photo with the boxes of its objects.
 
     Args:
         model: A classifier.
         photo: RGB.
-        things: Its boxes.
+        objects: Its labelled boxes.
         explain: Class -> explanation.
-        threshold: Of the maximum, above which a map's box is drawn.
+        threshold: Share of a map's maximum above which its box is drawn.
 
     Returns:
-        None if the model knows none of the things.
+        None if the model has no class for any of the objects.
     """
     boxes: dict[int, list[Rectangle]] = {}
-    encoded = model.encode(photo)
-    points = []
-    for label in dict.fromkeys(thing.label for thing in things):
-        there = [thing.box_in(*photo.size) for thing in things if thing.label == label]
+    head = model.bind(model.encode(photo))
+    pointed = []
+    for label in dict.fromkeys(each.label for each in objects):
+        there = [each.scaled_to(*photo.size) for each in objects if each.label == label]
+        name = _class_name(label)
         try:
-            ids = model.find(_as_typed(label))
-            target = model.target(_as_typed(label), encoded=encoded) if ids else None
+            ids = model.find(name)
+            target = head.target(name) if ids else None
         except ValueError:
             continue
         if target is None:
@@ -106,67 +109,67 @@ def judge(
         for index in ids:
             boxes.setdefault(index, []).extend(there)
         heatmap = explain(target.text).heatmap
-        points.append(any(points_at(heatmap, box) for box in there))
-    if not points:
+        pointed.append(any(points_at(heatmap, box) for box in there))
+    if not pointed:
         return None
-    offers = []
-    for best in model.predict(encoded, k=_OFFERED):
-        explanation = explain(best.text)
-        there = boxes.get(model.target(best.text, encoded=encoded).ids[0], [])
-        found = bounding_box(segment(explanation.heatmap, threshold))
-        offers.append(
-            Offer(
+    top = []
+    for prediction in head.predictions(_TOP):
+        explanation = explain(prediction.text)
+        there = boxes.get(head.target(prediction.text).ids[0], [])
+        drawn = bounding_box(segment(explanation.heatmap, threshold))
+        top.append(
+            TopClass(
                 bool(there),
                 float(explanation.raw.max()),
                 any(points_at(explanation.heatmap, box) for box in there),
-                found is not None and any(overlap(found, box) > _ENOUGH for box in there),
+                drawn is not None and any(iou(drawn, box) > MIN_IOU for box in there),
             )
         )
-    return Judged(tuple(offers), tuple(points))
+    return PhotoResult(tuple(top), tuple(pointed))
 
 
-def summarise(judged: Iterable[Judged]) -> Result:
-    """Count over photos.
+def summarise(results: Iterable[PhotoResult]) -> StudyResult:
+    """Summarize the results of many photos.
 
     Raises:
         ValueError: There are none.
     """
-    all_ = list(judged)
-    if not all_:
-        raise ValueError("There is no photo with boxes around things that the network knows.")
+    photos = list(results)
+    if not photos:
+        raise ValueError("No photo has a box of an object that the network has a class for.")
 
-    def error(counts: Callable[[Offer], bool], first: int) -> float:
-        found = [any(counts(offer) for offer in each.offers[:first]) for each in all_]
-        return 1 - float(np.mean(found))
+    def error(correct: Callable[[TopClass], bool], first: int) -> float:
+        hits = [any(correct(each) for each in photo.top[:first]) for photo in photos]
+        return 1 - float(np.mean(hits))
 
-    halves = (all_[::2], all_[1::2])
-    rejecting = [
-        _right(offer, _best_threshold(other))
+    halves = (photos[::2], photos[1::2])
+    with_none = [
+        _correct(each, _best_threshold(other))
         for half, other in (halves, halves[::-1])
-        for each in half
-        for offer in each.offers
+        for photo in half
+        for each in photo.top
     ]
-    return Result(
-        len(all_),
-        (error(lambda o: o.present, 1), error(lambda o: o.present, _OFFERED)),
-        (error(lambda o: o.boxed, 1), error(lambda o: o.boxed, _OFFERED)),
-        float(np.mean([point for each in all_ for point in each.points])),
-        float(np.mean(rejecting)),
+    return StudyResult(
+        len(photos),
+        (error(lambda top: top.present, 1), error(lambda top: top.present, _TOP)),
+        (error(lambda top: top.localized, 1), error(lambda top: top.localized, _TOP)),
+        float(np.mean([pointed for photo in photos for pointed in photo.pointed])),
+        float(np.mean(with_none)),
     )
 
 
-def _right(offer: Offer, threshold: float) -> bool:
-    return offer.points if offer.highest >= threshold else not offer.present
+def _correct(top: TopClass, threshold: float) -> bool:
+    return top.pointed if top.maximum >= threshold else not top.present
 
 
-def _best_threshold(judged: Sequence[Judged]) -> float:
-    offers = [offer for each in judged for offer in each.offers]
-    candidates = sorted({0.0, *(offer.highest for offer in offers)})
-    return max(candidates, key=lambda at: sum(_right(offer, at) for offer in offers))
+def _best_threshold(photos: Sequence[PhotoResult]) -> float:
+    tops = [each for photo in photos for each in photo.top]
+    candidates = sorted({0.0, *(each.maximum for each in tops)})
+    return max(candidates, key=lambda threshold: sum(_correct(each, threshold) for each in tops))
 
 
-def _as_typed(label: str) -> str:
-    """Return a data set's name of a class as `Model.target` takes it: WordNet ids as the index."""
+def _class_name(label: str) -> str:
+    """Return a label as `Model.target` takes it: for a WordNet id, the index of its class."""
     if not re.fullmatch(r"n\d{8}", label):
         return label
     from timm.data import ImageNetInfo  # slow to import

@@ -1,45 +1,49 @@
-"""What does the network say when a part of the picture is not there? Asked by painting over it."""
+"""Paint over a part of a picture, to explain it again without that part."""
 
 import numpy as np
 from PIL import Image
 
 from gradcam_core.metrics.imputation import impute
 
-FILLINGS = ("grey", "mean", "blur", "inpainted")
+FILLS = ("grey", "mean", "blur", "inpainted")
 
 _GREY = (128, 128, 128)
-_BLURRED_SIDE = 16  # cells of the longer side that are left of what is blurred
-_INPAINTED_SIDE = 128  # the same of what is filled in from around, which has no detail anyway
+_BLURRED_SIDE = 16  # cells of the longer side that the blur keeps
+_INPAINTED_SIDE = 128  # the same for inpainting, which has no detail in any case
 
 
-def cover(picture: Image.Image, mask: np.ndarray, filling: str = "grey") -> Image.Image:
-    """Return a picture with a part of it painted over; to explain it is to ask without that part.
+def occlude(picture: Image.Image, mask: np.ndarray, fill: str = "grey") -> Image.Image:
+    """Return a copy of a picture with a part painted over.
 
     Args:
         picture: RGB, (H, W) pixels.
-        mask: (h, w) bool, True where to paint; of any size, enlarged cell by cell.
-        filling: "grey", "mean" for the picture's mean colour, "blur", which leaves 16 cells of
-            the longer side, or "inpainted", from what is around it (see `imputation.impute`).
+        mask: (h, w) bool of any size, True where to paint; enlarged cell by cell.
+        fill: "grey"; "mean", the picture's mean colour; "blur", which keeps 16 cells of the longer
+            side; or "inpainted", from the surrounding pixels (see `imputation.impute`).
 
     Raises:
-        ValueError: There is no such filling.
+        ValueError: There is no such fill.
+
+    Example:
+        >>> mask = metrics.segment(explanation.heatmap)
+        >>> without = gradcam_core.explain(metrics.occlude(explanation.picture, mask, "blur"))
     """
-    if filling not in FILLINGS:
-        raise ValueError(f"There is no filling '{filling}'. Known: {', '.join(FILLINGS)}.")
+    if fill not in FILLS:
+        raise ValueError(f"There is no fill '{fill}'. Known: {', '.join(FILLS)}.")
     stencil = Image.fromarray(mask.astype(np.uint8) * 255).resize(
         picture.size, Image.Resampling.NEAREST
     )
-    if filling == "blur":
+    if fill == "blur":
         paint = _small(picture, _BLURRED_SIDE).resize(picture.size, Image.Resampling.BICUBIC)
-    elif filling == "inpainted":
+    elif fill == "inpainted":
         small = _small(picture, _INPAINTED_SIDE)
-        # Every cell that has something covered in it: nothing of that may seep in.
+        # Every cell with an occluded pixel: nothing of what is occluded may show.
         touched = np.asarray(_small(stencil.convert("F"), _INPAINTED_SIDE)) > 0
         filled = impute(np.asarray(small), touched).round().clip(0, 255).astype(np.uint8)
         paint = Image.fromarray(filled).resize(picture.size, Image.Resampling.BICUBIC)
     else:
         mean = picture.resize((1, 1), Image.Resampling.BOX).getpixel((0, 0))
-        paint = Image.new("RGB", picture.size, mean if filling == "mean" else _GREY)
+        paint = Image.new("RGB", picture.size, mean if fill == "mean" else _GREY)
     return Image.composite(paint, picture, stencil)
 
 

@@ -1,4 +1,8 @@
-"""Does the map depend on what the network has learned? Asked by making it forget, from the top."""
+"""Randomization: does the map depend on what the network has learned?
+
+Layer after layer is filled with random weights, from the output down. A map that stays the same
+explains the picture, not the network.
+"""
 
 from collections.abc import Iterator
 from copy import deepcopy
@@ -9,20 +13,21 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from gradcam_core.explanation import Explanation
 from gradcam_core.methods import method_named
-from gradcam_core.metrics.measurement import Subject, rank_correlation
+from gradcam_core.metrics.metric import MeasuredMap, rank_correlation
 from gradcam_core.models.classifiers import Classifier
 
 _SEED = 0
 
 
-class Step(NamedTuple):
-    """One step of the cascade.
+class SanityStep(NamedTuple):
+    """One step of the cascading randomization.
 
     Attributes:
-        layer: What was randomised last; all above it is random too.
-        raw: (h, w) float32 >= 0, the map of the network as it then is.
-        correlation: Spearman's rank correlation with the true map, in [-1, 1].
+        layer: The layer randomized in this step; all above it are random already.
+        raw: (h, w) float32 >= 0, the map of the network after this step.
+        correlation: Spearman's rank correlation with the original map, in [-1, 1].
     """
 
     layer: str
@@ -30,31 +35,50 @@ class Step(NamedTuple):
     correlation: float
 
 
-def cascade(subject: Subject, method: str) -> Iterator[Step]:
-    """Randomise a classifier from the head down to its first stage, and draw the map at each step.
+def sanity_check(explanation: Explanation) -> Iterator[SanityStep]:
+    """Randomize a classifier from the output down, and compare the map after each step.
 
-    Adebayo et al., NeurIPS 2018 (arXiv 1810.03292), section 3.1. A method whose maps stay the same
-    explains the picture, not the network: correlations near 0 are good. The model itself is left
-    as it is.
+    Cascading randomization, Adebayo et al., NeurIPS 2018 (arXiv 1810.03292), section 3.1.
+    Correlations near 0 are good. The model itself stays as it is: a copy is randomized.
+
+    Args:
+        explanation: Of a class.
 
     Raises:
         ValueError: The model is no classifier.
+
+    Example:
+        >>> for step in metrics.sanity_check(explanation):
+        ...     print(f"{step.layer}: {step.correlation:.2f}")
     """
-    model = subject.model
-    if not isinstance(model, Classifier):
-        raise ValueError("The sanity check randomises classifiers; captions and answers have none.")
-    forgetful = deepcopy(model)
+    return cascade(
+        MeasuredMap.from_explanation(explanation, explanation.detail), explanation.method
+    )
+
+
+def cascade(measured: MeasuredMap, method: str) -> Iterator[SanityStep]:
+    """Do the same for a map by `method`, encoded at the detail that it was made at."""
+    head = measured.head
+    if not isinstance(head.model, Classifier):
+        raise ValueError(
+            "The sanity check is for classifiers: it does not randomize captioners or VQA models."
+        )
+    model = deepcopy(head.model)
     draw = torch.Generator().manual_seed(_SEED)
-    parts = forgetful.parts()
-    for layer, part in tqdm(parts.items(), desc="randomising", leave=False, disable=None):
-        _randomise(part, draw)
-        encoded = forgetful.backbone.encode_pixels(subject.pixels, subject.encoded.layer)
-        raw = method_named(method).maps(forgetful, encoded, subject.target).evidence.cpu().numpy()
-        yield Step(layer, raw, rank_correlation(raw, subject.raw))
+    parts = model.parts()
+    for layer, part in tqdm(parts.items(), desc="randomizing", leave=False, disable=None):
+        _randomize(part, draw)
+        randomized = model.bind(model.backbone.encode_pixels(measured.pixels, head.encoded.layer))
+        (maps,) = method_named(method).attribute(randomized, [measured.target])
+        raw = maps.attribution.cpu().numpy()
+        yield SanityStep(layer, raw, rank_correlation(raw, measured.raw))
 
 
-def _randomise(part: nn.Module, draw: torch.Generator) -> None:
-    """Draw the weights anew, each tensor as spread as it is now; statistics of batches stay."""
+def _randomize(part: nn.Module, draw: torch.Generator) -> None:
+    """Draw each parameter from a normal distribution with its own mean and standard deviation.
+
+    Batch normalisation keeps its running statistics.
+    """
     with torch.no_grad():
         for parameter in part.parameters():
             spread = parameter.std().item() if parameter.numel() > 1 else 1.0

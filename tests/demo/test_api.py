@@ -134,7 +134,7 @@ def test_evidence(client: Client, cat_file: Path, small: str) -> None:
     )
     explanation = gradcam_core.explain(cat_file, **asked)
     expected = metrics.measure(explanation)
-    assert sentence == metrics.in_words(expected)
+    assert sentence == metrics.verdict(expected)
     assert (figures["target"], figures["method"]) == ("tabby", "layercam")
     assert {name: found["value"] for name, found in figures["findings"].items()} == {
         name: pytest.approx(found.value, abs=1e-3) for name, found in expected.items()

@@ -37,7 +37,7 @@ def test_the_figures_are_those_of_the_core(address: str, small: str) -> None:
     explanation = gradcam_core.explain(example_pictures()["cat"], **of_it)
     answer = asked(address, "evidence", **of_it, test="occlusion")
     expected = metrics.measure(explanation, ["occlusion-correlation"])
-    assert answer["sentence"] == metrics.in_words(expected)
+    assert answer["sentence"] == metrics.verdict(expected)
     found, finding = answer["findings"]["occlusion-correlation"], expected["occlusion-correlation"]
     assert found["value"] == pytest.approx(finding.value, abs=1e-4)
     assert np.array(found["map"]) == pytest.approx(finding.map, abs=1e-4)
@@ -46,7 +46,10 @@ def test_the_figures_are_those_of_the_core(address: str, small: str) -> None:
         (step.layer, pytest.approx(step.correlation, abs=1e-4))
         for step in metrics.sanity_check(explanation)
     ]
-    for test, said in (("sanity", "randomises classifiers"), ("fool", "captions and answers not")):
+    for test, said in (
+        ("sanity", "is for classifiers"),
+        ("fool", "Only classifiers can be attacked"),
+    ):
         refused = asked(address, "evidence", task="vqa", question="What is this?", test=test)
         assert said in refused["error"]
 
@@ -59,7 +62,7 @@ def test_a_covered_picture_is_explained_as_in_the_core(address: str, filling: st
     painted = {"target": "tabby", "rows": 9, "columns": 14, "mask": packed, "filling": filling}
     answer = asked(address, "paint", **painted)
     with Image.open(example_pictures()["cat"]) as picture:
-        covered = metrics.cover(picture, mask, filling)
+        covered = metrics.occlude(picture, mask, filling)
     expected = gradcam_core.explain(covered, target="tabby")
     assert answer["answer"]["score"] == pytest.approx(expected.score, abs=1e-3)
     assert answer["answer"]["map"]["max"] == pytest.approx(expected.raw.max(), abs=1e-4)
@@ -87,7 +90,7 @@ def test_evidence_is_asked_for_and_can_be_stopped(visit: Callable[..., Page]) ->
     expected = metrics.measure(
         gradcam_core.explain(example_pictures()["cat and motorcycle"]), ["occlusion-correlation"]
     )
-    expect(cover.locator(".verdict")).to_have_text(metrics.in_words(expected))
+    expect(cover.locator(".verdict")).to_have_text(metrics.verdict(expected))
     value = expected["occlusion-correlation"].value
     expect(cover).to_contain_text(f"Rank correlation {value:.2f}")
     with page.expect_download() as download:
@@ -190,8 +193,8 @@ def test_a_network_is_made_to_say_something_else(visit: Callable[..., Page]) -> 
     expect(fool.locator(".verdict")).to_contain_text("It now says “zebra”", timeout=PATIENCE)
     assert fool.locator("img").count() == 2
     explanation = gradcam_core.explain(example_pictures()["cat and motorcycle"])
-    held = metrics.fool(explanation, "zebra").held
-    expect(fool).to_contain_text(f"Rank correlation {held.correlation:.2f}")
+    result = metrics.attack(explanation, "zebra")
+    expect(fool).to_contain_text(f"Rank correlation {result.correlation:.2f}")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.get_by_role("tab", name="Captioning").click()
     expect(page.locator(".words")).to_be_visible()

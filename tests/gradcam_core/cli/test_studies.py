@@ -65,7 +65,7 @@ def test_localise_without_known_things(photos: Path) -> None:
     (photos / "cat.xml").write_text(voc("qwertyuiop", FACE))
     result = CliRunner().invoke(app, ["localise", str(photos), str(photos)])
     assert result.exit_code == 1
-    assert "no photo with boxes around things that the network knows" in result.output
+    assert "No photo has a box" in result.output
 
 
 def test_adversarial(photos: Path, tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_bias_of_two_sets(photos: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["bias", str(photos), *options])
     assert result.exit_code == 0, result.output
     written = out.read_text("utf-8")
-    assert "What differs" in written
+    assert "<h2>Difference</h2>" in written
     assert "&lt;b&gt;flipped.png" in written
     # Nothing but what is in the page itself is shown: two mean maps, a difference, two photos.
     assert re.findall(r'src="(data:image/jpeg;base64),', written) == ["data:image/jpeg;base64"] * 5

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gradcam_core.metrics.bias import Seen, mean_map
+from gradcam_core.metrics.bias import PhotoMap, mean_map
 
 
 def test_photos_count_alike_however_sure_the_network_is() -> None:
@@ -12,7 +12,7 @@ def test_photos_count_alike_however_sure_the_network_is() -> None:
     left[:, :28] = 1
     right[:, 28:] = 0.5
     drawn = Image.new("RGB", (4, 4))
-    photos = [Seen("a", 0.9, left, drawn), Seen("b", 0.1, right, drawn)]
+    photos = [PhotoMap("a", 0.9, left, drawn), PhotoMap("b", 0.1, right, drawn)]
     found = mean_map(photos)
     assert found[0, 0] == pytest.approx(0.5)
     assert found[0, -1] == pytest.approx(0.25)

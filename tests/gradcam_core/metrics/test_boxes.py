@@ -1,13 +1,13 @@
-"""Files of boxes as the data sets have them."""
+"""Readers of boxes, with files as the data sets have them."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from gradcam_core.metrics.boxes import Thing, read_boxes
+from gradcam_core.metrics.boxes import LabelledBox, read_boxes
 
-# As the data sets have them: the elements, attributes and keys, their order and their nesting.
+# Elements, attributes and keys, their order and nesting are those of the data sets.
 VOC = """<annotation verified="yes">
 	<folder>VOC2012</folder>
 	<filename>2007_000027.jpg</filename>
@@ -59,7 +59,7 @@ VOC = """<annotation verified="yes">
 </annotation>
 """
 
-# The names of file and folder are left as a pattern in many of ImageNet's.
+# Many of ImageNet's files have a pattern instead of folder and file name.
 IMAGENET = """<annotation>
 	<folder>%s</folder>
 	<filename>%s</filename>
@@ -131,19 +131,19 @@ COCO = {
 }
 
 
-def test_pascal_voc_counts_from_one_and_parts_are_no_things(tmp_path: Path) -> None:
+def test_pascal_voc_counts_from_one_and_parts_are_ignored(tmp_path: Path) -> None:
     (tmp_path / "deeper").mkdir()
     (tmp_path / "deeper" / "2007_000027.xml").write_text(VOC)
     person, dog = read_boxes(tmp_path)["2007_000027"]
-    assert person == Thing("person", (173, 100, 349, 351), (486, 500))
-    assert dog == Thing("dog", (0, 0, 486, 500), (486, 500))
-    assert person.box_in(243, 250) == (86, 50, 174, 176)
+    assert person == LabelledBox("person", (173, 100, 349, 351), (486, 500))
+    assert dog == LabelledBox("dog", (0, 0, 486, 500), (486, 500))
+    assert person.scaled_to(243, 250) == (86, 50, 174, 176)
 
 
-def test_imagenets_are_named_by_their_file(tmp_path: Path) -> None:
+def test_imagenet_annotations_are_named_by_their_file(tmp_path: Path) -> None:
     (tmp_path / "n01751748").mkdir()
     (tmp_path / "n01751748" / "n01751748_10026.xml").write_text(IMAGENET)
-    thing = Thing("n01751748", (110, 107, 441, 193), (500, 375))
+    thing = LabelledBox("n01751748", (110, 107, 441, 193), (500, 375))
     assert read_boxes(tmp_path) == {"n01751748_10026": [thing]}
 
 
@@ -151,22 +151,26 @@ def test_coco_without_crowds(tmp_path: Path) -> None:
     file = tmp_path / "instances.json"
     file.write_text(json.dumps(COCO))
     assert read_boxes(file) == {
-        "000000000009": [Thing("cat", (10, 20, 40, 60), (640, 480))],
-        "000000000025": [Thing("giraffe", (385, 60, 600, 357), (640, 426))],
+        "000000000009": [LabelledBox("cat", (10, 20, 40, 60), (640, 480))],
+        "000000000025": [LabelledBox("giraffe", (385, 60, 600, 357), (640, 426))],
     }
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.json", "[]", "no file of boxes as COCO writes them"),
-        ("a.json", "{", "no file of boxes as COCO writes them"),
-        ("a.xml", "<annotation", "no file of boxes as PASCAL VOC writes them"),
-        ("a.xml", VOC.replace("174", "left"), "no file of boxes as PASCAL VOC writes them"),
-        ("a.xml", "<annotation><size><width>1</width><height>1</height></size></annotation>", "no"),
+        ("a.json", "[]", "COCO"),
+        ("a.json", "{", "COCO"),
+        ("a.xml", "<annotation", "PASCAL VOC"),
+        ("a.xml", VOC.replace("174", "left"), "PASCAL VOC"),
+        (
+            "a.xml",
+            "<annotation><size><width>1</width><height>1</height></size></annotation>",
+            "no boxes",
+        ),
     ],
 )
-def test_other_files_are_said(name: str, content: str, message: str, tmp_path: Path) -> None:
+def test_other_files_are_refused(name: str, content: str, message: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(content)
     with pytest.raises(ValueError, match=message):
         read_boxes(tmp_path / name)

@@ -5,7 +5,7 @@ import pytest
 
 from gradcam_core.metrics.localization import (
     bounding_box,
-    overlap,
+    iou,
     points_at,
     segment,
     share_inside,
@@ -39,11 +39,11 @@ def test_a_map_without_evidence_has_no_box_and_points_nowhere() -> None:
     assert share_inside(empty, (0, 0, 5, 4)) == 0
 
 
-def test_overlap_by_hand() -> None:
-    assert overlap((0, 0, 2, 2), (0, 0, 2, 2)) == 1
-    assert overlap((0, 0, 2, 2), (1, 1, 3, 3)) == pytest.approx(1 / 7)
-    assert overlap((0, 0, 2, 2), (2, 0, 4, 2)) == 0
-    assert overlap((0, 0, 1, 1), (3, 3, 4, 4)) == 0
+def test_iou_by_hand() -> None:
+    assert iou((0, 0, 2, 2), (0, 0, 2, 2)) == 1
+    assert iou((0, 0, 2, 2), (1, 1, 3, 3)) == pytest.approx(1 / 7)
+    assert iou((0, 0, 2, 2), (2, 0, 4, 2)) == 0
+    assert iou((0, 0, 1, 1), (3, 3, 4, 4)) == 0
 
 
 def test_pointing_and_share() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gradcam_core.metrics import FILLINGS, cover
+from gradcam_core.metrics import FILLS, occlude
 
 
 @pytest.fixture(scope="module")
@@ -13,23 +13,23 @@ def picture() -> Image.Image:
     return Image.fromarray(rng.integers(0, 256, (60, 90, 3), np.uint8))
 
 
-@pytest.mark.parametrize("filling", FILLINGS)
-def test_what_is_covered_is_gone_and_the_rest_is_as_it_was(
-    picture: Image.Image, filling: str
+@pytest.mark.parametrize("fill", FILLS)
+def test_what_is_occluded_is_gone_and_the_rest_is_as_it_was(
+    picture: Image.Image, fill: str
 ) -> None:
     before = np.asarray(picture).astype(int)
     mask = np.array([[True, False, False], [False, False, False]])
-    after = np.asarray(cover(picture, mask, filling)).astype(int)
+    after = np.asarray(occlude(picture, mask, fill)).astype(int)
     assert after.shape == before.shape
     outside = np.ones((60, 90), bool)
     outside[:30, :30] = False
     assert np.array_equal(after[outside], before[outside])
-    covered = after[:30, :30]
-    inner = covered[:24, :24]  # what is inpainted goes on from the noise around it
+    occluded = after[:30, :30]
+    inner = occluded[:24, :24]  # what is inpainted goes on from the noise around it
     assert inner.std() < 0.2 * before[:24, :24].std()  # no detail is left
-    expected = 128 if filling == "grey" else before.mean((0, 1))
-    near = {"blur": 12, "inpainted": 30}.get(filling, 1)  # the mean of what is there, or around it
-    assert np.abs(covered.mean((0, 1)) - expected).max() < near
+    expected = 128 if fill == "grey" else before.mean((0, 1))
+    near = {"blur": 12, "inpainted": 30}.get(fill, 1)  # the mean of what is there, or around it
+    assert np.abs(occluded.mean((0, 1)) - expected).max() < near
 
 
 def test_what_is_inpainted_goes_on_from_what_is_around_it() -> None:
@@ -38,14 +38,14 @@ def test_what_is_inpainted_goes_on_from_what_is_around_it() -> None:
     picture = Image.fromarray(np.tile(ramp[None, :, None], (450, 1, 3)))
     mask = np.zeros((9, 12), bool)
     mask[3:6, 4:8] = True
-    after = np.asarray(cover(picture, mask, "inpainted")).astype(int)
+    after = np.asarray(occlude(picture, mask, "inpainted")).astype(int)
     assert np.abs(after - np.asarray(picture)).max() <= 4
 
 
-def test_nothing_covered_is_the_same_picture_and_a_wrong_filling_is_said(
+def test_nothing_occluded_is_the_same_picture_and_a_wrong_fill_is_said(
     picture: Image.Image,
 ) -> None:
     nothing = np.zeros((7, 5), bool)
-    assert cover(picture, nothing).tobytes() == picture.tobytes()
+    assert occlude(picture, nothing).tobytes() == picture.tobytes()
     with pytest.raises(ValueError, match="Known: grey, mean, blur, inpainted"):
-        cover(picture, nothing, "rainbow")
+        occlude(picture, nothing, "rainbow")

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 import gradcam_core
 from gradcam_core import metrics
 from gradcam_core.image.geometry import WHOLE, Box
-from gradcam_core.metrics.adversarial import attack
+from gradcam_core.metrics.robustness import perturb
 from gradcam_core.models.backbone import Backbone
+from gradcam_core.models.base import LabelHead
 from gradcam_core.models.classifiers import Classifier
 
 SIDE = 8
@@ -36,33 +37,35 @@ def halves() -> Classifier:
     return Classifier("halves", backbone, head, [("red",), ("blue",)])
 
 
-def test_every_pixel_that_counts_goes_to_the_edge_of_what_is_allowed() -> None:
+def test_every_pixel_that_counts_changes_by_the_radius() -> None:
     model = halves()
     encoded = model.encode(Image.new("RGB", (SIDE, SIDE), (250, 100, 3)))
-    made = attack(model, encoded, model.target("blue"), radius=10 / 255)
+    head = model.bind(encoded)
+    assert isinstance(head, LabelHead)
+    made = perturb(head, head.target("blue"), radius=10 / 255)
     changed = np.asarray(made.picture)
     assert (changed[:, : SIDE // 2] == (240, 100, 3)).all()
     assert (changed[:, SIDE // 2 :] == (250, 100, 13)).all()
-    back = attack(model, encoded, model.target("red"), radius=10 / 255)
+    back = perturb(head, head.target("red"), radius=10 / 255)
     shown = np.asarray(back.picture)
-    assert (shown[:, : SIDE // 2] == (255, 100, 3)).all()  # no further than red can be
+    assert (shown[:, : SIDE // 2] == (255, 100, 3)).all()  # no further than the range of red
     assert (shown[:, SIDE // 2 :] == (250, 100, 0)).all()
     assert back.change[0, 0].tolist() == pytest.approx([0.5, 0, 0], abs=1e-5)
 
 
 @pytest.mark.parametrize(("radius", "says"), [(10 / 255, "red"), (60 / 255, "blue")])
-def test_a_network_says_something_else_if_the_change_is_large_enough(
-    radius: float, says: str
-) -> None:
+def test_the_attack_succeeds_if_the_radius_is_large_enough(radius: float, says: str) -> None:
     model = halves()
     picture = Image.new("RGB", (2000, 1000), (150, 100, 60))
     explanation = gradcam_core.explain(picture, model=model)
     assert explanation.target == "red"
-    found = metrics.fool(explanation, None if says == "red" else "blue", radius, model)
-    assert found.held.fooled == (says == "blue")
-    assert (found.after.target, found.other.target) == ("red", "blue")
-    assert found.after.predictions[0].text == found.other.predictions[0].text == says
+    found = metrics.attack(explanation, None if says == "red" else "blue", radius)
+    assert found.succeeded == (says == "blue")
+    assert (found.after.target, found.adversarial.target) == ("red", "blue")
+    assert found.after.predictions[0].text == found.adversarial.predictions[0].text == says
     red = (150 - 255 * radius) / 127.5 - 1  # as the network takes it
     assert found.after.score == pytest.approx(red, abs=1e-5)
-    with pytest.raises(ValueError, match="choose another class"):
-        metrics.fool(explanation, "red", radius, model)
+    with pytest.raises(ValueError, match="is the explained class"):
+        metrics.attack(explanation, "red", radius)
+    with pytest.raises(ValueError, match="radius"):
+        metrics.attack(explanation, "blue", 0)
