@@ -10,13 +10,9 @@ from torch import nn
 
 import gradcam_core
 from gradcam_core.methods.gradients import gradients
-from gradcam_core.models.embedded.coattention import (
-    Coattention,
-    CoattentionHead,
-    VqaCoattention,
-    load_lite_coattention,
-)
-from gradcam_core.models.embedded.vqa_lstm import VqaHead
+from gradcam_core.models.embedded.answer_network import VqaNetwork
+from gradcam_core.models.embedded.answerer import VqaCoattention, load_lite_coattention
+from gradcam_core.models.embedded.coattention_network import Coattention, CoattentionNetwork
 from training.vqa import attend_to_all
 
 WORDS = ["<unknown>", "is", "it", "a", "cat", "what"]
@@ -25,11 +21,11 @@ QUESTION = "What animal is this?"
 
 
 @pytest.fixture(scope="module")
-def head() -> CoattentionHead:
+def network() -> CoattentionNetwork:
     torch.manual_seed(0)
     everyday = {"cat": [0, 1], "cup": [2]}
     classifier = nn.Linear(8, 3)
-    return CoattentionHead(WORDS, ANSWERS, everyday, classifier, 6, 3, 5, 4, 7).eval()
+    return CoattentionNetwork(WORDS, ANSWERS, everyday, classifier, 6, 3, 5, 4, 7).eval()
 
 
 @torch.no_grad()
@@ -37,8 +33,8 @@ def test_a_level_attends_as_the_paper_says() -> None:
     torch.manual_seed(0)
     level = Coattention(5, 7, 4)
     words, cells = torch.randn(1, 3, 5), torch.randn(1, 6, 7)
-    there = torch.tensor([[True, True, False]])
-    on_words, on_cells = level(words, there, cells)
+    present = torch.tensor([[True, True, False]])
+    on_words, on_cells = level(words, present, cells)
     # Equations 3 to 5, a word and a cell at a time, without the word that is padding.
     q, v = words[0, :2], cells[0]
     affinity = torch.tensor([[torch.tanh((level.affinity.weight @ a) @ b) for b in v] for a in q])
@@ -57,51 +53,51 @@ def test_a_level_attends_as_the_paper_says() -> None:
 
 
 @torch.no_grad()
-def test_questions_of_a_batch_do_not_touch_each_other(head: CoattentionHead) -> None:
-    looked = head.look(torch.rand(2, 8, 3, 3))
+def test_questions_of_a_batch_do_not_touch_each_other(network: CoattentionNetwork) -> None:
+    pictures = network.picture_vectors(torch.rand(2, 8, 3, 3))
     questions = [torch.tensor([5]), torch.tensor([1, 2, 3, 4, 0])]
-    together, _ = head(looked, questions, torch.tensor([0, 1]))
+    together, _ = network(pictures, questions, torch.tensor([0, 1]))
     for i, question in enumerate(questions):
-        alone, _ = head(looked[i : i + 1], [question], torch.tensor([0]))
+        alone, _ = network(pictures[i : i + 1], [question], torch.tensor([0]))
         torch.testing.assert_close(alone[0], together[i])
 
 
 @torch.no_grad()
-def test_attention_follows_the_cells(head: CoattentionHead) -> None:
+def test_attention_follows_the_cells(network: CoattentionNetwork) -> None:
     features = torch.rand(1, 8, 3, 3)
     question = torch.tensor([5, 1, 2])
-    found = head.attention(head.look(features), question)
+    found = network.attention(network.picture_vectors(features), question)
     assert found.shape == (3, 9)
     torch.testing.assert_close(found.sum(1), torch.ones(3))
-    turned = head.attention(head.look(features.flip(3)), question)
+    turned = network.attention(network.picture_vectors(features.flip(3)), question)
     torch.testing.assert_close(turned.view(3, 3, 3).flip(2), found.view(3, 3, 3))
 
 
 @torch.no_grad()
-def test_without_a_picture_only_the_question_speaks(head: CoattentionHead) -> None:
-    nothing = torch.zeros(1, head.project.in_features + 9 * head.project.out_features)
+def test_without_a_picture_only_the_question_speaks(network: CoattentionNetwork) -> None:
+    nothing = torch.zeros(1, network.project.in_features + 9 * network.project.out_features)
     question = [torch.tensor([5, 1, 2])]
-    logits, kinds = head(nothing, question, torch.tensor([0]))
-    read, layer = head.read(question).whole, head.answers
-    expected = layer.answer.bias + layer.prior(read) + kinds[:, layer._kinds]
+    logits, kinds = network(nothing, question, torch.tensor([0]))
+    read, layer = network.read(question).whole, network.answers
+    expected = layer.answer.bias + layer.prior(read) + kinds[:, layer.answer_kinds]
     expected += layer.repeating(read) * layer.repeated(question)
     torch.testing.assert_close(logits, expected)
 
 
 @torch.no_grad()
-def test_a_new_head_starts_from_what_the_other_sees() -> None:
+def test_a_new_network_starts_from_what_the_other_sees() -> None:
     torch.manual_seed(0)
     everyday = {"cat": [0, 1], "cup": [2]}
     classifier = nn.Linear(8, 3)
-    pooling = VqaHead(WORDS, ANSWERS, everyday, classifier, 6, 3, 5).eval()
-    attending = CoattentionHead(WORDS, ANSWERS, everyday, classifier, 6, 3, 5, 4, 8).eval()
+    pooling = VqaNetwork(WORDS, ANSWERS, everyday, classifier, 6, 3, 5).eval()
+    attending = CoattentionNetwork(WORDS, ANSWERS, everyday, classifier, 6, 3, 5, 4, 8).eval()
     basis, _ = torch.linalg.qr(torch.randn(8, 8))
     attend_to_all(attending, pooling.picture.weight, basis)
     attending.load_state_dict(pooling.state_dict(), strict=False)
     features, question = torch.rand(1, 8, 3, 3), [torch.tensor([1, 2, 3, 4])]
     which = torch.tensor([0])
-    expected, _ = pooling(pooling.look(features), question, which)
-    found, _ = attending(attending.look(features), question, which)
+    expected, _ = pooling(pooling.picture_vectors(features), question, which)
+    found, _ = attending(attending.picture_vectors(features), question, which)
     torch.testing.assert_close(found, expected)
 
 
@@ -112,26 +108,28 @@ def model() -> VqaCoattention:
 
 def test_the_embedded_model_answers_and_points(model: VqaCoattention) -> None:
     encoded = model.encode(Image.fromarray(skimage.data.chelsea()))
-    (best,) = model.predict(encoded, QUESTION, k=1)
+    head = model.bind(encoded, QUESTION)
+    (best,) = head.predictions(1)
     assert best.text == "cat"
-    target = model.target("cat", QUESTION, encoded)
-    terms = model.score_terms(encoded, target).terms
-    gradient = gradients(terms, encoded.activations)[0]
+    target = head.target("cat")
+    (score,) = head.scores([target])
+    gradient = gradients(score.terms, encoded.activations)[0]
     assert gradient.any()
     with torch.no_grad():
         step = encoded.activations + 1e-3 * gradient / gradient.norm()
-        risen = model.logits(step, QUESTION)[target.ids[0]] - terms[0]
-    assert risen.item() == pytest.approx(1e-3 * gradient.norm().item(), rel=0.05)
+        rise = head.score(step, target).terms[0] - score.terms[0]
+    assert rise.item() == pytest.approx(1e-3 * gradient.norm().item(), rel=0.05)
 
 
 def test_its_own_attention_is_a_map(model: VqaCoattention) -> None:
     encoded = model.encode(Image.fromarray(skimage.data.chelsea()), "blocks.4")
-    found = model.attention(encoded, QUESTION)
+    found = model.bind(encoded, QUESTION).attention()
+    assert model.attends
     assert found.shape == (7, 7)
     assert found.sum().item() == pytest.approx(1, abs=1e-5)
     assert found.std() > 0
-    with pytest.raises(ValueError, match="Ask a question"):
-        model.attention(encoded, "?")
+    with pytest.raises(ValueError, match="question"):
+        model.bind(encoded, "?")
 
 
 def test_its_own_attention_is_laid_beside_the_map(cat_file: Path) -> None:

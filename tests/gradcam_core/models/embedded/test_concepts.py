@@ -1,4 +1,4 @@
-"""Reasons in words add up to the score, and are only given where channels have names."""
+"""Concepts add up to the score; models without named directions have none."""
 
 import csv
 from pathlib import Path
@@ -16,14 +16,14 @@ from gradcam_core.models.embedded.lite import lite_classifier_layer
 
 
 @pytest.mark.parametrize("target", ["Egyptian cat", "toilet tissue"])
-def test_reasons_are_the_parts_of_the_linear_head(
+def test_concepts_are_the_parts_of_the_linear_head(
     cat_file: Path, cat: Encoded, target: str
 ) -> None:
     """Computed anew from the files, in float64, without the model's own code."""
     explanation = gradcam_core.explain(cat_file, target=target)
     layer = lite_classifier_layer(0)
     names = gradcam_core.load("lite0").labels
-    pooled = cat.features[0].mean((1, 2)).double().numpy()
+    pooled = cat.head_input[0].mean((1, 2)).double().numpy()
     logits = layer.weight.detach().double().numpy() @ pooled + layer.bias.detach().numpy()
     files = load_file(WEIGHTS / "lite0-names.safetensors")
     with (WEIGHTS / "lite0-names.csv").open(encoding="utf-8") as table:
@@ -40,11 +40,13 @@ def test_reasons_are_the_parts_of_the_linear_head(
         for row, add, score, seen in zip(rows, adds, scores, files["seen"], strict=True)
         if score >= seen and abs(add) >= 0.05 * whole
     }
-    found = {reason.name: (reason.share, reason.of_ten) for reason in explanation.reasons}
+    found = {
+        concept.name: (concept.share, concept.top10_correct) for concept in explanation.concepts
+    }
     assert found.keys() <= expected.keys()
-    for name, (share, of_ten) in found.items():
+    for name, (share, top10_correct) in found.items():
         assert share == pytest.approx(expected[name][0], abs=1e-3)
-        assert of_ten == expected[name][1]
+        assert top10_correct == expected[name][1]
     for sign in (1, -1):
         strongest = sorted((share for share, _ in expected.values()), key=lambda x: -x * sign)
         ours = [share for share, _ in found.values() if share * sign > 0]
@@ -52,40 +54,40 @@ def test_reasons_are_the_parts_of_the_linear_head(
 
 
 def test_a_map_is_where_it_adds(cat_file: Path, cat: Encoded, lite0: Classifier) -> None:
-    reason = gradcam_core.explain(cat_file, target="tabby").reasons[0]
+    concept = gradcam_core.explain(cat_file, target="tabby").concepts[0]
     files = load_file(WEIGHTS / "lite0-names.safetensors")
     with (WEIGHTS / "lite0-names.csv").open(encoding="utf-8") as table:
-        one = [row["name"] for row in csv.DictReader(table)].index(reason.name)
+        one = [row["name"] for row in csv.DictReader(table)].index(concept.name)
     part = files["parts"][lite0.labels.index("tabby"), one].astype(np.float64)
     for row, column in np.ndindex(7, 7):
-        cell = cat.features[0, :, row, column].double().numpy()
+        cell = cat.head_input[0, :, row, column].double().numpy()
         adds = part * (files["directions"][one].astype(np.float64) @ cell - files["offset"][one])
-        assert reason.raw[row, column] == pytest.approx(max(adds, 0), abs=1e-2)
+        assert concept.raw[row, column] == pytest.approx(max(adds, 0), abs=1e-2)
 
 
-def test_a_cat_is_a_reason_for_a_cat(cat_file: Path) -> None:
+def test_a_cat_counts_for_a_cat(cat_file: Path) -> None:
     explanation = gradcam_core.explain(cat_file, target="tabby")
-    assert explanation.reasons[0].name == "cat"
-    assert explanation.reasons[0].raw.shape == (7, 7)
+    assert explanation.concepts[0].name == "cat"
+    assert explanation.concepts[0].raw.shape == (7, 7)
     assert "because: cat" in explanation.in_words
     assert gradcam_core.explain(cat_file, target="trolleybus").in_words == "despite: cat"
     boxer = gradcam_core.explain(cat_file, target="boxer")
-    assert boxer.hardly_any_evidence
-    assert max(reason.share for reason in boxer.reasons) > 0
+    assert boxer.faint
+    assert max(concept.share for concept in boxer.concepts) > 0
     assert boxer.in_words == "despite: cat"  # not because of what is no boxer
 
 
 @pytest.mark.parametrize(
     ("task", "model"), [("classification", "lite2"), ("captioning", None), ("vqa", None)]
 )
-def test_others_have_no_names(cat_file: Path, task: str, model: str | None) -> None:
+def test_other_models_have_none(cat_file: Path, task: str, model: str | None) -> None:
     question = "What is this?" if task == "vqa" else None
     explanation = gradcam_core.explain(cat_file, task, question=question, model=model)
-    assert explanation.reasons is None
+    assert explanation.concepts is None
     assert explanation.in_words == ""
 
 
-def test_a_network_of_ones_own_has_none_whatever_it_is_called(cat_file: Path) -> None:
+def test_a_network_of_ones_own_has_none_even_if_it_is_called_lite0(cat_file: Path) -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     own = gradcam_core.wrap(network, name="lite0")
-    assert gradcam_core.explain(cat_file, model=own).reasons is None
+    assert gradcam_core.explain(cat_file, model=own).concepts is None

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import nn
 
 from gradcam_core.models.embedded.efficientnet_lite import efficientnet_lite
-from gradcam_core.models.embedded.lite import to_pixels
+from gradcam_core.models.embedded.lite import squash
 
 HALF = (0.5, 0.5, 0.5)
 
@@ -19,7 +19,7 @@ HALF = (0.5, 0.5, 0.5)
 def test_whole_picture_is_squashed() -> None:
     picture = Image.new("RGB", (600, 100), "black")
     picture.paste("white", (300, 0, 600, 100))
-    pixels = to_pixels(picture, (64, 32), HALF, HALF)
+    pixels = squash(picture, (64, 32), HALF, HALF)
     assert pixels.shape == (1, 3, 64, 32)
     assert pixels.dtype == torch.float32
     assert torch.allclose(pixels[..., :13], torch.tensor(-1.0), atol=0.02)
@@ -30,7 +30,7 @@ def test_whole_picture_is_squashed() -> None:
 
 def test_a_picture_of_the_right_size_is_taken_as_it_is() -> None:
     array = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
-    pixels = to_pixels(Image.fromarray(array), (32, 32), (0.1, 0.2, 0.3), (0.5, 0.6, 0.7))
+    pixels = squash(Image.fromarray(array), (32, 32), (0.1, 0.2, 0.3), (0.5, 0.6, 0.7))
     for channel, (mean, std) in enumerate([(0.1, 0.5), (0.2, 0.6), (0.3, 0.7)]):
         expected = (array[:, :, channel] / 255 - mean) / std
         assert np.allclose(pixels[0, channel].numpy(), expected, atol=1e-5)
