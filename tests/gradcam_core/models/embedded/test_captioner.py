@@ -107,7 +107,7 @@ def test_unusable_captions_are_refused(
     model: ShowAndTell, cat: Encoded, text: str | int, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        model.bind(cat, predictions=[]).target(text)
+        model.bind(cat).find_target(text)
 
 
 def test_a_captioner_takes_no_question(model: ShowAndTell, cat: Encoded) -> None:
