@@ -19,8 +19,14 @@ from torch import Tensor, nn
 
 from gradcam_core.image.geometry import seen_through
 from gradcam_core.models.backbone import Backbone, Encoded, device
-from gradcam_core.models.base import Head, Model, Prediction, ResolvedTarget, Score
-from gradcam_core.models.classifiers import check_no_question
+from gradcam_core.models.base import (
+    Head,
+    Model,
+    Prediction,
+    ResolvedTarget,
+    Score,
+    check_no_question,
+)
 from gradcam_core.models.info import ModelInfo
 
 if TYPE_CHECKING:

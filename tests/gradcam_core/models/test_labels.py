@@ -165,7 +165,7 @@ def test_imagenet_has_no_class_for_people(head: LabelHead, typed: str) -> None:
     people = {"groom", "ballplayer", "scuba diver"}
     with pytest.raises(gradcam_core.UnknownLabelError) as raised:
         head.target(typed)
-    assert set(raised.value.suggestions) == people
+    assert people <= set(raised.value.suggestions)
     assert set(head.suggestions(typed, k=3)) == people
 
 

@@ -92,7 +92,7 @@ def test_without_the_hub_only_embedded_models_work(
     no_hub: None, cat_file: Path, name: str, task: str
 ) -> None:
     question = "What is this?" if task == "vqa" else None
-    with pytest.raises(ConnectionError, match=name):
+    with pytest.raises(ConnectionError):
         gradcam_core.explain(cat_file, task, question=question, model=name)
     assert gradcam_core.explain(cat_file, task, question=question).target
 

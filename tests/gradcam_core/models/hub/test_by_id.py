@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -264,19 +265,11 @@ def test_a_checkpoint_without_a_classifier_is_refused(tmp_path: Path) -> None:
         load_by_id(str(tmp_path))
 
 
-@pytest.mark.parametrize(
-    ("config", "message"),
-    [
-        (None, "config.json"),
-        ("{}", "config.json"),
-        ("{", ""),
-        ('{"model_type": "bert"}', ""),
-    ],
-)
-def test_other_folders_are_refused(config: str | None, message: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("config", [None, "{}", "{", '{"model_type": "bert"}'])
+def test_other_folders_are_refused(config: str | None, tmp_path: Path) -> None:
     if config is not None:
         (tmp_path / "config.json").write_text(config)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=re.escape(str(tmp_path))):
         load_by_id(str(tmp_path))
 
 
