@@ -19,12 +19,12 @@ from typing import Any
 from filelock import FileLock, Timeout
 from PIL import Image
 
-from gradcam_core.batch.explain_many import beside, explain_many
+from gradcam_core.batch.explain_many import explain_many, in_threads
 from gradcam_core.batch.storage import Location
 from gradcam_core.batch.table import FAILURES, RESULTS, read_rows, to_parquet
 from gradcam_core.explain import Explainer
 from gradcam_core.explanation import Explanation
-from gradcam_core.image.open import open_image
+from gradcam_core.image import open_image
 from gradcam_core.methods import DEFAULT_METHOD, METHODS
 from gradcam_core.query import Query
 
@@ -147,7 +147,7 @@ class Batch:
 
     def _rows(self, photos: Iterable[Location]) -> Iterator[tuple[Location, _Row]]:
         explained = explain_many(photos, self.query, read=_open)
-        for (photo, _), row in beside(self._row, explained, threads=1, ahead=2):
+        for (photo, _), row in in_threads(self._row, explained, threads=1, ahead=2):
             yield photo, row.result()
 
     def _row(self, explained: tuple[Location, Explanation | Exception]) -> _Row:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from tqdm import tqdm
 
-from gradcam_core.batch.explain_many import beside, explain_many
+from gradcam_core.batch.explain_many import explain_many, in_threads
 from gradcam_core.batch.photos import find_photos
 from gradcam_core.cli.options import load_model, query_options
 from gradcam_core.explanation import Explanation
@@ -46,7 +46,7 @@ def explain(
     _start(summary)
     failed = False
     # Written in a thread while the next photo is explained.
-    saved = beside(partial(_save, out), explain_many(files, query), threads=1, ahead=2)
+    saved = in_threads(partial(_save, out), explain_many(files, query), threads=1, ahead=2)
     for (file, _), saving in tqdm(saved, total=len(files), unit="photo", disable=None):
         try:
             explanation, folder = saving.result()

@@ -13,7 +13,7 @@ from gradcam_core.cli.options import load_model, query_options
 from gradcam_core.explain import Explainer
 from gradcam_core.explanation import Explanation
 from gradcam_core.feature_cache import FeatureCache
-from gradcam_core.image.open import open_image
+from gradcam_core.image import open_image
 from gradcam_core.metrics import AttackResult
 from gradcam_core.metrics.bias import photo_map, report
 from gradcam_core.metrics.boxes import read_boxes
