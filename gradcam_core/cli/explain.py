@@ -42,11 +42,12 @@ def explain(
     """
     files = [file for photo in photos for file in find_photos(photo, out)]
     query = load_model(query)
+    explained = explain_many(files, query)
     summary = out / "summary.csv"
     _start(summary)
     failed = False
     # Written in a thread while the next photo is explained.
-    saved = in_threads(partial(_save, out), explain_many(files, query), threads=1, ahead=2)
+    saved = in_threads(partial(_save, out), explained, threads=1, ahead=2)
     for (file, _), saving in tqdm(saved, total=len(files), unit="photo", disable=None):
         try:
             explanation, folder = saving.result()
@@ -56,8 +57,10 @@ def explain(
             tqdm.write(f"{file}: {error}", file=sys.stderr)
         else:
             row = explanation.to_dict() | {"folder": folder.name}
+            concepts = explanation.concepts_in_words
+            because = f", {concepts}" if concepts else ""
             renamed = "" if folder.name == file.stem else f" ({file.stem} already exists)"
-            tqdm.write(f"{file}: {explanation} -> {folder}{renamed}")
+            tqdm.write(f"{file}: {explanation}{because} -> {folder}{renamed}")
         _append(summary, row | {"source": file})
     if failed:
         raise typer.Exit(1)
