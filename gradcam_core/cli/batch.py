@@ -46,7 +46,9 @@ def batch(
             from gradcam_core.batch.ray import explain_on_cluster
     except ImportError as error:
         extra = "batch" if ray is None else "ray"
-        raise ValueError(f"{error}: pip install 'gradcam-core[{extra}]'.") from None
+        raise ValueError(
+            f"{error}: install this package with its extra, pip install '.[{extra}]'."
+        ) from None
     failed = 0
     try:
         location = Location(out)
