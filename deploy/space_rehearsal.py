@@ -123,10 +123,10 @@ def _install(space: Path, sdk_version: str, *, with_spaces: bool) -> Path:
     start = time.perf_counter()
     subprocess.run([sys.executable, "-m", "venv", space / "environment"], check=True)
     python = space / "environment" / "bin" / "python"
+    packages = [f"gradio[oauth,mcp]=={sdk_version}", "uvicorn>=0.14.0", "websockets>=10.4"]
+    packages += ["spaces"] if with_spaces else []  # Spaces adds all of these.
     install = [python, "-m", "pip", "install", "-q", "-r", ROOT / "requirements.lock"]
-    # Spaces adds these.
-    install += [f"gradio[oauth,mcp]=={sdk_version}", "uvicorn>=0.14.0", "websockets>=10.4"]
-    subprocess.run([*install, "spaces"] if with_spaces else install, check=True)
+    subprocess.run([*install, *packages], check=True)
     print(f"Installation: {time.perf_counter() - start:.0f} s")
     return python
 

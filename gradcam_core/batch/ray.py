@@ -1,7 +1,7 @@
 """A batch on a Ray cluster: Ray Data gives the parts to actors that hold the model."""
 
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,9 @@ class Worker:
         }
 
 
-def explain_on_cluster(batch: Batch, photos: Sequence[Location], address: str) -> Iterator[Outcome]:
+def explain_on_cluster(
+    batch: Batch, photos: Sequence[Location], address: str
+) -> Generator[Outcome]:
     """Do what `Batch.explain` does, on a Ray cluster; photos are reported part by part.
 
     An actor that dies is replaced, and its part is explained again.

@@ -9,7 +9,7 @@ import hashlib
 import json
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -108,7 +108,7 @@ class Batch:
         (self.out / "failures").clear()
         return [photo for photo in photos if photo.uri not in done]
 
-    def explain(self, photos: Iterable[Location]) -> Iterator[Outcome]:
+    def explain(self, photos: Iterable[Location]) -> Generator[Outcome]:
         """Explain photos on this machine; bad photos are skipped and reported.
 
         Results are written while the next photos are explained, every few seconds, and when the

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 from gradcam_core.query import Query
 
 _MAP = pa.list_(pa.list_(pa.float32()))
-_TYPES = {bool: pa.bool_(), float: pa.float64()}  # of a field of Query, by its default
+# Type of a default in Query -> type of its column; all others are texts.
+_TYPES: dict[Any, pa.DataType] = {bool: pa.bool_(), float: pa.float64()}
 
 RESULTS = pa.schema(
     {

@@ -61,11 +61,11 @@ def batch(
                 job.check()
             outcomes = job.explain(todo) if ray is None else explain_on_cluster(job, todo, ray)
             with closing(outcomes), tqdm(total=len(todo), unit="photo", disable=None) as bar:
-                for photo, error in outcomes:
+                for photo, message in outcomes:
                     bar.update()
-                    if error is not None:
+                    if message is not None:
                         failed += 1
-                        tqdm.write(f"{photo.uri}: {error}", file=sys.stderr)
+                        tqdm.write(f"{photo.uri}: {message}", file=sys.stderr)
     except KeyboardInterrupt:
         typer.echo("Interrupted. The same command resumes.", err=True)
         raise typer.Exit(130) from None
