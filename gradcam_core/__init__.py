@@ -22,9 +22,7 @@ from gradcam_core.models.model_cache import load
 from gradcam_core.models.registry import describe, models
 from gradcam_core.models.wrapped.wrap import wrap
 from gradcam_core.query import Query
-from gradcam_core.version import package_version
-
-__version__ = package_version()
+from gradcam_core.version import __version__
 
 __all__ = [
     "COLOUR_MAPS",
@@ -47,6 +45,7 @@ __all__ = [
     "Score",
     "UnknownLabelError",
     "Word",
+    "__version__",
     "coloured",
     "describe",
     "explain",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from gradcam_core.version import package_version
+from gradcam_core.version import __version__
 
 if TYPE_CHECKING:
     from gradcam_core.explanation import Explanation
@@ -25,7 +25,7 @@ def to_dict(explanation: "Explanation", *, packed: bool = False) -> dict[str, An
     concepts = explanation.concepts
     return {
         "schema_version": SCHEMA_VERSION,
-        "versions": {"gradcam-core": package_version(), "torch": torch.__version__},
+        "versions": {"gradcam-core": __version__, "torch": torch.__version__},
         "source": None if explanation.source is None else explanation.source.name,
         **vars(explanation.query),
         "target": explanation.target,

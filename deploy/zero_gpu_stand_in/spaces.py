@@ -1,9 +1,9 @@
-"""Stands in for the package `spaces` of a ZeroGPU Space, where there is neither.
+"""Stand-in for the package `spaces` of a ZeroGPU Space, for machines without a GPU.
 
-What it imitates, as `spaces` 0.51 does it: torch claims a GPU that this process cannot use; a
-function runs in a process that has one, forked at its first call and kept for the next, there in
-another thread than the forked one (in that one OpenMP would wait for threads that are not there);
-arguments and result cross pickled; of an error only the kind comes back.
+It imitates `spaces` 0.51. torch reports a GPU that this process cannot use. A decorated function
+runs in a process that has one; that process is forked at the first call and kept. The function
+runs in another thread than the forked one, where OpenMP would wait for threads that do not exist.
+Arguments and results are pickled. Of an error only its type comes back.
 """
 
 import multiprocessing
@@ -15,30 +15,28 @@ from typing import Any
 import gradio as gr
 import torch
 
-_really_available = torch.cuda.is_available
+_is_available = torch.cuda.is_available
 torch.cuda.is_available = lambda: True
 
 
 def GPU(function: Callable[..., Any]) -> Callable[..., Any]:  # noqa: N802
-    """Let a function run in a process of its own."""
-    process = ProcessPoolExecutor(1, multiprocessing.get_context("fork"), _have_it)
+    """Run a function in the process with the GPU."""
+    process = ProcessPoolExecutor(1, multiprocessing.get_context("fork"), _restore)
 
     @wraps(function)
-    def elsewhere(*args: Any, **kwargs: Any) -> Any:
+    def remote(*args: Any, **kwargs: Any) -> Any:
         try:
-            return process.submit(_in_a_thread, function, args, kwargs).result()
+            return process.submit(_in_thread, function, args, kwargs).result()
         except Exception as error:
             raise gr.Error(type(error).__name__, title="ZeroGPU worker error") from error
 
-    return elsewhere
+    return remote
 
 
-def _in_a_thread(
-    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
+def _in_thread(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(function, *args, **kwargs).result()
 
 
-def _have_it() -> None:
-    torch.cuda.is_available = _really_available
+def _restore() -> None:
+    torch.cuda.is_available = _is_available

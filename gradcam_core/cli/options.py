@@ -1,71 +1,95 @@
-"""What is typed on the command line: options that several commands share, photos, a model."""
+"""What several commands share: the options that make a Query, and loading its model."""
 
-import glob
+import inspect
 import logging
-from pathlib import Path
-from typing import Annotated
+from collections.abc import Callable, Iterable
+from dataclasses import fields, replace
+from functools import wraps
+from typing import Annotated, Any
 
 import typer
 
-from gradcam_core.methods import METHODS
 from gradcam_core.models.model_cache import load
-from gradcam_core.models.registry import describe, models
+from gradcam_core.models.registry import describe
+from gradcam_core.query import Query
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".ppm"}
+# Field of Query -> its option. The defaults are those of Query.
+QUERY_OPTIONS: dict[str, Any] = {
+    "task": Annotated[str, typer.Option(help="classification, captioning or vqa")],
+    "target": Annotated[
+        str | None, typer.Option(help="Class, caption or answer; the model's prediction if omitted")
+    ],
+    "question": Annotated[str | None, typer.Option(help="The question, for vqa")],
+    "model": Annotated[
+        str | None,
+        typer.Option(
+            help="A name from `gradcam models`, a folder, or an id on the Hugging Face Hub"
+        ),
+    ],
+    "layer": Annotated[str | None, typer.Option(help="Target layer; the last if omitted")],
+    "method": Annotated[str, typer.Option(help="A name from `gradcam methods`")],
+    "guided": Annotated[
+        bool, typer.Option("--guided", help="Also compute Guided Backprop and Guided Grad-CAM")
+    ],
+    "detail": Annotated[
+        float,
+        typer.Option(help="1 to 2: a finer map, of the picture enlarged by this factor"),
+    ],
+}
 
-TaskOption = Annotated[str, typer.Option(help="classification, captioning or vqa")]
-TargetOption = Annotated[
-    str | None, typer.Option(help="Class, caption or answer; the model's own if left out")
-]
-QuestionOption = Annotated[str | None, typer.Option(help="For vqa")]
-ModelOption = Annotated[
-    str | None,
-    typer.Option(help="A name from `models`, a folder, or an id on the Hugging Face Hub"),
-]
-LayerOption = Annotated[str | None, typer.Option(help="Target layer; the last if left out")]
-MethodOption = Annotated[str, typer.Option(help=f"Of the heat map: {', '.join(METHODS)}")]
-DetailOption = Annotated[
-    float, typer.Option(help="1 to 2: a finer map, of the picture at so many times the side")
-]
+
+def query_options(
+    names: Iterable[str] = tuple(QUERY_OPTIONS),
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command options in place of its keyword argument `query`.
+
+    Args:
+        names: The fields of `Query` that can be set.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        options = [
+            inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=field.default,
+                annotation=QUERY_OPTIONS[field.name],
+            )
+            for field in fields(Query)
+            if field.name in names
+        ]
+
+        @wraps(command)
+        def run(**values: Any) -> None:
+            query = Query(**{option.name: values.pop(option.name) for option in options})
+            command(**values, query=query)
+
+        # Typer reads the options from these two.
+        signature = inspect.signature(command)
+        own = [each for each in signature.parameters.values() if each.name != "query"]
+        run.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
+        run.__annotations__ = {each.name: each.annotation for each in [*own, *options]}
+        return run
+
+    return decorate
 
 
-def fetch(model: str | None, task: str) -> str:
-    """Load the model before the first photo, tell of its download, and return its name."""
-    name = models(task)[0].name if model is None else model
+def load_model(query: Query) -> Query:
+    """Load the query's model, after announcing its download; return the query with its name.
+
+    Raises:
+        ValueError: There is no such model for this task.
+        OSError: There is no such folder, or the hub cannot be reached.
+    """
+    name = query.model_name
     info, here = describe(name)
     if not here:
         typer.echo(
             f"{name} is not on this machine: {info.download_mb:,} MB, licence {info.licence}.",
             err=True,
         )
-        # Whether there is a download only the hub's answer tells.
+        # The library logs the download once the hub has answered.
         logging.basicConfig(format="%(message)s")
         logging.getLogger("gradcam_core").setLevel(logging.INFO)
-    load(name, task)
-    return name
-
-
-def files_of(photo: str, out: Path | None = None) -> list[Path]:
-    """Return the photos that an argument names; in a folder, those that are no results in `out`.
-
-    Raises:
-        ValueError: It is a folder or a pattern, and there are none.
-    """
-    path = Path(photo)
-    if path.is_dir():
-        found = [
-            file
-            for file in path.rglob("*")
-            if not any(part.startswith(".") for part in file.relative_to(path).parts)
-            and (out is None or out.resolve() not in file.resolve().parents)
-        ]
-    elif glob.has_magic(photo) and not path.exists():
-        # Path.glob takes no absolute pattern.
-        found = [Path(match) for match in glob.glob(photo, recursive=True)]  # noqa: PTH207
-    else:
-        return [path]  # where there is no such file, that is said beside the others' results
-    found = sorted(file for file in found if file.suffix.lower() in SUFFIXES)
-    if not found:
-        where = f"in the folder {path}" if path.is_dir() else f"that fit {photo}"
-        raise ValueError(f"There are no photos {where}.")
-    return found
+    load(name, query.task)
+    return replace(query, model=name)

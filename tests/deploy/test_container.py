@@ -1,4 +1,4 @@
-"""The Dockerfile: what it puts into the image is enough, and its settings are obeyed."""
+"""The Dockerfile: the files that it copies suffice, and its settings work."""
 
 import io
 import json
@@ -19,12 +19,18 @@ from tests.support.app_process import ROOT, Start
 
 @pytest.fixture(scope="module")
 def steps() -> list[dict[str, str]]:
-    parser = DockerfileParser(fileobj=io.BytesIO((ROOT / "Dockerfile").read_bytes()))
+    parser = DockerfileParser(fileobj=io.BytesIO((ROOT / "deploy" / "Dockerfile").read_bytes()))
     return list(parser.structure)
 
 
 def of(steps: list[dict[str, str]], instruction: str) -> list[str]:
     return [step["value"] for step in steps if step["instruction"] == instruction]
+
+
+def test_the_build_sends_only_what_is_copied(steps: list[dict[str, str]]) -> None:
+    ignore = (ROOT / "deploy" / "Dockerfile.dockerignore").read_text("utf-8").splitlines()
+    copied = {source for step in of(steps, "COPY") for source in step.split()[:-1]}
+    assert {line[1:] for line in ignore if line.startswith("!")} == copied
 
 
 def test_the_image_is_slim_locked_and_not_root(steps: list[dict[str, str]]) -> None:
@@ -37,10 +43,10 @@ def test_the_image_is_slim_locked_and_not_root(steps: list[dict[str, str]]) -> N
 
 
 @pytest.mark.slow
-def test_what_is_copied_serves_the_page(
+def test_the_copied_files_serve_the_page(
     steps: list[dict[str, str]], start_app: Start, tmp_path: Path
 ) -> None:
-    """In a folder with nothing but that, with the image's settings and its command."""
+    """In a folder of their own, with the image's settings and command."""
     image = tmp_path / "image"
     image.mkdir()
     for step in of(steps, "COPY"):
@@ -60,9 +66,9 @@ def test_what_is_copied_serves_the_page(
     (check,) = of(steps, "HEALTHCHECK")
     _, *script = json.loads(check.partition(" CMD ")[2])
     for listening, status in ((port, 0), (1, 1)):
-        asked = os.environ | {"GRADIO_SERVER_PORT": str(listening)}
+        variables = os.environ | {"GRADIO_SERVER_PORT": str(listening)}
         done = subprocess.run(
-            [sys.executable, *script], env=asked, check=False, capture_output=True
+            [sys.executable, *script], env=variables, check=False, capture_output=True
         )
         assert done.returncode == status, done.stderr
     app.send_signal(signal.Signals[of(steps, "STOPSIGNAL")[0]])

@@ -82,9 +82,9 @@ def table(out: str | Path, kind: str = "results") -> list[dict[str, Any]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from gradcam_core.batch.storage import Place
+    from gradcam_core.batch.storage import Location
 
-    files = Place(str(out)).below(kind).files()
+    files = (Location(str(out)) / kind).files()
     return [
         row for file in files for row in pq.read_table(pa.BufferReader(file.read())).to_pylist()
     ]

@@ -1,4 +1,4 @@
-"""The same on a Ray cluster, whose workers may die."""
+"""A batch on a Ray cluster whose actors die."""
 
 import os
 import signal
@@ -7,29 +7,29 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("ray", reason="no Ray here (pip install -r requirements-scale.txt)")
+pytest.importorskip("ray", reason="no Ray here (pip install -r requirements-ray.txt)")
 
 from ray import cloudpickle
 
-from gradcam_core.batch import ray as on_ray
-from gradcam_core.batch import run as batches
-from gradcam_core.batch.run import Asked
-from gradcam_core.batch.storage import Place, photos
+from gradcam_core.batch import ray as ray_batch
+from gradcam_core.batch.run import Batch
+from gradcam_core.batch.storage import Location, list_photos
+from gradcam_core.query import Query
 from tests.support.app_process import CATS, free_port, names, table
 
 
-class Mortal(on_ray.Explainer):
-    """Dies twice: before its first part, and when it has written one, but has not told of it."""
+class MortalWorker(ray_batch.Worker):
+    """Dies twice: before its first part, and after writing a part but before reporting it."""
 
-    def __init__(self, asked: Asked, out: Place) -> None:
-        super().__init__(asked, out)
-        self._deaths = Path(out.uri).parent
+    def __init__(self, batch: Batch) -> None:
+        super().__init__(batch)
+        self._deaths = Path(batch.out.uri).parent
 
-    def __call__(self, batch: Any) -> Any:
+    def __call__(self, rows: Any) -> Any:
         self._die("before")
-        told = super().__call__(batch)
+        outcomes = super().__call__(rows)
         self._die("after")
-        return told
+        return outcomes
 
     def _die(self, when: str) -> None:
         try:
@@ -40,27 +40,30 @@ class Mortal(on_ray.Explainer):
 
 
 @pytest.mark.slow
-def test_workers_that_die_lose_no_photo_and_double_none(
+def test_every_photo_is_explained_once_although_actors_die(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = Place(str(tmp_path / "out"))
-    asked = Asked("classification", "tabby", None, "lite0", None, "grad-cam", 1.0, False)
-    monkeypatch.setattr(on_ray, "PART", 1)
-    monkeypatch.setattr(on_ray, "Explainer", Mortal)
-    cloudpickle.register_pickle_by_value(__import__(__name__, fromlist=["Mortal"]))
-    left = batches.remaining(photos(str(folder), out), asked, out)
-    told = {photo.name: error for photo, error in on_ray.explain_there(left, asked, out, "local")}
+    out = Location(str(tmp_path / "out"))
+    batch = Batch(Query(target="tabby", model="lite0"), out)
+    monkeypatch.setattr(ray_batch, "PART", 1)
+    monkeypatch.setattr(ray_batch, "Worker", MortalWorker)
+    cloudpickle.register_pickle_by_value(__import__(__name__, fromlist=["MortalWorker"]))
+    todo = batch.remaining(list_photos(str(folder), out))
+    errors = {
+        photo.name: error for photo, error in ray_batch.explain_on_cluster(batch, todo, "local")
+    }
     assert (tmp_path / "before").exists()
     assert (tmp_path / "after").exists()
     assert names(table(out.uri)) == CATS
-    assert sorted(told) == ["broken.jpg", *CATS]
-    assert [name for name, error in told.items() if error is not None] == ["broken.jpg"]
-    # What Ray did is done: nothing of it is left for this machine.
-    assert [each.name for each in batches.remaining(left, asked, out)] == ["broken.jpg"]
+    assert sorted(errors) == ["broken.jpg", *CATS]
+    assert [name for name, error in errors.items() if error is not None] == ["broken.jpg"]
+    # Without Ray the same batch has only the failed photo left.
+    assert [each.name for each in batch.remaining(todo)] == ["broken.jpg"]
 
 
-def test_where_there_is_no_cluster_that_is_said(tmp_path: Path) -> None:
-    asked = Asked("classification", None, None, "lite0", None, "grad-cam", 1.0, False)
-    out = Place(str(tmp_path))
-    with pytest.raises(ValueError, match="No Ray cluster at 127"):
-        list(on_ray.explain_there([out], asked, out, f"127.0.0.1:{free_port()}"))
+def test_a_missing_cluster_is_reported(tmp_path: Path) -> None:
+    out = Location(str(tmp_path))
+    batch = Batch(Query(), out)
+    address = f"127.0.0.1:{free_port()}"
+    with pytest.raises(ValueError, match=address):
+        list(ray_batch.explain_on_cluster(batch, [out], address))
