@@ -2,7 +2,7 @@
 
 import pytest
 
-from gradcam_core.models.embedded.show_and_tell import split_words
+from gradcam_core.models.embedded.caption_text import split_words
 from training.rewards import Consensus
 
 cider = pytest.importorskip("pycocoevalcap.cider.cider")
