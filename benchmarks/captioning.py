@@ -18,6 +18,8 @@ from typing import Annotated, TypeVar
 
 import torch
 import typer
+from gradcam_core.models.embedded.show_and_tell import split_words
+from gradcam_core.models.embedded.vqa_lstm import everyday_words
 from pycocoevalcap.bleu.bleu import Bleu
 from pycocoevalcap.cider.cider import Cider
 from timm.data import ImageNetInfo
@@ -25,8 +27,6 @@ from tqdm import tqdm
 
 import gradcam_core
 from gradcam_core.models.embedded.lite import lite_classifier_layer
-from gradcam_core.models.embedded.show_and_tell import split_words
-from gradcam_core.models.embedded.vqa_lstm import everyday_words
 from training import datasets, sentences
 
 T = TypeVar("T")

@@ -16,13 +16,13 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
+from gradcam_core.models.embedded.coattention import CoattentionHead
+from gradcam_core.models.embedded.vqa_lstm import VqaLstm, read_question
 from PIL import Image
 from tqdm import tqdm
 
 import gradcam_core
 from benchmarks.grounding import Case, report
-from gradcam_core.models.embedded.coattention import CoattentionHead
-from gradcam_core.models.embedded.vqa_lstm import VqaLstm, read_question
 from training import datasets, lessons
 from training.answers import kind_of
 from training.batches import source

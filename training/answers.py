@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gradcam_core.models.embedded.vqa_lstm import UNKNOWN, also_typed, read_question
-from gradcam_core.models.embedded.vqa_lstm import Vocabulary as HeadVocabulary
+from gradcam_core.models.embedded.answerer import Vocabulary as NetworkVocabulary
+from gradcam_core.models.embedded.everyday import synonyms
+from gradcam_core.models.embedded.question import UNKNOWN, split_question
 from training import datasets
 from training.questions import COLOURS, Question, ask
 
@@ -34,7 +35,7 @@ class Vocabulary:
 
     def encode(self, question: str) -> Tensor:
         """Indices (length,) int64 of a question's words; `UNKNOWN` for a new one."""
-        return torch.tensor([self.words.get(word, UNKNOWN) for word in read_question(question)])
+        return torch.tensor([self.words.get(word, UNKNOWN) for word in split_question(question)])
 
     def canonical(self, answer: str) -> str:
         """The answer that stands for this one, too."""
@@ -54,17 +55,17 @@ def vocabulary(
     """
     words, answers, without = Counter(), Counter(), Counter()
     for item in asked:
-        words.update(read_question(item.text))
+        words.update(split_question(item.text))
         answers.update(item.answers)
     for item in people:
-        words.update(read_question(item.question))
+        words.update(split_question(item.question))
         without.update(item.answers)
     for word in everyday:
-        words.update(read_question(word) * 2)
-        words.update(read_question(ask("number", rng, x=word)) * 2)
+        words.update(split_question(word) * 2)
+        words.update(split_question(ask("number", rng, x=word)) * 2)
         answers[word] += 2
     known = {answer for answer, count in answers.items() if count > 1}
-    same = {other: answer for answer in sorted(known) for other in also_typed(answer)}
+    same = {other: answer for answer in sorted(known) for other in synonyms(answer)}
     same |= {answer + "s": answer for answer in without if answer + "s" in without}
     same = {other: answer for other, answer in same.items() if other not in known}
     for answer, count in without.items():
@@ -101,7 +102,7 @@ def shares(answers: Sequence[Sequence[str]], words: Vocabulary) -> Tensor:
     return found / found.sum(1, keepdim=True).clamp(min=1)
 
 
-def known_words(known: HeadVocabulary, same: dict[str, str]) -> Vocabulary:
+def known_words(known: NetworkVocabulary, same: dict[str, str]) -> Vocabulary:
     """The words and answers that a head has; `same` are other words for answers."""
     indices = {word: i for i, word in enumerate(known.words)}
     groups = {kind: list(answers) for kind, answers in known.answers.items()}

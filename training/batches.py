@@ -22,7 +22,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gradcam_core.models.embedded.vqa_lstm import UNKNOWN, everyday_words
+from gradcam_core.models.embedded.everyday import everyday_words
+from gradcam_core.models.embedded.question import UNKNOWN
 from training import datasets, lessons
 from training.answers import Vocabulary, shares
 from training.cells import COMPONENTS, cells, components
@@ -196,7 +197,7 @@ class Batches:
         """Make one batch.
 
         Returns:
-            What `VqaHead.forward` takes, and the share of each answer, (n, answers).
+            What `VqaNetwork.forward` takes, and the share of each answer, (n, answers).
         """
         rows, taught, rooms = [], {}, []
         for name, origin in self.sources.items():

@@ -32,18 +32,12 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm, trange
 
+from gradcam_core.models.embedded.caption_network import UNKNOWN, CaptionNetwork, normalise, sample
+from gradcam_core.models.embedded.caption_search import END
+from gradcam_core.models.embedded.caption_text import join_names, split_words
+from gradcam_core.models.embedded.captioner import weights_file
+from gradcam_core.models.embedded.everyday import everyday_words
 from gradcam_core.models.embedded.lite import lite_classifier_layer
-from gradcam_core.models.embedded.show_and_tell import (
-    END,
-    UNKNOWN,
-    CaptionHead,
-    join_names,
-    normalise,
-    sample,
-    split_words,
-    weights_file,
-)
-from gradcam_core.models.embedded.vqa_lstm import everyday_words
 from training import datasets, sentences
 from training.colours import colours
 from training.features import features
@@ -175,7 +169,7 @@ class Trainer:
     """The head with all its training state, saved after every epoch so that a run can resume."""
 
     def __init__(
-        self, head: CaptionHead, attributes: Tensor, captions: Tensor, owners: Tensor, path: Path
+        self, head: CaptionNetwork, attributes: Tensor, captions: Tensor, owners: Tensor, path: Path
     ) -> None:
         """Start, or go on from `path` if it exists.
 
@@ -212,7 +206,7 @@ class Trainer:
         torch.save(state, part)
         part.replace(self.path)
 
-    def best(self) -> CaptionHead:
+    def best(self) -> CaptionNetwork:
         """The averaged head."""
         return self.average.module
 
@@ -463,7 +457,7 @@ def vocabulary(pictures: Sequence[Picture]) -> dict[str, int]:
     return {"<end>": len(pictures), "<unknown>": len(pictures)} | counts
 
 
-def export(head: CaptionHead, phrases: nn.Linear, words: Mapping[str, int], path: Path) -> None:
+def export(head: CaptionNetwork, phrases: nn.Linear, words: Mapping[str, int], path: Path) -> None:
     """Write the head with its layer of phrases, as float16, and the vocabulary."""
     tensors = head.state_dict() | {
         f"phrases.{name}": tensor for name, tensor in phrases.state_dict().items()
@@ -542,7 +536,7 @@ def main(
     )
     class_words = torch.tensor([index[WORD_OF[label]] for label in range(len(WORD_OF))])
     torch.manual_seed(SEED)
-    head = CaptionHead(len(words), attribute_words, class_words, classifier, WIDTH, dropout=0.3)
+    head = CaptionNetwork(len(words), attribute_words, class_words, classifier, WIDTH, dropout=0.3)
     with torch.no_grad():
         seen = head.seen(vectors.flatten(0, 1)).view(*vectors.shape[:2], -1)
     attributes = torch.cat([attributes, seen], -1)

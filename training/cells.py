@@ -66,7 +66,7 @@ def _pictures(data: Path, source: str) -> Iterator[tuple[str, Image.Image]]:
 @torch.inference_mode()
 def _cells(picture: Image.Image, backbone: Backbone) -> np.ndarray:
     """The cells of the last map, (cells, 1280) float32."""
-    pixels, _ = backbone.pixels(picture.convert("RGB"))
+    pixels, _ = backbone.preprocess(picture.convert("RGB"))
     return backbone.to_layer(pixels, backbone.layers[-1])[0].flatten(1).T.cpu().numpy()
 
 

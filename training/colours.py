@@ -72,7 +72,7 @@ def colours(pictures: Path, cache: Path) -> dict[str, str]:
         found = {}
         for name, picture in tqdm(every_picture(pictures), path.stem, unit="picture"):
             rgb = picture.convert("RGB")
-            features = backbone.encode(rgb).features[0].cpu()
+            features = backbone.encode(rgb).head_input[0].cpu()
             label = classifier(features.mean((1, 2))).argmax()
             heat = torch.einsum("c,chw->hw", classifier.weight[label], features).relu()
             if heat.any() and (colour := colour_of(rgb, heat.numpy())):

@@ -117,7 +117,7 @@ def _tensor(picture: Image.Image, view: View, backbone: Backbone) -> torch.Tenso
     part = picture.convert("RGB").crop(tuple(round(side) for side in box))
     if view.flip:
         part = part.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    return backbone.pixels(part)[0]
+    return backbone.preprocess(part)[0]
 
 
 @torch.inference_mode()

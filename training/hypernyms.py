@@ -17,7 +17,7 @@ from pathlib import Path
 
 from timm.data import ImageNetInfo
 
-from gradcam_core.models.embedded.vqa_lstm import everyday_words
+from gradcam_core.models.embedded.everyday import everyday_words
 from gradcam_core.models.labels import HYPERNYMS, normalise
 
 _TOO_MANY = 400  # classes; "artifact" has 522, "animal" 398

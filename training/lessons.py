@@ -14,7 +14,7 @@ from pathlib import Path
 
 from timm.data import ImageNetInfo
 
-from gradcam_core.models.embedded.vqa_lstm import also_typed, everyday_words
+from gradcam_core.models.embedded.everyday import everyday_words, synonyms
 from training import datasets
 from training.questions import (
     ANIMALS,
@@ -112,7 +112,7 @@ def thing_lessons(
     label: str, captions: Mapping[str, list[str]], rng: random.Random
 ) -> list[Question]:
     """Whether a thing is on described pictures ("no" as often as "yes"), how many, its colour."""
-    names = "|".join([label, *also_typed(label)])
+    names = "|".join([label, *synonyms(label)])
     pattern = re.compile(rf"(?:([a-z]+) )?\b({names})\b")
     having, without, found = [], [], []
     for picture, texts in captions.items():

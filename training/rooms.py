@@ -18,7 +18,7 @@ from scipy.sparse.linalg import svds
 from torch import Tensor
 from torch.nn import functional as F
 
-from gradcam_core.models.embedded.vqa_lstm import read_question
+from gradcam_core.models.embedded.question import split_question
 
 RIDGE = 2.0  # chosen on the dev pictures, as are the kernels
 ROOM_ALONE = 0.1  # what rooms alike tell whatever is asked
@@ -84,7 +84,7 @@ class Teacher:
 
 def stems(text: str) -> list[str]:
     """The words of a question without the plural's "s"."""
-    return [stem(word) for word in read_question(text)]
+    return [stem(word) for word in split_question(text)]
 
 
 def stem(word: str) -> str:
@@ -120,9 +120,9 @@ def _same_phrases(questions: Sequence[str]) -> Tensor:
 
 def _same_senses(questions: Sequence[str], texts: Sequence[str]) -> Tensor:
     """Cosine of the questions' mean word vectors: (n, n)."""
-    words = [read_question(text) for text in questions]
+    words = [split_question(text) for text in questions]
     common = Counter(word for found in words for word in set(found))
-    senses = _senses([read_question(text) for text in texts])
+    senses = _senses([split_question(text) for text in texts])
     means = np.stack(
         [
             sum(math.sqrt(_rarity(common[word] + 1, len(words))) * senses[word] for word in found)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
-from gradcam_core.models.embedded.show_and_tell import split_words
+from gradcam_core.models.embedded.caption_text import split_words
 
 TABLES = tomllib.loads(Path(__file__).with_name("captions.toml").read_text(encoding="utf-8"))
 SPELLING: Mapping[str, str] = TABLES["spelling"]

@@ -14,8 +14,8 @@ import torch
 from scipy import sparse
 from torch import Tensor, nn
 
-from gradcam_core.models.embedded.show_and_tell import join_names, split_words
-from gradcam_core.models.embedded.vqa_lstm import everyday_words
+from gradcam_core.models.embedded.caption_text import join_names, split_words
+from gradcam_core.models.embedded.everyday import everyday_words
 from training import datasets, sentences
 from training.features import features
 from training.imagined import Imagination, class_directions

@@ -28,10 +28,13 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from gradcam_core.models.embedded.coattention import CoattentionHead
+from gradcam_core.models.embedded import WEIGHTS
+from gradcam_core.models.embedded.answer_network import VqaNetwork
+from gradcam_core.models.embedded.answerer import Vocabulary as NetworkVocabulary
+from gradcam_core.models.embedded.answerer import read_weights
+from gradcam_core.models.embedded.coattention_network import CoattentionNetwork
+from gradcam_core.models.embedded.everyday import everyday_words
 from gradcam_core.models.embedded.lite import lite_classifier_layer
-from gradcam_core.models.embedded.vqa_lstm import WEIGHTS, VqaHead, everyday_words, read_weights
-from gradcam_core.models.embedded.vqa_lstm import Vocabulary as HeadVocabulary
 from training import datasets, lessons
 from training.answers import Vocabulary, known_words, shares, vocabulary
 from training.batches import POOLED, SEED, VIEW, Batches, Source, room_teacher, source
@@ -42,7 +45,7 @@ from training.features import features
 from training.questions import Question
 from training.unseen import Unseen
 
-Head = VqaHead | CoattentionHead
+Head = VqaNetwork | CoattentionNetwork
 
 LITE0 = 0  # the backbone that heads are trained on
 START = "lite0-vqa"  # whose weights the others start from: they read questions as it does
@@ -129,8 +132,8 @@ def train(
 
 
 @torch.no_grad()
-def attend_to_all(head: CoattentionHead, picture: Tensor, basis: Tensor) -> None:
-    """Let a new head see what a `VqaHead` does, attending to all cells alike.
+def attend_to_all(head: CoattentionNetwork, picture: Tensor, basis: Tensor) -> None:
+    """Let a new head see what a `VqaNetwork` does, attending to all cells alike.
 
     Args:
         head: With random weights.
@@ -185,7 +188,7 @@ def calibrate(head: Head, words: Vocabulary, data: Path, cache: Path, backbone: 
     """Measure on dev pictures how far the head can be believed; note it in `words`."""
     sets = []
     for folder, asked in dev_questions(data).values():
-        origin = source(data, cache, folder, asked, backbone, isinstance(head, CoattentionHead))
+        origin = source(data, cache, folder, asked, backbone, isinstance(head, CoattentionNetwork))
         logits = []
         for first in range(0, len(asked), CHUNK):
             questions = [words.encode(item.text) for item in asked[first : first + CHUNK]]
@@ -215,7 +218,7 @@ def write(head: Head, words: Vocabulary, target: Path) -> None:
 
 
 def prepare(
-    data: Path, cache: Path, coattention: bool, known: HeadVocabulary | None
+    data: Path, cache: Path, coattention: bool, known: NetworkVocabulary | None
 ) -> tuple[Batches, Vocabulary]:
     """Read all sets, make the questions and fit the teacher; words and answers may be known."""
     rng = random.Random(SEED)
@@ -284,9 +287,9 @@ def learned(
     weights, known = read_weights(START) if coattention else ({}, None)
     batches, words = prepare(data, cache, coattention, known)
     torch.manual_seed(SEED)
-    make = CoattentionHead if coattention else VqaHead
+    make = CoattentionNetwork if coattention else VqaNetwork
     head = make(list(words.words), words.groups, batches.everyday, batches.classifier)
-    if isinstance(head, CoattentionHead):
+    if isinstance(head, CoattentionNetwork):
         attend_to_all(head, weights.pop("picture.weight"), batches.basis)
         # Questions are read as there; only what is seen is new.
         for part in (head.embedding, head.lstm, head.question):
@@ -296,10 +299,10 @@ def learned(
     return train(head, batches, words, course, checkpoint), words
 
 
-def carried_over(data: Path, cache: Path, backbone: int) -> tuple[VqaHead, Vocabulary]:
+def carried_over(data: Path, cache: Path, backbone: int) -> tuple[VqaNetwork, Vocabulary]:
     """The head of `START` for another backbone: only the layer that looks is another."""
     weights, known = read_weights(START)
-    head = VqaHead(known.words, known.answers, everyday_words(), lite_classifier_layer(backbone))
+    head = VqaNetwork(known.words, known.answers, everyday_words(), lite_classifier_layer(backbone))
     weights["picture.weight"] = seen_alike(weights["picture.weight"], data, cache, backbone)
     head.load_state_dict(weights)
     return head.eval(), known_words(known, {})
