@@ -29,7 +29,8 @@ _CAPTIONS = (
 )
 _ANSWERS = (
     "Correct answers: “What is this?” {} % (200 photos of classes that it was not trained on), cat "
-    "or dog {} % (280 photos), people’s own questions {} % (of 63). It can neither count nor locate."
+    "or dog {} % (280 photos), people’s own questions {} % (of 63). It can neither count nor "
+    "locate."
 )
 
 

@@ -1,13 +1,8 @@
 """The reward of self-critical training is the metric that it stands for."""
 
 import pytest
-<<<<<<< HEAD
-from gradcam_core.models.embedded.show_and_tell import split_words
-
-=======
 
 from gradcam_core.models.embedded.caption_text import split_words
->>>>>>> bench
 from training.rewards import Consensus
 
 cider = pytest.importorskip("pycocoevalcap.cider.cider")

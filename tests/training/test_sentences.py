@@ -4,15 +4,9 @@ import random
 from collections import Counter
 
 import pytest
-<<<<<<< HEAD
-from gradcam_core.models.embedded.show_and_tell import split_words
-from gradcam_core.models.embedded.vqa_lstm import everyday_words
-
-=======
 
 from gradcam_core.models.embedded.caption_text import split_words
 from gradcam_core.models.embedded.everyday import everyday_words
->>>>>>> bench
 from training import sentences
 
 NOWHERE = dict.fromkeys(sentences.signs(), -2.0)
