@@ -28,9 +28,9 @@ _CAPTIONS = (
     "are sometimes wrong, and it does not count."
 )
 _ANSWERS = (
-    "Correct answers: “What is this?” {} % (200 photos of classes that it was not trained on), cat "
-    "or dog {} % (280 photos), people’s own questions {} % (of 63). It can neither count nor "
-    "locate."
+    "Correct answers: “What is this?” {} % (200 photos of classes that it was not trained on), "
+    "cat or dog {} % (280 photos), people’s own questions {} % (of 63). It can neither count nor "
+    "locate things."
 )
 
 

@@ -69,12 +69,12 @@ def test_a_cat_counts_for_a_cat(cat_file: Path) -> None:
     explanation = gradcam_core.explain(cat_file, target="tabby")
     assert explanation.concepts[0].name == "cat"
     assert explanation.concepts[0].raw.shape == (7, 7)
-    assert "because: cat" in explanation.in_words
-    assert gradcam_core.explain(cat_file, target="trolleybus").in_words == "despite: cat"
+    assert "because: cat" in explanation.concepts_in_words
+    assert gradcam_core.explain(cat_file, target="trolleybus").concepts_in_words == "despite: cat"
     boxer = gradcam_core.explain(cat_file, target="boxer")
     assert boxer.faint
     assert max(concept.share for concept in boxer.concepts) > 0
-    assert boxer.in_words == "despite: cat"  # not because of what is no boxer
+    assert boxer.concepts_in_words == "despite: cat"  # not because of what is no boxer
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_other_models_have_none(cat_file: Path, task: str, model: str | None) ->
     question = "What is this?" if task == "vqa" else None
     explanation = gradcam_core.explain(cat_file, task, question=question, model=model)
     assert explanation.concepts is None
-    assert explanation.in_words == ""
+    assert explanation.concepts_in_words == ""
 
 
 def test_a_network_of_ones_own_has_none_even_if_it_is_called_lite0(cat_file: Path) -> None:
