@@ -71,11 +71,11 @@ def test_command_line(cat_file: Path, tmp_path: Path) -> None:
     config = transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8, 8, 8, 8])
     transformers.ResNetForImageClassification(config).save_pretrained(tmp_path)
     transformers.ConvNextImageProcessor(size={"shortest_edge": 64}).save_pretrained(tmp_path)
-    asked = ["evidence", str(cat_file), "--sanity", "--model", str(tmp_path)]
+    asked = ["evaluate", str(cat_file), "--sanity", "--model", str(tmp_path)]
     run = typer.testing.CliRunner().invoke(app, asked)
     assert run.exit_code == 0, run.output
     assert "Deletion, area under the curve: 0." in run.output
     assert "  resnet.encoder.stages.3" in run.output
-    bad = typer.testing.CliRunner().invoke(app, ["evidence", "nowhere.jpg"])
+    bad = typer.testing.CliRunner().invoke(app, ["evaluate", "nowhere.jpg"])
     assert bad.exit_code == 1
     assert "There is no file nowhere.jpg" in bad.output
