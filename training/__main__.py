@@ -1,9 +1,9 @@
-"""Make all the weights of this project's own heads, one after the other.
+"""Train all captioners and answerers and name the concepts, one after the other.
 
     python -m training ../shared/data --work ../scratch
 
-Stopped, it goes on where it was: features and checkpoints are kept in the folder for work, and
-what is done there is only written again. Empty it to begin anew.
+An interrupted run resumes: features and checkpoints are kept in the work folder, and finished
+steps are only written again. Empty the folder to start over.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ def main(
     data: Annotated[Path, typer.Argument(help="Folder of all data sets")],
     work: Annotated[Path, typer.Option(help="Folder for features and checkpoints")],
 ) -> None:
-    """Name channels, train the captioners and the answerers; what starts from another is later."""
+    """Name concepts, then train captioners and answerers; each follows what it starts from."""
     channels.main(data, work)
     for backbone in (0, 2):
         captioning.main(data, work, backbone)

@@ -1,12 +1,12 @@
-"""What the embedded question answerers are trained on, in batches.
+"""Training batches for the embedded answerers.
 
-Pictures are read as pooled features (training/features.py). Besides pictures with people's answers,
-made-up feature vectors are answered: means of a cat's and a dog's (what pooling gives for the two
-side by side), pictures pushed towards the weight vector of an ImageNet class, so that all 1000
-classes are answered, not only the few that the photos show, and pictures imagined for people's
-captions (training/unseen.py). People's questions about rooms are mostly asked of other rooms than
-theirs, and answered by a teacher (training/rooms.py); what they asked about pictures that are not
-there is asked without a picture, of any, or of an imagined one.
+Pictures are pooled features (training/features.py). Besides real pictures there are synthetic
+ones: means of a cat and a dog (equal to pooling the two side by side); pictures moved towards the
+weight vector of an ImageNet class, so that all 1000 classes occur, not only those of the photos;
+and pictures for people's captions (training/described_pictures.py). People's questions about rooms
+are mostly paired with other rooms and answered by a teacher (training/rooms.py). People's
+questions about unavailable pictures are asked without a picture, or about a random or synthetic
+one.
 """
 
 import random
@@ -24,25 +24,25 @@ from torch.nn import functional as F
 
 from gradcam_core.models.embedded.everyday import everyday_words
 from gradcam_core.models.embedded.question import UNKNOWN
-from training import datasets, lessons
-from training.answers import Vocabulary, shares
+from training import datasets, question_sets
+from training.answers import TrainingVocabulary, shares
 from training.cells import COMPONENTS, cells, components
+from training.described_pictures import DescribedPictures, likely_pictures
 from training.features import features
 from training.questions import Question, ask
 from training.rooms import Teacher
-from training.unseen import Unseen, shown_in
 
 SEED = 0
-NOISE = 0.1  # share of question words made unknown
+NOISE = 0.1  # share of question words replaced by the unknown word
 VIEW = "whole"
 POOLED = 1280  # channels of the last map
 CELLS = 7  # rows and columns of Lite0's last map
 EVERYWHERE = slice(None), slice(None)
-ROOMS = 4  # that a question about a room is asked of
-OTHER_ROOM = 0.85  # share of the questions about rooms that are asked of any other
-OWN_ANSWER = 0.5  # what people's answer about a room counts; the rest is the teacher's
-COLOURED = 0.5  # how many of the photos of things that have a colour are asked for it
-# Rows of a batch by source.
+ROOMS = 4  # rooms per question about a room
+OTHER_ROOM = 0.85  # share of the questions about rooms that are paired with another room
+OWN_ANSWER = 0.5  # weight of people's answer about a room; the rest is the teacher's
+COLOURED = 0.5  # share of colour questions for ImageNet photos with a colour label
+# Examples per batch, by source.
 SHARES = {
     "captions": 96,
     "daquar": 128,
@@ -55,19 +55,19 @@ SHARES = {
     "described": 64,
     "people": 96,
 }
-# How many of people's questions without pictures are asked of one that may show what they ask
-# about, where there is one; the others are asked of any.
+# People's questions without pictures: the share asked with some picture; and the share of these,
+# where a described picture may show what the question is about, asked about that picture.
+SEEING = 0.6
 FITTING = 0.8
-SEEING = 0.6  # how many of all of them are asked with a picture
 ANIMALS = range(398)  # of the ImageNet classes
 FOODS = (*range(924, 970), 987, 988)
 VEHICLES = ("car", "truck", "bus", "train", "boat", "ship", "bicycle", "motorcycle", "plane", "van")
 
 
-class Row(NamedTuple):
-    """What one row of a batch asks: of which picture, what, and the right answers."""
+class Example(NamedTuple):
+    """One example: a picture, a question, and its right answers."""
 
-    picture: Tensor | int  # features, or which of the described pictures is to be imagined
+    picture: Tensor | int  # features, or the index of a described picture
     text: str
     answers: tuple[str, ...]
 
@@ -77,23 +77,23 @@ class Source:
     """Questions about one set of pictures, and the pictures' features."""
 
     questions: list[Question]
-    vectors: Tensor  # (pictures, 1280), or more where the cells follow
-    rows: list[int]  # of each question
-    weights: list[float] | None = None  # cumulated, of the questions
+    vectors: Tensor  # (pictures, 1280), longer if the cells follow
+    rows: list[int]  # the picture of each question
+    weights: list[float] | None = None  # cumulative weights of the questions
 
-    def any(self, rng: random.Random) -> Tensor:
-        """Any picture."""
+    def random_picture(self, rng: random.Random) -> Tensor:
+        """Return the features of a random picture."""
         return rng.choice(self.vectors)
 
     def choose(self, rng: random.Random, number: int) -> list[int]:
-        """Draw questions."""
+        """Draw the indices of questions."""
         return rng.choices(range(len(self.questions)), cum_weights=self.weights, k=number)
 
 
 def source(
     data: Path, cache: Path, name: str, asked: list[Question], backbone: int, with_cells: bool
 ) -> Source:
-    """Join questions about the set `name` with the features of its pictures."""
+    """Join questions about the set `name` with the features of its pictures, and their cells."""
     pictures = sorted({item.picture for item in asked})
     vectors = features(data / name / "images.tar", pictures, [VIEW], cache, backbone)[:, 0]
     if with_cells:
@@ -105,7 +105,7 @@ def source(
 
 
 def _side_by_side(left: Tensor, right: Tensor) -> Tensor:
-    """Two pictures squashed into one: the mean of their features, every other column of cells."""
+    """Squash two pictures into one: the mean of their features, every second column of cells."""
     both = (left + right) / 2
     if len(both) == POOLED:
         return both
@@ -114,9 +114,9 @@ def _side_by_side(left: Tensor, right: Tensor) -> Tensor:
     return torch.cat([both[:POOLED], columns.flatten()])
 
 
-def room_teacher(data: Path, rooms: Source, words: Vocabulary) -> Teacher:
-    """The teacher for DAQUAR's questions, which come first among those of `rooms`."""
-    asked = lessons.daquar_questions(data, "train")
+def room_teacher(data: Path, rooms: Source, words: TrainingVocabulary) -> Teacher:
+    """Fit the teacher to DAQUAR's questions, which come first in `rooms`."""
+    asked = question_sets.daquar_questions(data, "train")
     texts = [" ".join((item.text, *item.answers)) for item in asked]
     for captions in datasets.flickr8k(data, "train").values():
         texts += captions
@@ -130,7 +130,7 @@ def room_teacher(data: Path, rooms: Source, words: Vocabulary) -> Teacher:
 
 
 class Batches:
-    """Draws batches: pooled features, different questions, which is whose, answers as shares."""
+    """Draws random batches of examples."""
 
     def __init__(
         self,
@@ -138,26 +138,26 @@ class Batches:
         photos: Source,
         labels: Sequence[int],
         described: list[Question],
-        people: Sequence[datasets.Asked],
-        unseen: Unseen,
-        words: Vocabulary,
+        people: Sequence[datasets.AnsweredQuestion],
+        described_pictures: DescribedPictures,
+        words: TrainingVocabulary,
         teacher: Teacher,
         classifier: nn.Linear,
         basis: Tensor,
     ) -> None:
-        """Get ready.
+        """Prepare the draws.
 
         Args:
-            sources: Of questions about pictures: "captions", "daquar", "pets", "coco", "scenes".
-            photos: Of ImageNet classes; what is asked is made up here, but for colours.
+            sources: "captions", "daquar", "pets", "coco" and "scenes".
+            photos: ImageNet's; except about colours, their questions are made here.
             labels: The class of each of those photos.
-            described: Questions about described pictures, their groups as names.
+            described: Questions about described pictures, named by their index.
             people: Questions without pictures.
-            unseen: Imagines the described pictures.
-            words: Of questions and answers.
+            described_pictures: Synthesizes the described pictures.
+            words: The vocabulary.
             teacher: Fitted to the first questions of "daquar".
-            classifier: 1280 -> 1000, the backbone's own.
-            basis: (1280, `COMPONENTS`), what the cells are seen by.
+            classifier: The backbone's own layer 1280 -> 1000.
+            basis: (1280, `COMPONENTS`), the principal directions of cells.
         """
         self.sources = sources
         self.photos = photos
@@ -180,43 +180,43 @@ class Batches:
             ]
             for name in ("cat/", "dog/")
         )
-        sources["captions"].weights = _evened(sources["captions"].questions)
-        self.described, self.described_weights = described, _evened(described)
-        self.unseen = unseen
+        sources["captions"].weights = _balanced_weights(sources["captions"].questions)
+        self.described, self.described_weights = described, _balanced_weights(described)
+        self.described_pictures = described_pictures
         self.people = [item for item in people if words.canonical(item.answers[0]) in words.answers]
-        # Where fewer of ten agree, the answer says less.
-        self.agreeing = [*accumulate(item.agreeing**0.5 for item in self.people)]
-        self.shown_in = shown_in(self.people, unseen.groups)
-        self.makers: dict[str, Callable[[], Row]] = {
+        # An answer counts less the fewer people agree.
+        self.agreement = [*accumulate(item.agreement**0.5 for item in self.people)]
+        self.likely_pictures = likely_pictures(self.people, described_pictures.groups)
+        self.makers: dict[str, Callable[[], Example]] = {
             "collage": self._collage,
             "imagenet": self._photo,
             "classes": self._class,
         }
 
     def draw(self) -> tuple[Tensor, list[Tensor], Tensor, Tensor]:
-        """Make one batch.
+        """Draw one batch.
 
         Returns:
-            What `VqaNetwork.forward` takes, and the share of each answer, (n, answers).
+            The arguments of the network's `forward`, and the target distribution (n, answers).
         """
         rows, taught, rooms = [], {}, []
         for name, origin in self.sources.items():
-            # Reading is what takes time, so a question about a room is asked of several.
+            # Reading questions takes the time, so each question about a room gets several rooms.
             times = ROOMS if name == "daquar" else 1
             for i in origin.choose(self.rng, SHARES[name] // times) * times:
                 row, item = origin.rows[i], origin.questions[i]
                 answers = item.answers
-                if name == "daquar" and i < len(self.teacher.alike):
+                if name == "daquar" and i < len(self.teacher.question_similarity):
                     taught[len(rows)] = i
                     if self.rng.random() < OTHER_ROOM:
                         row, answers = self.rng.randrange(len(origin.vectors)), ()
                     rooms.append(row)
-                rows.append(Row(origin.vectors[row], item.text, answers))
+                rows.append(Example(origin.vectors[row], item.text, answers))
         for name, make in self.makers.items():
             rows += [make() for _ in range(SHARES[name])]
         rows += self._described(SHARES["described"])
         rows += self._people(SHARES["people"])
-        looked = self._look(rows)
+        pictures = self._pictures(rows)
         targets = shares([row.answers for row in rows], self.words)
         places = list(taught)
         lesson = self.teacher(torch.tensor([*taught.values()]), torch.tensor(rooms))
@@ -225,15 +225,15 @@ class Batches:
         texts = list(dict.fromkeys(row.text for row in rows))
         place = {text: i for i, text in enumerate(texts)}
         which = torch.tensor([place[row.text] for row in rows])
-        return looked, [self._noisy(self.words.encode(text)) for text in texts], which, targets
+        return pictures, [self._noisy(self.words.encode(text)) for text in texts], which, targets
 
-    def _look(self, rows: Sequence[Row]) -> Tensor:
-        """The features that rows ask about; those of described pictures are imagined here."""
+    def _pictures(self, rows: Sequence[Example]) -> Tensor:
+        """Return the features of the examples' pictures; those described are synthesized here."""
         groups = [row.picture for row in rows if isinstance(row.picture, int)]
-        imagined = iter(self.unseen(groups))
+        synthetic = iter(self.described_pictures(groups))
         return torch.stack(
             [
-                self._changed(self._any_picture(), next(imagined), EVERYWHERE)
+                self._changed(self._any_picture(), next(synthetic), EVERYWHERE)
                 if isinstance(row.picture, int)
                 else row.picture
                 for row in rows
@@ -241,58 +241,59 @@ class Batches:
         )
 
     def _noisy(self, question: Tensor) -> Tensor:
-        """Make some words unknown: people use words that no training question has."""
+        """Make some words unknown, because people use words that no training question has."""
         lost = torch.tensor([self.rng.random() < NOISE for _ in question])
         return question.masked_fill(lost, UNKNOWN)
 
-    def _collage(self) -> Row:
+    def _collage(self) -> Example:
         pets = self.sources["pets"]
         cat, dog = self.rng.choice(self.cats), self.rng.choice(self.dogs)
         both = _side_by_side(pets.vectors[cat], pets.vectors[dog])
-        # Not what it shows: shares of one half each would teach "cat" to rise with the dog.
+        # Not "what is this?": a share of 1/2 each would make "cat" depend on the dog.
         if self.rng.random() < 0.5:
-            return Row(both, ask("number", self.rng, x="animal"), ("2",))
+            return Example(both, ask("number", self.rng, x="animal"), ("2",))
         text = ask("presence", self.rng, x=self.rng.choice(("cat", "dog")))
-        return Row(both, text, ("yes",))
+        return Example(both, text, ("yes",))
 
-    def _photo(self) -> Row:
+    def _photo(self) -> Example:
         i = self.rng.randrange(len(self.labels))
         label, colour = self.labels[i], self.photos.questions[i].answers
         if colour and self.rng.random() < COLOURED:
-            asked = lessons.colour_question("", self.word_of[label], *colour, self.rng)
-            return Row(self.photos.vectors[i], asked.text, asked.answers)
-        return Row(self.photos.vectors[i], *self._ask_class(label))
+            asked = question_sets.colour_question("", self.word_of[label], *colour, self.rng)
+            return Example(self.photos.vectors[i], asked.text, asked.answers)
+        return Example(self.photos.vectors[i], *self._ask_class(label))
 
-    def _class(self) -> Row:
-        # A word first: of the classes every eighth is a dog.
+    def _class(self) -> Example:
+        # The word is drawn first, because every eighth class is a dog.
         label = self.rng.choice(self.everyday[self.rng.choice([*self.everyday])])
-        return Row(self._pushed([label]), *self._ask_class(label))
+        return Example(self._pushed([label]), *self._ask_class(label))
 
-    def _described(self, number: int) -> list[Row]:
-        """Questions made from captions of pictures that are imagined."""
+    def _described(self, number: int) -> list[Example]:
+        """Draw questions made from the captions of described pictures."""
         drawn = self.rng.choices(self.described, cum_weights=self.described_weights, k=number)
-        return [Row(int(item.picture), item.text, item.answers) for item in drawn]
+        return [Example(int(item.picture), item.text, item.answers) for item in drawn]
 
-    def _people(self, number: int) -> list[Row]:
-        """People's questions, without a picture or about one that may fit."""
-        rows: list[Row] = []
-        for i in self.rng.choices(range(len(self.people)), cum_weights=self.agreeing, k=number):
-            item, fitting = self.people[i], self.shown_in[i]
+    def _people(self, number: int) -> list[Example]:
+        """Draw people's questions, without a picture or about one that may fit."""
+        rows: list[Example] = []
+        for i in self.rng.choices(range(len(self.people)), cum_weights=self.agreement, k=number):
+            item, fitting = self.people[i], self.likely_pictures[i]
             picture: Tensor | int = self._any_picture()
             if self.rng.random() > SEEING:
                 picture = torch.zeros_like(picture)
             elif fitting and self.rng.random() < FITTING:
                 picture = self.rng.choice(fitting)
-            rows.append(Row(picture, item.question, item.answers))
+            rows.append(Example(picture, item.question, item.answers))
         return rows
 
     def _any_picture(self) -> Tensor:
         name = self.rng.choice([*self.sources])
-        return self.sources[name].any(self.rng)
+        return self.sources[name].random_picture(self.rng)
 
     def _pushed(self, labels: Sequence[int]) -> Tensor:
-        """A picture's features moved as far towards classes as photos of theirs are."""
-        base = self.sources[self.rng.choice(("captions", "daquar", "coco"))].any(self.rng)
+        """Move a random picture's features towards classes, as far as photos of them are."""
+        name = self.rng.choice(("captions", "daquar", "coco"))
+        base = self.sources[name].random_picture(self.rng)
         push = sum(self.rng.uniform(0.3, 0.6) * self.directions[label] for label in labels)
         push = push * base[:POOLED].norm() / len(labels) ** 0.5
         base = base * self.rng.uniform(0.4, 1)
@@ -301,13 +302,13 @@ class Batches:
         return self._changed(base, (base[:POOLED] + push).relu(), part)
 
     def _changed(self, base: Tensor, pooled: Tensor, part: tuple[slice, slice]) -> Tensor:
-        """A picture's features with other pooled ones; those cells that are a `part` change."""
+        """Replace a picture's pooled features; the cells of `part` change to fit them."""
         if len(base) == POOLED:
             return pooled
         cells = base[POOLED:].view(CELLS, CELLS, COMPONENTS).clone()
-        # So far that the mean over all cells is as pooled.
-        far = CELLS**2 / cells[part][..., 0].numel()
-        cells[part] += (pooled - base[:POOLED]) @ self.basis * far
+        # So much that the mean over all cells equals the pooled features.
+        scale = CELLS**2 / cells[part][..., 0].numel()
+        cells[part] += (pooled - base[:POOLED]) @ self.basis * scale
         return torch.cat([pooled, cells.flatten()])
 
     def _ask_class(self, label: int) -> tuple[str, tuple[str, ...]]:
@@ -333,7 +334,7 @@ class Batches:
         return ask("presence", self.rng, x=other), ("no",)
 
     def _ask_unanswerable(self) -> tuple[str, tuple[str, ...]]:
-        """A question of another picture: an object's name is no answer to where, how many, ..."""
+        """Draw a question that an object's name does not answer: where, how many, ..."""
         origin = self.sources["captions"]
         while True:
             item = self.rng.choice(origin.questions)
@@ -341,20 +342,20 @@ class Batches:
                 return item.text, item.answers
 
 
-def _evened(asked: Sequence[Question]) -> list[float]:
-    """Weights of questions, cumulated.
+def _balanced_weights(asked: Sequence[Question]) -> list[float]:
+    """Return cumulative weights that draw rare kinds of questions more often.
 
-    Made questions are plentiful: a kind comes up as the root of its number, so that rare ones
-    (colour, place) do more often, and so does an answer within its kind (a cat's).
+    A kind is drawn in proportion to the square root of its number, and so is an answer within its
+    kind.
     """
-    common = Counter((item.kind, item.answers[0]) for item in asked)
+    counts = Counter((item.kind, item.answers[0]) for item in asked)
     kinds: dict[str, list[int]] = defaultdict(list)
-    for (kind, _), number in common.items():
+    for (kind, _), number in counts.items():
         kinds[kind].append(number)
     share = {
         kind: sum(numbers) ** 0.5 / sum(number**0.5 for number in numbers)
         for kind, numbers in kinds.items()
     }
     return [
-        *accumulate(share[item.kind] * common[item.kind, item.answers[0]] ** -0.5 for item in asked)
+        *accumulate(share[item.kind] * counts[item.kind, item.answers[0]] ** -0.5 for item in asked)
     ]

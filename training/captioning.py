@@ -1,16 +1,15 @@
-"""Trains the embedded captioners: a Show-and-Tell head on the frozen EfficientNet-Lite0 or Lite2.
+"""Train the embedded captioners, on the frozen EfficientNet-Lite0 or Lite2.
 
     python -m training.captioning ../shared/data --work ../scratch
     python -m training.captioning ../shared/data --work ../scratch --backbone 2
 
-First the attributes, which are phrases that people use; then the LSTM, on captions of real and of
-imagined pictures; then a little self-critical training on CIDEr-D. Stopped, it goes on from the
-last epoch. The LSTM reads attributes, not pictures: so Lite2 takes it over, and learns to see the
-same phrases.
+First the attributes, which are phrases that people use; then the LSTM, on captions of real and
+synthetic pictures; then some self-critical training on CIDEr-D. An interrupted run resumes after
+the last epoch. The LSTM reads attributes, not pictures, so Lite2 uses the same LSTM, with a layer
+of phrases of its own.
 
-Most of the captions have no picture with them, and most of the things that the backbone knows no
-caption: the features of the ones are imagined (imagined.py), and sentences for the others made
-(sentences.py).
+Most captions come without a picture: their features are synthesized (synthetic.py). Most things
+that the classifier knows are in no caption: sentences are made for them (sentences.py).
 """
 
 import json
@@ -32,7 +31,12 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm, trange
 
-from gradcam_core.models.embedded.caption_network import UNKNOWN, CaptionNetwork, normalise, sample
+from gradcam_core.models.embedded.caption_network import (
+    UNKNOWN,
+    CaptionNetwork,
+    normalise,
+    sample,
+)
 from gradcam_core.models.embedded.caption_search import END
 from gradcam_core.models.embedded.caption_text import join_names, split_words
 from gradcam_core.models.embedded.captioner import weights_file
@@ -41,30 +45,30 @@ from gradcam_core.models.embedded.lite import lite_classifier_layer
 from training import datasets, sentences
 from training.colours import colours
 from training.features import features
-from training.imagined import Imagination, class_directions
 from training.rewards import Consensus
+from training.synthetic import FeatureSynthesizer, class_directions
 
 SEED = 0
 VIEWS = ("whole", "whole-flip")
-LEAST_WORD = 8  # uses of a word that is learned
-LEAST_PHRASE = 130  # pictures that a phrase must be used of to become an attribute
-LENGTH = 18  # of a training caption, with END; what is longer is cut
+LEAST_WORD = 8  # uses of a word in the vocabulary
+LEAST_PHRASE = 130  # pictures whose captions have a phrase that is an attribute
+LENGTH = 18  # of a training caption with END; longer ones are cut
 PAD = -1
 WIDTH = 352
 FOLDS = 5
 ATTRIBUTE_EPOCHS = 6
 LIKELIHOOD_EPOCHS = 8
-LIKELIHOOD_STEPS = 200  # of an epoch, a batch each
+LIKELIHOOD_STEPS = 200  # batches per epoch
 CRITICAL_EPOCHS = 2
-CRITICAL_STEPS = 60  # of an epoch, 64 pictures each
+CRITICAL_STEPS = 60  # batches of 64 pictures per epoch
 BATCH = 128  # captions
-SAMPLES = 5  # sentences drawn of a picture
-LIKELIHOOD_SHARE = 0.2  # of the loss in self-critical training
-AVERAGE = 0.99
-IMITATION_RIDGE = 0.1  # beside the mean square of a feature
-IMAGINED = 2  # pictures of each class that are imagined
-SCENES_STEP = 4  # one in so many of the scenes is enough
-# How often an epoch has the captions of a set, so that none swallows the others.
+SAMPLES = 5  # sentences drawn per picture
+LIKELIHOOD_SHARE = 0.2  # weight of the likelihood loss in self-critical training
+AVERAGE = 0.99  # decay of the moving average of the weights
+ADAPTATION_RIDGE = 0.1  # regularization, relative to the mean square of a feature
+SYNTHETIC = 2  # synthetic pictures per class
+SCENES_STEP = 4  # every fourth photo of scenes is enough
+# How often the captions of a set are repeated, so that larger sets do not dominate.
 REPEATS = {"coco": 5, "imagenet": 2}
 
 
@@ -73,8 +77,8 @@ class Picture:
     """A picture with its captions, split into words.
 
     Attributes:
-        source: A data set; "sentences" or "classes" for a picture that is imagined.
-        name: File name in the archive of that set; empty for an imagined one.
+        source: A data set; "sentences" or "classes" for a synthetic picture.
+        name: File name in the archive of that set; empty for a synthetic picture.
         captions: At least one.
     """
 
@@ -85,13 +89,13 @@ class Picture:
 
 # --- data ---------------------------------------------------------------------------------------
 
-# Everyday words as the captioner says them ("go kart").
+# Everyday words as in captions ("go kart").
 EVERYDAY = {" ".join(split_words(word)): ids for word, ids in everyday_words().items()}
 WORD_OF = {label: word for word, labels in EVERYDAY.items() for label in labels}
 
 
 def described(source: str, captions: Mapping[str, Iterable[str]]) -> list[Picture]:
-    """Pictures with what people wrote of them."""
+    """Return pictures with people's captions."""
     return [
         Picture(source, name, [join_names(split_words(text), EVERYDAY) for text in written])
         for name, written in captions.items()
@@ -99,7 +103,7 @@ def described(source: str, captions: Mapping[str, Iterable[str]]) -> list[Pictur
 
 
 def composed(source: str, captions: Mapping[str, list[list[str]]]) -> list[Picture]:
-    """Pictures with sentences made of what is known of them."""
+    """Return pictures with sentences made from what is known about them."""
     return [
         Picture(source, name, [join_names(words, EVERYDAY) for words in written])
         for name, written in captions.items()
@@ -110,15 +114,15 @@ def composed(source: str, captions: Mapping[str, list[list[str]]]) -> list[Pictu
 
 
 def phrases(caption: Sequence[str]) -> set[str]:
-    """All runs of one to three words of a caption."""
+    """Return all phrases of one to three words in a caption."""
     return {" ".join(caption[i : i + n]) for n in (1, 2, 3) for i in range(len(caption) - n + 1)}
 
 
 def attribute_table(pictures: Sequence[Picture]) -> tuple[list[str], Tensor]:
-    """The phrases used of at least `LEAST_PHRASE` pictures, and the share of people who used each.
+    """Return the phrases used for at least `LEAST_PHRASE` pictures, and how many people use each.
 
     Returns:
-        The phrases, and (len(pictures), len(phrases)) float32 in 0..1.
+        The phrases, and the share of captions with each, (pictures, phrases) float32 in 0..1.
     """
     used = [Counter(p for caption in pic.captions for p in phrases(caption)) for pic in pictures]
     spread = Counter(phrase for counts in used for phrase in counts)
@@ -133,13 +137,13 @@ def attribute_table(pictures: Sequence[Picture]) -> tuple[list[str], Tensor]:
 
 
 def fit_attributes(vectors: Tensor, table: Tensor, epochs: int, seed: int) -> nn.Linear:
-    """Logistic regression of the attributes on the pooled features.
+    """Fit a logistic regression of the attributes on the pooled features.
 
     Args:
         vectors: (n, views, 1280) float32, standardised.
         table: (n, n_attributes), from `attribute_table`.
         epochs: Passes over the pictures, each with one random view of each picture.
-        seed: Of the order and the dropout.
+        seed: For order and dropout.
     """
     torch.manual_seed(seed)
     n, views, width = vectors.shape
@@ -166,30 +170,42 @@ def fit_attributes(vectors: Tensor, table: Tensor, epochs: int, seed: int) -> nn
 
 
 class Trainer:
-    """The head with all its training state, saved after every epoch so that a run can resume."""
+    """A network in training; its state is saved after every epoch, so that a run can resume."""
 
     def __init__(
-        self, head: CaptionNetwork, attributes: Tensor, captions: Tensor, owners: Tensor, path: Path
+        self,
+        network: CaptionNetwork,
+        attributes: Tensor,
+        captions: Tensor,
+        owners: Tensor,
+        path: Path,
     ) -> None:
-        """Start, or go on from `path` if it exists.
+        """Start, or resume from `path` if it exists.
 
         Args:
-            head: Trained in place.
-            attributes: (n_pictures, views, n_attributes) float32, of each view of each picture.
+            network: Trained in place.
+            attributes: (n_pictures, views, n_attributes) float32.
             captions: (n, length) int64: word indices, then `END`, then `PAD`.
             owners: (n,) int64: the picture that each caption belongs to.
             path: Checkpoint file.
         """
-        self.head, self.attributes, self.captions, self.owners = head, attributes, captions, owners
+        self.network, self.attributes, self.captions, self.owners = (
+            network,
+            attributes,
+            captions,
+            owners,
+        )
         self.lengths = (captions != PAD).sum(1)
-        # The mean of the last few hundred steps generalises better than the last step.
-        self.average = AveragedModel(head, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE))
-        self.optimizer = torch.optim.AdamW(head.parameters(), weight_decay=0.02, betas=(0.9, 0.98))
+        # The average over the last few hundred steps generalises better than the last step.
+        self.average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE))
+        self.optimizer = torch.optim.AdamW(
+            network.parameters(), weight_decay=0.02, betas=(0.9, 0.98)
+        )
         self.path, self.epoch = path, 0
         if path.exists():
             state = torch.load(path, weights_only=True)
             self.epoch = state["epoch"]
-            head.load_state_dict(state["head"])
+            network.load_state_dict(state["network"])
             self.average.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
 
@@ -198,7 +214,7 @@ class Trainer:
         self.epoch += 1
         state = {
             "epoch": self.epoch,
-            "head": self.head.state_dict(),
+            "network": self.network.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
@@ -207,11 +223,11 @@ class Trainer:
         part.replace(self.path)
 
     def best(self) -> CaptionNetwork:
-        """The averaged head."""
+        """Return the network with averaged weights."""
         return self.average.module
 
     def learn_captions(self, epochs: int) -> None:
-        """One epoch of maximum likelihood (Vinyals et al., Eq. 1) with smoothed labels."""
+        """Train one epoch with maximum likelihood (Vinyals et al., Eq. 1) and smoothed labels."""
         torch.manual_seed(SEED + self.epoch)
         batches = self._batches()[:LIKELIHOOD_STEPS]
         bar = tqdm(batches, f"likelihood {self.epoch + 1}/{epochs}")
@@ -222,20 +238,21 @@ class Trainer:
         self.save()
 
     def learn_consensus(self, reward: Consensus, n_pictures: int, epochs: int) -> None:
-        """One epoch of self-critical training (Rennie et al. 2017) on CIDEr-D.
+        """Train one epoch of self-critical training (Rennie et al. 2017) on CIDEr-D.
 
         The baseline of a sampled sentence is the mean reward of the picture's other samples. The
-        likelihood of all captions stays in the loss, so that what has no people's is not forgotten.
+        likelihood of all captions stays in the loss, so that pictures without people's captions
+        are not forgotten.
         """
         torch.manual_seed(SEED + self.epoch)
         batches = torch.randperm(n_pictures).split(64)[:CRITICAL_STEPS]
-        spoken = torch.randperm(len(self.captions)).split(128)
+        captions = torch.randperm(len(self.captions)).split(128)
         bar = tqdm(batches, f"self-critical {self.epoch + 1}/{epochs}")
         for i, rows in enumerate(bar):
             attributes = self._view_of(rows).repeat_interleave(SAMPLES, 0)
-            self.head.eval()
+            self.network.eval()
             chances = torch.rand(len(attributes), self.captions.shape[1])
-            drawn = sample(self.head, attributes, chances, [UNKNOWN])
+            drawn = sample(self.network, attributes, chances, [UNKNOWN])
             rewards = torch.tensor(
                 [
                     reward(list(takewhile(lambda i: i != END, ids)), rows[j // SAMPLES].item())
@@ -244,42 +261,42 @@ class Trainer:
             ).view(-1, SAMPLES)
             others = (rewards.sum(1, keepdim=True) - rewards) / (SAMPLES - 1)
             advantage = (rewards - others).flatten()
-            self.head.train()
-            logits = self.head(attributes, drawn)
+            self.network.train()
+            logits = self.network(attributes, drawn)
             log_probs = logits.log_softmax(-1).gather(-1, drawn[:, :, None])[:, :, 0]
-            # Every word counts, and the first END.
+            # All words count, and the first END.
             counted = (drawn == END).cumsum(1) - (drawn == END).int() == 0
             critical = -(advantage[:, None] * log_probs * counted).sum() / counted.sum()
-            loss = critical + LIKELIHOOD_SHARE * self._likelihood(spoken[i])
+            loss = critical + LIKELIHOOD_SHARE * self._likelihood(captions[i])
             self._step(loss, 2e-4, (self.epoch + i / len(batches)) / epochs)
             bar.set_postfix(reward=f"{rewards.mean().item():.3f}")
         self.save()
 
     def _step(self, loss: Tensor, peak: float, progress: float) -> None:
-        """Descend, at a rate that warms up over the first 2 % and then falls like a cosine."""
+        """Take one step; the learning rate warms up over the first 2 %, then falls as a cosine."""
         rate = peak * min(1.0, progress / 0.02 + 0.01) * (1 + math.cos(math.pi * progress)) / 2
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(self.head.parameters(), 5.0)
+        nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
         self.optimizer.step()
-        self.average.update_parameters(self.head)
+        self.average.update_parameters(self.network)
 
     def _batches(self) -> list[Tensor]:
-        """All captions in random order, those of a batch about equally long."""
+        """Return all captions in random order, in batches of similar length."""
         batches = []
         for rows in torch.randperm(len(self.captions)).split(20 * BATCH):
             batches += rows[self.lengths[rows].argsort()].split(BATCH)
         return [batches[i] for i in torch.randperm(len(batches))]
 
     def _view_of(self, pictures: Tensor) -> Tensor:
-        """The attributes of a random view of each picture."""
+        """Return the attributes of a random view of each picture."""
         return self.attributes[pictures, torch.randint(self.attributes.shape[1], pictures.shape)]
 
     def _likelihood(self, rows: Tensor) -> Tensor:
         captions = self.captions[rows, : self.lengths[rows].max()]
-        logits = self.head(self._view_of(self.owners[rows]), captions.clamp(min=0))
+        logits = self.network(self._view_of(self.owners[rows]), captions.clamp(min=0))
         return F.cross_entropy(
             logits.flatten(0, 1),
             captions.flatten(),
@@ -288,7 +305,7 @@ class Trainer:
         )
 
 
-# --- the whole ----------------------------------------------------------------------------------
+# --- the program ----------------------------------------------------------------------------------
 
 
 def pooled(
@@ -298,7 +315,7 @@ def pooled(
     backbone: int = 0,
     views: Sequence[str] = VIEWS,
 ) -> Tensor:
-    """The pooled features of pictures in the order given, (n, views, 1280) float32."""
+    """Return the pooled features of pictures in the given order, (n, views, 1280) float32."""
     parts = [
         features(data / source / "images.tar", [p.name for p in group], views, cache, backbone)
         for source, group in groupby(pictures, key=lambda picture: picture.source)
@@ -309,10 +326,10 @@ def pooled(
 def places_layer(
     vectors: Tensor, pictures: Sequence[Picture]
 ) -> Callable[[Tensor], list[dict[str, float]]]:
-    """Learn how likely people use the signs of places of a picture.
+    """Learn how likely people are to use each of `sentences.signs` for a picture.
 
     Returns:
-        A function of features (n, views, 1280) that gives a table for each.
+        A function of features (n, views, 1280) that returns sign -> probability for each picture.
     """
     names = sentences.signs()
     column = {name: i for i, name in enumerate(names)}
@@ -335,11 +352,11 @@ def places_layer(
 def gather(
     data: Path, cache: Path, classifier: nn.Linear, rng: random.Random
 ) -> tuple[list[Picture], Tensor, list[Picture]]:
-    """All pictures to learn from, real and imagined, with their captions and features.
+    """Collect all training pictures, real and synthetic, with their captions and features.
 
     Returns:
-        The pictures, those that people described first; their pooled features, (n, views, 1280)
-        float32; and those first ones alone.
+        The pictures, those with people's captions first; their pooled features, (n, views, 1280)
+        float32; and the pictures with people's captions alone.
     """
     photos = described("flickr8k", datasets.flickr8k(data, "train"))
     photos += described("coco", datasets.coco_captions(data, "train"))
@@ -352,28 +369,28 @@ def gather(
     known = [*rooms, *composed("scenes", places)]
     of_known = pooled(data, known, cache)
 
-    # Of each photo of ImageNet the class is known, and of no other photo.
+    # For ImageNet's photos the class is known.
     labels = datasets.imagenet(data, "train")
     of_labels = pooled(data, [Picture("imagenet", name, []) for name in labels], cache)
-    towards = class_directions(classifier.weight.detach())
-    imagination = Imagination(
+    directions = class_directions(classifier.weight.detach())
+    synthesizer = FeatureSynthesizer(
         torch.cat([vectors, of_known, of_labels]).mean(1),
         [p.captions for p in [*photos, *known]] + [[[WORD_OF[label]]] for label in labels.values()],
         [p.captions for p in groups],
-        {word: towards[ids].mean(0) for word, ids in EVERYDAY.items()},
-        towards[classifier(vectors[:, 0]).argmax(1)],
+        {word: directions[ids].mean(0) for word, ids in EVERYDAY.items()},
+        directions[classifier(vectors[:, 0]).argmax(1)],
     )
-    of_groups = torch.stack([imagination([p.captions for p in groups]) for _ in VIEWS], 1)
-    spoken = [*photos, *groups]
+    of_groups = torch.stack([synthesizer([p.captions for p in groups]) for _ in VIEWS], 1)
+    people_captioned = [*photos, *groups]
     vectors = torch.cat([vectors, of_groups])
 
-    # Where the things of the others are is said by attributes of the pictures so far.
-    likely = places_layer(torch.cat([vectors, of_known]), [*spoken, *known])
+    # Attributes learned from the pictures so far tell where the things in the others are.
+    likely = places_layer(torch.cat([vectors, of_known]), [*people_captioned, *known])
     pets = datasets.pets("train")
     of_pets = pooled(data, [Picture("pets", name, []) for name in pets], cache)
-    classes = list(range(len(towards))) * IMAGINED
+    classes = list(range(len(directions))) * SYNTHETIC
     around = [sentences.surroundings(WORD_OF[label], rng) for label in classes]
-    of_classes = imagination.push(towards[classes], around)[:, None].expand(-1, len(VIEWS), -1)
+    of_classes = synthesizer.push(directions[classes], around)[:, None].expand(-1, len(VIEWS), -1)
     seen = {source: colours(data / source / "images.tar", cache) for source in ("pets", "imagenet")}
     things = [
         *(("pets", name, kind) for name, kind in pets.items()),
@@ -392,28 +409,29 @@ def gather(
         )
         for (source, name, word), scores in zip(things, likely(of_things), strict=True)
     ]
-    return [*spoken, *known, *named], torch.cat([vectors, of_known, of_things]), spoken
+    pictures = [*people_captioned, *known, *named]
+    return pictures, torch.cat([vectors, of_known, of_things]), people_captioned
 
 
 def cross_fitted(
     vectors: Tensor, table: Tensor, words: Tensor, cache: Path
 ) -> tuple[nn.Linear, Tensor, Tensor]:
-    """Fit the attributes, and give each training picture what a stranger would say of it.
+    """Fit the attributes, and predict those of each training picture by cross-fitting.
 
-    A layer fitted to a picture all but repeats its captions, and an LSTM trained on that would
-    trust attributes too much. So five layers are fitted, each without a fifth of the pictures,
-    which then get their attributes from it. The product has the mean of the five.
+    A layer fitted to a picture nearly repeats its captions, and an LSTM trained on that would rely
+    on attributes too much. So five layers are fitted, each without a fifth of the pictures, and
+    predict the attributes of these. The final layer is the mean of the five.
 
     Args:
         vectors: (n, views, 1280) float32, normalised.
         table: (n, n_attributes), from `attribute_table`.
         words: (n_attributes,) int64, the word that each is, or -1.
-        cache: File to keep the results in.
+        cache: File for the results.
 
     Returns:
-        The layer, from pooled features to standardised attributes; the attributes of the
-        pictures, (n, views, n_attributes) float32; and `words`, as of the attributes in the file:
-        sentences that are made anew may differ by a few, and with them what is frequent enough.
+        The layer, from normalised features to standardised attributes; the attributes of the
+        pictures, (n, views, n_attributes) float32; and `words` of the attributes in the file, which
+        may differ from those given if it is from an earlier run.
     """
     if not cache.exists():
         mean, spread = vectors.mean((0, 1)), vectors.std((0, 1)) + 0.02  # rare channels stay small
@@ -445,9 +463,9 @@ def cross_fitted(
 
 
 def vocabulary(pictures: Sequence[Picture]) -> dict[str, int]:
-    """The words to be learned, and of how many pictures each is used; `END` and `UNKNOWN` trainer.
+    """Return the vocabulary with the number of pictures for each word; `END` and `UNKNOWN` first.
 
-    Of the everyday words all are learned, whether people use them or not.
+    It has all everyday words, whether people use them or not.
     """
     uses = Counter(word for p in pictures for caption in p.captions for word in caption)
     spread = Counter(word for p in pictures for word in set(chain.from_iterable(p.captions)))
@@ -457,39 +475,39 @@ def vocabulary(pictures: Sequence[Picture]) -> dict[str, int]:
     return {"<end>": len(pictures), "<unknown>": len(pictures)} | counts
 
 
-def export(head: CaptionNetwork, phrases: nn.Linear, words: Mapping[str, int], path: Path) -> None:
-    """Write the head with its layer of phrases, as float16, and the vocabulary."""
-    tensors = head.state_dict() | {
+def export(
+    network: CaptionNetwork, phrases: nn.Linear, words: Mapping[str, int], path: Path
+) -> None:
+    """Write the network with its layer of phrases, as float16, and the vocabulary."""
+    tensors = network.state_dict() | {
         f"phrases.{name}": tensor for name, tensor in phrases.state_dict().items()
     }
     path.write_bytes(save({name: _small(tensor) for name, tensor in tensors.items()}))
     path.with_suffix(".json").write_text(json.dumps(words, indent=0) + "\n")
 
 
-def imitate(data: Path, cache: Path, backbone: int) -> None:
-    """Write the head of another backbone: that of Lite0 with a layer of phrases of its own.
+def adapt(data: Path, cache: Path, backbone: int) -> None:
+    """Write the network for another backbone: Lite0's, with a layer of phrases of its own.
 
-    It is ridge regression to what Lite0's layer says of the same pictures. Things the backbone
-    sees by its own classifier.
+    The layer is fitted to the output of Lite0's for the same pictures, by ridge regression. For
+    things, the backbone has its own classifier.
     """
-    head = load_file(weights_file(0))
+    network = load_file(weights_file(0))
     photos = [Picture("flickr8k", name, []) for name in datasets.flickr8k(data, "train")]
     photos += [Picture("coco", name, []) for name in datasets.coco_captions(data, "train")]
     photos += [Picture("imagenet", name, []) for name in datasets.imagenet(data, "train")]
-    theirs, own = (
-        normalise(pooled(data, photos, cache, n, VIEWS[:1])[:, 0]) for n in (0, backbone)
-    )
-    wanted = theirs @ head["phrases.weight"].float().t() + head["phrases.bias"].float()
-    middle, spread = wanted.mean(0), wanted.std(0)
+    lite0, own = (normalise(pooled(data, photos, cache, n, VIEWS[:1])[:, 0]) for n in (0, backbone))
+    targets = lite0 @ network["phrases.weight"].float().t() + network["phrases.bias"].float()
+    mean, spread = targets.mean(0), targets.std(0)
     centre = own.mean(0)
     gram = (own - centre).t() @ (own - centre)
-    gram.diagonal().add_(IMITATION_RIDGE * gram.diagonal().mean())
-    weight = torch.linalg.solve(gram, (own - centre).t() @ (wanted - middle)).t()
-    # What regression is not sure of it makes small; the LSTM knows attributes of this spread.
+    gram.diagonal().add_(ADAPTATION_RIDGE * gram.diagonal().mean())
+    weight = torch.linalg.solve(gram, (own - centre).t() @ (targets - mean)).t()
+    # Regression shrinks uncertain attributes; restore the spread that the LSTM was trained with.
     weight *= (spread / ((own - centre) @ weight.t()).std(0))[:, None]
-    head["phrases.weight"], head["phrases.bias"] = weight, middle - weight @ centre
+    network["phrases.weight"], network["phrases.bias"] = weight, mean - weight @ centre
     path = weights_file(backbone)
-    path.write_bytes(save({name: _small(tensor) for name, tensor in head.items()}))
+    path.write_bytes(save({name: _small(tensor) for name, tensor in network.items()}))
     path.with_suffix(".json").write_bytes(weights_file(0).with_suffix(".json").read_bytes())
 
 
@@ -500,18 +518,18 @@ def _small(tensor: Tensor) -> Tensor:
 def main(
     data: Annotated[Path, typer.Argument(help="Folder of all data sets")],
     work: Annotated[Path, typer.Option(help="Folder for features and checkpoints")],
-    backbone: Annotated[int, typer.Option(help="0 or 2, of the EfficientNet-Lites")] = 0,
+    backbone: Annotated[int, typer.Option(help="0 or 2, for EfficientNet-Lite0 or Lite2")] = 0,
 ) -> None:
-    """Train and write the weights. Run again to go on where it was stopped."""
+    """Train a captioner and write its weights. Run again to resume an interrupted run."""
     if backbone:
-        imitate(data, work / "features", backbone)
+        adapt(data, work / "features", backbone)
         return
     torch.manual_seed(SEED)
     rng = random.Random(SEED)
     kept = work / "captioning-lite0"
     classifier = lite_classifier_layer(0)
-    photos, vectors, spoken = gather(data, work / "features", classifier, rng)
-    words = vocabulary(spoken)
+    photos, vectors, people_captioned = gather(data, work / "features", classifier, rng)
+    words = vocabulary(people_captioned)
     index = {word: i for i, word in enumerate(words)}
     numbered = [
         [[index.get(word, UNKNOWN) for word in caption] for caption in picture.captions]
@@ -536,23 +554,25 @@ def main(
     )
     class_words = torch.tensor([index[WORD_OF[label]] for label in range(len(WORD_OF))])
     torch.manual_seed(SEED)
-    head = CaptionNetwork(len(words), attribute_words, class_words, classifier, WIDTH, dropout=0.3)
+    network = CaptionNetwork(
+        len(words), attribute_words, class_words, classifier, WIDTH, dropout=0.3
+    )
     with torch.no_grad():
-        seen = head.seen(vectors.flatten(0, 1)).view(*vectors.shape[:2], -1)
+        seen = network.seen(vectors.flatten(0, 1)).view(*vectors.shape[:2], -1)
     attributes = torch.cat([attributes, seen], -1)
     print(f"{len(photos)} pictures, {len(rows)} captions, {len(words)} words")
 
     trainer = Trainer(
-        head, attributes, captions, owners, kept.with_name(f"{kept.name}-likelihood.pt")
+        network, attributes, captions, owners, kept.with_name(f"{kept.name}-likelihood.pt")
     )
     while trainer.epoch < LIKELIHOOD_EPOCHS:
         trainer.learn_captions(LIKELIHOOD_EPOCHS)
     critic = Trainer(
         trainer.best(), attributes, captions, owners, kept.with_name(f"{kept.name}-critical.pt")
     )
-    consensus = Consensus(numbered[: len(spoken)])
+    consensus = Consensus(numbered[: len(people_captioned)])
     while critic.epoch < CRITICAL_EPOCHS:
-        critic.learn_consensus(consensus, len(spoken), CRITICAL_EPOCHS)
+        critic.learn_consensus(consensus, len(people_captioned), CRITICAL_EPOCHS)
     export(critic.best(), phrases, words, weights_file(0))
 
 

@@ -1,7 +1,6 @@
-"""The cells of the backbone's last map, for a head that attends to them, kept on disk.
+"""Cells of the backbone's last map, for the co-attention network; computed once, kept on disk.
 
-A cell has 1280 numbers and a picture 49 cells; of those numbers the principal components of all
-sets' cells are kept.
+A picture has 49 cells of 1280 numbers. Only the principal components of cells are kept.
 """
 
 from collections.abc import Iterator
@@ -17,13 +16,13 @@ from gradcam_core.models.backbone import Backbone
 from gradcam_core.models.embedded.lite import lite_backbone
 from training.features import every_picture
 
-COMPONENTS = 256  # they have 70 % of the variance
+COMPONENTS = 256  # 70 % of the variance
 SETS = ("coco", "imagenet", "pets", "daquar", "scenes", "flickr8k")
-SAMPLE = range(0, 1200, 20)  # of the pictures of each set, to find the components
+SAMPLE = range(0, 1200, 20)  # pictures of each set used to find the components
 
 
 def components(data: Path, cache: Path, backbone: int) -> tuple[np.ndarray, np.ndarray]:
-    """The mean cell (1280,), and the directions in which cells vary most, (1280, `COMPONENTS`)."""
+    """Return the mean cell (1280,) and the principal directions (1280, `COMPONENTS`)."""
     path = cache / f"lite{backbone}-components.npz"
     if not path.exists():
         network = lite_backbone(backbone)
@@ -40,7 +39,9 @@ def components(data: Path, cache: Path, backbone: int) -> tuple[np.ndarray, np.n
 
 
 def cells(data: Path, source: str, names: list[str], cache: Path, backbone: int) -> np.ndarray:
-    """Components of the cells of some pictures of a set; the first call runs the CNN over it.
+    """Return the components of the named pictures' cells.
+
+    The first call runs the CNN over the whole set.
 
     Returns:
         float16 array (len(names), cells, `COMPONENTS`).
@@ -65,7 +66,7 @@ def _pictures(data: Path, source: str) -> Iterator[tuple[str, Image.Image]]:
 
 @torch.inference_mode()
 def _cells(picture: Image.Image, backbone: Backbone) -> np.ndarray:
-    """The cells of the last map, (cells, 1280) float32."""
+    """Return the cells of the last map, (cells, 1280) float32."""
     pixels, _ = backbone.preprocess(picture.convert("RGB"))
     return backbone.to_layer(pixels, backbone.layers[-1])[0].flatten(1).T.cpu().numpy()
 
@@ -75,4 +76,4 @@ def _save(path: Path, **arrays: np.ndarray) -> None:
     part = path.with_suffix(".part")
     with part.open("wb") as file:
         np.savez(file, **arrays)
-    part.replace(path)  # so that a run cut short leaves no half-written file
+    part.replace(path)  # so that an interrupted run leaves no partial file

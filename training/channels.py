@@ -1,22 +1,23 @@
-"""Name directions among the channels of the last feature map, for explanations in words.
+"""Find named directions among the channels of the last feature map: the concepts of lite0.
 
     python -m training.channels ../shared/data --work ../scratch
 
-The paper's section 7 names single channels, by network dissection. Of this network single channels
-mean many things at once (what is printed says how good their names are), so weighted sums of all
-channels are named instead, and a class is taken apart into them, as by Zhou et al. (2018,
-Interpretable Basis Decomposition). `concepts.toml` has the names and says which photos have what
-they name.
+The Grad-CAM paper (section 7) names single channels by network dissection. A single channel of
+this network means many things at once (the output says how well their names fit), so weighted sums
+of all channels are named instead, and classes are decomposed into them (Zhou et al. 2018,
+"Interpretable Basis Decomposition"). `concepts.toml` has the names, and rules for which photos
+show each concept.
 
-A direction is that of linear discriminant analysis, S^-1 (mean of the photos that have it - mean of
-those that do not), S the covariance of all photos. For names with few photos the mean of the
-head's weights for the classes below the name ("bird": 59 classes) is added. All figures are
-cross-validated: what a photo scores comes from directions made without it, and each class of
-ImageNet has one photo only. A name is kept if of the 10 photos that score highest at least 6 have
-what it names; it is seen in a photo that scores so high that half of all that do have it.
+A direction comes from linear discriminant analysis: S^-1 (mean of the photos with the concept -
+mean of those without), where S is the covariance of all photos. For concepts with few photos, the
+mean of the classifier's weights for the classes below the concept ("bird": 59 classes) is added.
+All figures are cross-validated: a photo's response comes from directions that were fitted without
+it, and each ImageNet class has only one photo. A name is kept if at least 6 of the 10 photos with
+the strongest response show the concept. The concept counts as seen from the response on where half
+of the photos show it.
 
-The logit of a class above the mean of all logits is then a sum of what is named, by least squares,
-and a rest that has no name.
+A class's logit above the mean of all logits is then a sum of concepts, by least squares, and an
+unnamed rest.
 """
 
 import csv
@@ -43,40 +44,40 @@ NAMES = Path("gradcam_core/models/embedded/weights/lite0-names.csv")
 DIRECTIONS = NAMES.with_suffix(".safetensors")
 CONCEPTS = Path(__file__).with_name("concepts.toml")
 SETS = ("imagenet", "coco", "flickr8k", "scenes", "pets", "daquar")
-JUDGED = 600  # photos of each set at most among which names are judged
+JUDGED = 600  # largest number of photos per set for judging names
 FOLDS = 5
 STRONGEST = 10
-LEAST = 0.6  # share of them that must have it, for a name to be kept
-SEEN = 0.5  # share of the photos with such a score or a higher one that must have it, to say so
-FEWEST = 5  # photos that have it, for a name to be tried
-FEW = 60  # photos with which the head's weights count as much as the photos do
-BELOW = 5  # classes below a name, for the head's weights to tell what it means
-SHRINKAGE = 1.0  # of the covariance, in mean variances
-ANIMALS = 398  # classes of ImageNet, the first ones
-LARGE = 0.02  # share of the picture that a box takes, for the thing to be seen
+LEAST = 0.6  # share of these that must show the concept for its name to be kept
+SEEN = 0.5  # share of photos at or above the threshold that must show the concept
+FEWEST = 5  # photos with the concept for its name to be tried
+FEW = 60  # number of photos that count as much as the classifier's weights
+BELOW = 5  # classes below a concept for the classifier's weights to be used
+SHRINKAGE = 1.0  # of the covariance, relative to the mean variance
+ANIMALS = 398  # the first classes of ImageNet
+LARGE = 0.02  # least area of a box, as a share of the picture, for the thing to be visible
 SEED = 1
 
 
 class Photos(NamedTuple):
-    """What is known of all photos.
+    """All photos.
 
     Attributes:
-        source: (n,) which set each is from.
-        said: What each is: its name in the set.
+        source: (n,), the set of each photo.
+        names: The name of each photo in its set.
         values: (n, 1280) float32, the mean of each channel.
-        mirrored: The same of the mirrored photo.
-        has: (n, concepts) int8: 1 if it has what is named, 0 if not, -1 if nobody said.
+        mirrored: (n, 1280) float32, the same for the mirrored photo.
+        has: (n, concepts) int8: 1 if it shows the concept, 0 if not, -1 if unknown.
     """
 
     source: np.ndarray
-    said: list[str]
+    names: list[str]
     values: np.ndarray
     mirrored: np.ndarray
     has: np.ndarray
 
 
-class Judged(NamedTuple):
-    """How good names are: how many photos have it, and of the strongest 10 how many."""
+class NameQuality(NamedTuple):
+    """For each concept: how many photos show it, and how many of the 10 strongest do."""
 
     photos: np.ndarray
     strongest: np.ndarray
@@ -84,9 +85,9 @@ class Judged(NamedTuple):
 
 def main(
     data: Annotated[Path, typer.Argument(help="Folder of all data sets")],
-    work: Annotated[Path, typer.Option(help="Folder that keeps the features, as `features`")],
+    work: Annotated[Path, typer.Option(help="Folder for the features")],
 ) -> None:
-    """Write the names with their directions, and print how good they are."""
+    """Write the concepts with their directions, and print how well the names fit."""
     concepts = tomllib.loads(CONCEPTS.read_text("utf-8"))
     photos = read(data, work / "features", concepts)
     layer = lite_classifier_layer(0)
@@ -94,7 +95,7 @@ def main(
     weight -= weight.mean(0)  # above the mean of all logits
     below = {name: _below(concept) for name, concept in concepts.items()}
     rng = np.random.default_rng(SEED)
-    order = rng.permutation(len(photos.said))
+    order = rng.permutation(len(photos.names))
     fold, half = order % FOLDS, order // FOLDS % 2 == 0
     judged = np.zeros(len(fold), bool)
     for name in SETS:
@@ -126,14 +127,14 @@ def main(
     best = logits[ours].argmax(1)
     adds = np.empty((len(ours), len(kept)))
     for held in tqdm(range(FOLDS), "classes"):
-        parts = take_apart(photos, scores[:, kept], weight, classes, fold != held)
+        parts = decompose(photos, scores[:, kept], weight, classes, fold != held)
         mine = fold[ours] == held
         adds[mine] = (scores[np.ix_(ours[mine], kept)] - without) * parts[best[mine]]
     total = logits[ours, best] - logits[ours].mean(1)
     _print_shares(photos.source[ours], adds, scores[np.ix_(ours, kept)] >= seen, total)
 
     made = directions(photos, np.ones(len(fold), bool), weight, below.values())
-    parts = take_apart(photos, scores[:, kept], weight, classes, np.ones(len(fold), bool))
+    parts = decompose(photos, scores[:, kept], weight, classes, np.ones(len(fold), bool))
     basis = made.basis[kept]
     save_file(
         {
@@ -153,48 +154,48 @@ def main(
 
 
 def read(data: Path, cache: Path, concepts: dict[str, dict[str, str]]) -> Photos:
-    """Read all sets: what each photo is, its features, and what it has."""
-    source, said, values, mirrored, has = [], [], [], [], []
+    """Read the photos of all sets, with their features and concepts."""
+    source, names, values, mirrored, has = [], [], [], [], []
     for name in SETS:
         known = _KNOWN[name](data)
         pictures = data / name / "images.tar"
         found = features(pictures, list(known), ["whole", "whole-flip"], cache)
         source += [name] * len(known)
-        said += known
+        names += known
         values.append(found[:, 0])
         mirrored.append(found[:, 1])
-        has += [[_has(name, what, c) for c in concepts.values()] for what in known.values()]
+        has += [[has_concept(name, what, c) for c in concepts.values()] for what in known.values()]
     return Photos(
         np.array(source),
-        said,
+        names,
         np.concatenate(values).astype(np.float32),
         np.concatenate(mirrored).astype(np.float32),
         np.array(has, np.int8),
     )
 
 
-class Known(NamedTuple):
-    """What is known of one photo: the words of each caption, its boxes, its label or class."""
+class Annotations(NamedTuple):
+    """The annotations of one photo: the words of each caption, boxes, label or class."""
 
     captions: list[set[str]] | None = None
     boxes: list[datasets.Box] | None = None
     label: str | int | None = None
 
 
-def _flickr8k(data: Path) -> dict[str, Known]:
+def _flickr8k(data: Path) -> dict[str, Annotations]:
     captions = datasets.flickr8k(data, "train") | datasets.flickr8k(data, "dev")
-    return {name: Known(_words(written)) for name, written in captions.items()}
+    return {name: Annotations(_words(written)) for name, written in captions.items()}
 
 
-def _coco(data: Path) -> dict[str, Known]:
+def _coco(data: Path) -> dict[str, Annotations]:
     captions, boxes = datasets.coco_captions(data), datasets.coco_boxes(data)
     return {
-        name: Known(_words(captions[name]) if name in captions else None, boxes.get(name))
+        name: Annotations(_words(captions[name]) if name in captions else None, boxes.get(name))
         for name in sorted({*captions, *boxes})
     }
 
 
-def _labelled(name: str, data: Path) -> dict[str, Known]:
+def _labelled(name: str, data: Path) -> dict[str, Annotations]:
     read = {
         "imagenet": lambda split: datasets.imagenet(data, split),
         "scenes": datasets.scenes,
@@ -202,7 +203,8 @@ def _labelled(name: str, data: Path) -> dict[str, Known]:
         "daquar": lambda split: {q.picture: "" for q in datasets.daquar(data, split)},
     }[name]
     return {
-        name: Known(label=label) for name, label in sorted((read("train") | read("dev")).items())
+        name: Annotations(label=label)
+        for name, label in sorted((read("train") | read("dev")).items())
     }
 
 
@@ -217,8 +219,14 @@ def _words(captions: list[str]) -> list[set[str]]:
     return [set(re.findall(r"[a-z]+", caption.lower())) for caption in captions]
 
 
-def _has(source: str, known: Known, concept: dict[str, str]) -> int:
-    """Return 1 if a photo has what a concept names, 0 if not, -1 if nobody said."""
+def has_concept(source: str, known: Annotations, concept: dict[str, str]) -> int:
+    """Return 1 if a photo shows a concept, 0 if not, -1 if unknown.
+
+    Args:
+        source: The photo's set.
+        known: Its annotations.
+        concept: Its row in concepts.toml.
+    """
     if source in concept.get("sets", "").split():
         return 1
     if source in concept.get("never", "").split():
@@ -235,7 +243,7 @@ def _has(source: str, known: Known, concept: dict[str, str]) -> int:
 
 
 def _is_boxed(boxes: list[datasets.Box] | None, things: str) -> int | None:
-    """The same by the boxes of a photo: 1 if there is a large one, -1 if all are small."""
+    """Return the same by the photo's boxes: 1 for a large box, -1 if all are small, or None."""
     if boxes is None or not things:
         return None
     sizes = [box.w * box.h for box in boxes if box.label in things.split(", ")]
@@ -243,7 +251,7 @@ def _is_boxed(boxes: list[datasets.Box] | None, things: str) -> int | None:
 
 
 def _is_said(captions: list[set[str]] | None, words: set[str]) -> int:
-    """The same by the captions of a photo: 1 if two have one of the words, 0 if none has."""
+    """Return the same by the photo's captions: 1 if two have one of the words, 0 if none has."""
     if captions is None or not words:
         return -1
     mentions = sum(bool(words & caption) for caption in captions)
@@ -267,7 +275,7 @@ def _below(concept: dict[str, str]) -> frozenset[int]:
 
 
 class Directions(NamedTuple):
-    """The mean photo (1280,), and of each concept its direction, (concepts, 1280)."""
+    """The mean photo (1280,), and the direction of each concept, (concepts, 1280)."""
 
     mean: np.ndarray
     basis: np.ndarray
@@ -276,7 +284,7 @@ class Directions(NamedTuple):
 def directions(
     photos: Photos, rows: np.ndarray, weight: np.ndarray, below: Iterable[Iterable[int]]
 ) -> Directions:
-    """Find the direction of each concept by some of the photos; of unit variance among them."""
+    """Fit the direction of each concept to some photos; its response has unit variance."""
     share = _shares(photos.source, rows)[rows]
     mean = share @ photos.values[rows]
     both = np.concatenate([photos.values[rows], photos.mirrored[rows]]) - mean
@@ -302,7 +310,7 @@ def _of_unit_variance(direction: np.ndarray, covariance: np.ndarray) -> np.ndarr
 
 
 def _mean(photos: Photos, rows: np.ndarray) -> np.ndarray:
-    """Return the mean photo of some; a set counts as the root of its number of photos."""
+    """Return the mean of some photos; a set's weight is the square root of its number of photos."""
     sums, weights = np.zeros(photos.values.shape[1]), 0.0
     for name in SETS:
         ours = rows & (photos.source == name)
@@ -314,7 +322,7 @@ def _mean(photos: Photos, rows: np.ndarray) -> np.ndarray:
 
 
 def _shares(source: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Return the weight of each photo: those of each set together as much as of another."""
+    """Return the weight of each photo, so that all sets have the same total weight."""
     share = np.zeros(len(source))
     for name in np.unique(source[rows]):
         ours = rows & (source == name)
@@ -322,49 +330,49 @@ def _shares(source: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return share / share.sum()
 
 
-def judge(scores: np.ndarray, has: np.ndarray, rows: np.ndarray) -> Judged:
-    """Count for each concept the photos that have it, and those among the strongest."""
+def judge(scores: np.ndarray, has: np.ndarray, rows: np.ndarray) -> NameQuality:
+    """Count for each concept the photos that show it, and those among the strongest."""
     photos, strongest = [], []
     for j in range(has.shape[1]):
         ranked = _ranked(scores[:, j], has[:, j], rows)[0]
         photos.append(ranked.sum())
         strongest.append(ranked[:STRONGEST].sum())
-    return Judged(np.array(photos), np.array(strongest))
+    return NameQuality(np.array(photos), np.array(strongest))
 
 
 def _ranked(scores: np.ndarray, has: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return whether each photo has it, where that is known, and the scores; highest first."""
+    """Return whether each photo shows the concept, where known, and the scores; highest first."""
     known = np.flatnonzero(rows & (has >= 0))
     order = known[np.argsort(-scores[known], kind="stable")]
     return has[order] == 1, scores[order]
 
 
 def _threshold(scores: np.ndarray, has: np.ndarray, rows: np.ndarray) -> float:
-    """Return the lowest score at and above which a share of `SEEN` has it."""
+    """Return the lowest score from which on a share of `SEEN` shows the concept."""
     hits, ranked = _ranked(scores, has, rows)
     precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
     return float(ranked[np.flatnonzero(precision >= SEEN)[-1]])
 
 
-def take_apart(
+def decompose(
     photos: Photos,
     scores: np.ndarray,
     weight: np.ndarray,
     below: Sequence[frozenset[int]],
     rows: np.ndarray,
 ) -> np.ndarray:
-    """Return what each name adds to each class per unit of its score, (1000, names).
+    """Return what each concept adds to each class per unit of its score, (1000, concepts).
 
-    Least squares over some of the photos. A name cannot speak against a class that it comes with
-    or stands above, nor for one that it does not come with, whatever the other names do; and a
-    kind of animal speaks for animals only, a kind of thing for things.
+    Least squares over some photos, with constraints on the signs: a concept counts for the classes
+    below it and those it is correlated with, and against the others. Kinds of animals count for
+    animals only, kinds of things for things only.
     """
     share = _shares(photos.source, rows)[rows][:, None]
     found = scores[rows] - (share * scores[rows]).sum(0)
     logits = photos.values[rows] @ weight.T
     logits -= (share * logits).sum(0)
     among, with_logits = (found * share).T @ found, (found * share).T @ logits
-    root = np.linalg.cholesky(among)  # least squares of as many rows as there are names
+    root = np.linalg.cholesky(among)  # the same least squares with one row per concept
     targets = np.linalg.solve(root, with_logits)
     signs = np.sign(with_logits)
     for sign, classes in zip(signs, below, strict=True):
@@ -395,13 +403,13 @@ def _print_shares(
 
 
 def _print_single_channels(photos: Photos, judged: np.ndarray, half: np.ndarray) -> None:
-    """Name each single channel by half of the photos, and judge it by the others."""
+    """Name each single channel by one half of the photos, and judge it by the other."""
     chosen, held_out = (_strongest(photos, judged & part) for part in (half, ~half))
-    common = chosen - _commonness(photos.has, judged & half)  # else all were "person"
-    best, channels = common.argmax(0), np.arange(common.shape[1])
+    excess = chosen - _frequency(photos.has, judged & half)  # else all would be "person"
+    best, channels = excess.argmax(0), np.arange(excess.shape[1])
     good = chosen[best, channels] >= LEAST
     right = held_out[best, channels][good].mean()
-    expected = _commonness(photos.has, judged & ~half)[best[good]].mean()
+    expected = _frequency(photos.has, judged & ~half)[best[good]].mean()
     print(f"single channels with a name by half of the photos: {good.sum()} of {len(good)};")
     print(f"  of the other half's 10 strongest have it {right:.3f}, by chance {expected:.3f}")
     said = Counter(list(tomllib.loads(CONCEPTS.read_text("utf-8")))[j] for j in best[good])
@@ -409,7 +417,7 @@ def _print_single_channels(photos: Photos, judged: np.ndarray, half: np.ndarray)
 
 
 def _strongest(photos: Photos, rows: np.ndarray) -> np.ndarray:
-    """Of the 10 photos where a channel is strongest, the share that has it: (concepts, 1280)."""
+    """Return the share of each channel's 10 strongest photos with a concept, (concepts, 1280)."""
     shares = []
     for has in photos.has.T:
         known = np.flatnonzero(rows & (has >= 0))
@@ -418,8 +426,8 @@ def _strongest(photos: Photos, rows: np.ndarray) -> np.ndarray:
     return np.array(shares)
 
 
-def _commonness(has: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Return of how many photos each concept is, where that is known: (concepts, 1)."""
+def _frequency(has: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return the share of photos with each concept, where that is known, (concepts, 1)."""
     return ((has[rows] == 1).sum(0) / (has[rows] >= 0).sum(0).clip(min=1))[:, None]
 
 

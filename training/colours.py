@@ -1,9 +1,9 @@
-"""What colour the thing on a photo has, seen in its pixels: a teacher for "What colour is it?".
+"""The colour of the main object of a photo, from its pixels: labels for "What colour is it?".
 
-People's colours are those of clothes and dogs on Flickr8k; a lemon's nobody wrote down. Where the
-backbone's classifier sees the thing (its class activation map), the pixels are given names of
-colours, and the one that most of them have is the answer, if it clearly is. Gray is none: most
-of what has no clear colour is, in the shade.
+Captions give colours for the clothes and dogs of Flickr8k, but not for a lemon. Here the object is
+where the classifier sees it (its class activation map). Its pixels are given names of colours, and
+the most frequent one is the label if it is clear enough. Gray is never a label: most objects
+without a clear colour are gray in the shade.
 """
 
 from pathlib import Path
@@ -16,17 +16,17 @@ from tqdm import tqdm
 from gradcam_core.models.embedded.lite import lite_backbone, lite_classifier_layer
 from training.features import every_picture
 
-CLEARLY = 0.5  # share of the thing's pixels
-THING = 0.5  # of the map's maximum: what is above is the thing
-SIDE = 112  # to which pictures are shrunk: texture blends to the colour that people see
-# Where each hue ends, in degrees; red comes round again.
+CLEARLY = 0.5  # least share of the object's pixels with the most frequent colour
+OBJECT = 0.5  # the object is where the map exceeds this share of its maximum
+SIDE = 112  # pictures are reduced to it, so that texture blends as people see it
+# The upper end of each hue in degrees; red comes first and last.
 HUES = ((15, "red"), (40, "orange"), (68, "yellow"), (165, "green"), (260, "blue"))
 HUES += ((300, "purple"), (340, "pink"), (361, "red"))
-GREYS = ((0.22, "black"), (0.72, "gray"), (1.01, "white"))  # by where each ends in value
+GREYS = ((0.22, "black"), (0.72, "gray"), (1.01, "white"))  # by the upper end in value
 
 
 def names_of(pixels: np.ndarray) -> list[str]:
-    """Name the colour of each pixel.
+    """Return the name of each pixel's colour.
 
     Args:
         pixels: (n, 3) uint8, RGB.
@@ -34,7 +34,7 @@ def names_of(pixels: np.ndarray) -> list[str]:
     hsv = np.asarray(Image.fromarray(pixels[None]).convert("HSV"), float)[0] / 255
     found = []
     for hue, saturation, value in hsv:
-        # The darker it is, the more saturation it takes to be seen.
+        # In a darker pixel, more saturation is needed to see a hue.
         if saturation * value < 0.13 or value < GREYS[0][0]:
             found.append(next(name for end, name in GREYS if value < end))
             continue
@@ -45,24 +45,24 @@ def names_of(pixels: np.ndarray) -> list[str]:
 
 
 def colour_of(picture: Image.Image, heat: np.ndarray) -> str | None:
-    """The colour that a thing clearly has, but gray.
+    """Return the clear colour of an object; None if there is none, or it is gray.
 
     Args:
         picture: RGB.
-        heat: (h, w), where the thing is seen.
+        heat: (h, w), where the object is seen.
     """
     small = np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.BOX))
     where = Image.fromarray(heat.astype(np.float32)).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
-    thing = small[np.asarray(where) > THING * heat.max()]
-    names, counts = np.unique(names_of(thing), return_counts=True)
+    pixels = small[np.asarray(where) > OBJECT * heat.max()]
+    names, counts = np.unique(names_of(pixels), return_counts=True)
     best = counts.argmax()
-    clear = counts[best] > CLEARLY * len(thing) and names[best] != "gray"
+    clear = counts[best] > CLEARLY * len(pixels) and names[best] != "gray"
     return str(names[best]) if clear else None
 
 
 @torch.inference_mode()
 def colours(pictures: Path, cache: Path) -> dict[str, str]:
-    """Name -> colour, of the pictures of an archive whose thing clearly has one.
+    """Return name -> colour for the pictures of an archive whose main object has a clear colour.
 
     The first call runs Lite0 over the archive and writes `cache/SET-colours.npz`.
     """

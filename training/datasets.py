@@ -1,8 +1,8 @@
-"""Every data set of `../shared/data`, read in one place (its README says what each is).
+"""Readers for every data set in `../shared/data` (its README describes them).
 
-Names are those of the pictures in the set's `images.tar`, without a folder common to all
+Pictures are named by their path in the set's `images.tar`, without a folder common to all
 (`1.jpg`, `cat/0000.jpg`). Texts are as people wrote them. Sets that come without a split get one
-here: "dev" pictures train nothing.
+here; no "dev" picture is used for training.
 """
 
 import csv
@@ -16,29 +16,29 @@ from typing import NamedTuple
 from PIL import Image
 from timm.data import ImageNetInfo
 
-PETS = 700  # of each kind
+PETS = 700  # photos of each kind
 SCENES = ("buildings", "forest", "glacier", "mountain", "sea", "street")
-SCENE_PHOTOS = 450  # of each kind
+SCENE_PHOTOS = 450  # photos of each kind
 
 
-class Asked(NamedTuple):
-    """A question of people's about a picture, with their answer.
+class AnsweredQuestion(NamedTuple):
+    """A question that people asked about a picture, with their answer.
 
     Attributes:
-        picture: Its name; empty where the question came without.
+        picture: Its name; empty if the picture is not available.
         question: As written.
-        answers: One, or the several that belong together; without underscores.
-        agreeing: How many of ten people gave this answer; 0 where it is not known.
+        answers: One, or several that belong together; without underscores.
+        agreement: How many of ten people gave this answer; 0 if unknown.
     """
 
     picture: str
     question: str
     answers: tuple[str, ...]
-    agreeing: int = 0
+    agreement: int = 0
 
 
 class Box(NamedTuple):
-    """Where a thing is: left, top, width and height as shares of the picture's sides."""
+    """A bounding box: left, top, width and height as shares of the picture's sides."""
 
     label: str
     x: float
@@ -48,7 +48,7 @@ class Box(NamedTuple):
 
 
 def flickr8k(data: Path, split: str) -> dict[str, list[str]]:
-    """Picture -> five captions, of the split "train" or "dev"."""
+    """Return picture -> five captions, for the split "train" or "dev"."""
     captions = defaultdict(list)
     for row in _rows(data / "flickr8k" / "captions.csv"):
         if row["split"] == split:
@@ -57,7 +57,7 @@ def flickr8k(data: Path, split: str) -> dict[str, list[str]]:
 
 
 def coco_captions(data: Path, split: str | None = None) -> dict[str, list[str]]:
-    """Picture -> five captions or so, of 171 photos; every second is "dev", the others "train"."""
+    """Return picture -> about five captions, for 171 photos; every second one is "dev"."""
     captions = defaultdict(list)
     for row in _rows(data / "coco" / "captions.csv"):
         captions[row["image"]].append(row["caption"])
@@ -69,7 +69,7 @@ def coco_captions(data: Path, split: str | None = None) -> dict[str, list[str]]:
 
 
 def coco_sentences(data: Path) -> list[list[str]]:
-    """The captions of pictures that are not there, those of one picture together."""
+    """Return the captions of pictures that are not available, grouped by picture."""
     groups = defaultdict(list)
     for row in _rows(data / "coco" / "sentences.csv"):
         groups[row["group"]].append(row["caption"])
@@ -77,7 +77,7 @@ def coco_sentences(data: Path) -> list[list[str]]:
 
 
 def coco_boxes(data: Path) -> dict[str, list[Box]]:
-    """Picture -> the boxes of its things, under COCO's 80 names, of 186 photos."""
+    """Return picture -> boxes, labelled with COCO's 80 names, for 186 photos."""
     boxes = defaultdict(list)
     for row in _rows(data / "coco" / "boxes.csv"):
         sides = (float(row[side]) for side in "xywh")
@@ -85,46 +85,48 @@ def coco_boxes(data: Path) -> dict[str, list[Box]]:
     return dict(boxes)
 
 
-def coco_questions(data: Path) -> list[Asked]:
-    """People's questions about some of the photos."""
+def coco_questions(data: Path) -> list[AnsweredQuestion]:
+    """Return people's questions about some of the photos."""
     return [
-        Asked(row["image"], row["question"], (row["answer"],))
+        AnsweredQuestion(row["image"], row["question"], (row["answer"],))
         for row in _rows(data / "coco" / "questions.csv")
     ]
 
 
-def questions_without_pictures(data: Path) -> list[Asked]:
-    """People's questions about pictures that are not there."""
+def questions_without_pictures(data: Path) -> list[AnsweredQuestion]:
+    """Return people's questions about pictures that are not available."""
     return [
-        Asked("", row["question"], (row["answer"],), int(row["agreeing"]))
+        AnsweredQuestion("", row["question"], (row["answer"],), int(row["agreeing"]))
         for row in _rows(data / "coco" / "questions_without_pictures.csv")
     ]
 
 
-def daquar(data: Path, split: str) -> list[Asked]:
-    """People's questions about rooms, of the split "train" or "dev"."""
+def daquar(data: Path, split: str) -> list[AnsweredQuestion]:
+    """Return people's questions about rooms, for the split "train" or "dev"."""
     return [
-        Asked(row["image"], row["question"], tuple(row["answer"].replace("_", " ").split(", ")))
+        AnsweredQuestion(
+            row["image"], row["question"], tuple(row["answer"].replace("_", " ").split(", "))
+        )
         for row in _rows(data / "daquar" / "questions.csv")
         if row["split"] == split
     ]
 
 
 def pets(split: str) -> dict[str, str]:
-    """Picture -> "cat" or "dog"; every fifth is "dev", the others are "train"."""
+    """Return picture -> "cat" or "dog"; every fifth is "dev", the others are "train"."""
     return _labelled(("cat", "dog"), PETS, split)
 
 
 def scenes(split: str) -> dict[str, str]:
-    """Picture -> one of `SCENES`; every fifth is "dev", the others are "train"."""
+    """Return picture -> one of `SCENES`; every fifth is "dev", the others are "train"."""
     return _labelled(SCENES, SCENE_PHOTOS, split)
 
 
 def imagenet(data: Path, split: str) -> dict[str, int]:
-    """Picture -> its ImageNet class, 0..999, of the one photo that each of 600 classes has.
+    """Return picture -> its ImageNet class, 0..999; one photo for each of 600 classes.
 
-    Every third class is "dev", the others are "train": what is learned from photos of some
-    classes is measured on others.
+    Every third class is "dev", the others are "train": training and evaluation use photos of
+    different classes.
     """
     with tarfile.open(data / "imagenet" / "images.tar") as archive:
         names = sorted(Path(member.name).name for member in archive if member.isfile())
@@ -137,12 +139,12 @@ def imagenet(data: Path, split: str) -> dict[str, int]:
 
 
 def pictures(data: Path, source: str, names: Container[str]) -> Iterator[tuple[str, Image.Image]]:
-    """Give the pictures of a set that have these names, RGB, in the order of the archive.
+    """Yield the named pictures of a set as RGB, in the order of the archive.
 
     Args:
         data: The folder of all sets.
-        source: A set's folder: "flickr8k", "coco", ...
-        names: Which are wanted.
+        source: The set's folder: "flickr8k", "coco", ...
+        names: Of the pictures.
     """
     with tarfile.open(data / source / "images.tar") as archive:
         for member in archive:

@@ -1,8 +1,8 @@
-"""Pooled features of the embedded backbone, computed once and kept on disk.
+"""Pooled features of the embedded backbones, computed once and kept on disk.
 
-Both embedded heads read the last feature map through global average pooling, so
-what their training needs of a picture is one vector of 1280 numbers per view (the
-whole picture, a crop, their mirror images). The CNN is frozen and runs once per view.
+The networks read the last feature map through global average pooling, so training needs one
+vector of 1280 numbers per picture and view (the whole picture, a crop, their mirror images). The
+CNN is frozen and runs once per view.
 """
 
 import io
@@ -21,7 +21,7 @@ from gradcam_core.models.embedded.lite import lite_backbone
 
 
 class View(NamedTuple):
-    """A part of the picture (left, top, right, bottom, as shares of its sides), maybe mirrored."""
+    """A part of the picture (left, top, right, bottom as shares of its sides), or its mirror."""
 
     box: tuple[float, float, float, float]
     flip: bool = False
@@ -41,17 +41,17 @@ VIEWS = {
 def features(
     pictures: Path, names: Sequence[str], views: Sequence[str], cache: Path, backbone: int = 0
 ) -> np.ndarray:
-    """Pooled features of some pictures of a folder or tar archive.
+    """Return the pooled features of some pictures of a folder or tar archive.
 
-    The first call for an archive and a view runs the CNN over the whole archive and
-    writes `cache/lite<backbone>-<set>-<view>.npz`; later calls read it.
+    The first call for an archive and a view runs the CNN over the whole archive and writes
+    `cache/lite<backbone>-<set>-<view>.npz`; later calls read that file.
 
     Args:
         pictures: A folder, or an uncompressed tar archive, of pictures.
-        names: File names relative to it, without a folder common to all (`1.jpg`, `cat/0000.jpg`).
+        names: File names relative to it; see `datasets`.
         views: Keys of `VIEWS`.
-        cache: A folder for the computed features.
-        backbone: 0 or 2, of the EfficientNet-Lites.
+        cache: Folder for the computed features.
+        backbone: 0 or 2, for EfficientNet-Lite0 or Lite2.
 
     Returns:
         float16 array (len(names), len(views), 1280), values in 0..6 (means of ReLU6 outputs).
@@ -86,7 +86,7 @@ def _compute(pictures: Path, view: View, path: Path, backbone: Backbone, batch: 
     part = path.with_suffix(".part")
     with part.open("wb") as file:
         np.savez(file, names=np.array(names), features=np.concatenate(vectors))
-    part.replace(path)  # so that a run cut short leaves no half-written file
+    part.replace(path)  # so that an interrupted run leaves no partial file
 
 
 def _count(pictures: Path) -> int:
@@ -97,7 +97,7 @@ def _count(pictures: Path) -> int:
 
 
 def every_picture(pictures: Path) -> Iterator[tuple[str, Image.Image]]:
-    """Each picture with its name below the folder, or below `images/` in an archive."""
+    """Yield each picture with its name relative to the folder, or to `images/` in an archive."""
     if pictures.is_dir():
         for path in sorted(path for path in pictures.rglob("*") if path.is_file()):
             yield str(path.relative_to(pictures)), Image.open(path)
@@ -110,7 +110,7 @@ def every_picture(pictures: Path) -> Iterator[tuple[str, Image.Image]]:
 
 
 def _tensor(picture: Image.Image, view: View, backbone: Backbone) -> torch.Tensor:
-    """The view as the backbone takes it, (1, 3, H_in, W_in) float32."""
+    """Return the network's input for a view, (1, 3, H_in, W_in) float32."""
     width, height = picture.size
     left, top, right, bottom = view.box
     box = (left * width, top * height, right * width, bottom * height)

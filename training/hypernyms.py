@@ -2,11 +2,11 @@
 
     python -m training.hypernyms /usr/share/wordnet
 
-The folder is that of WordNet 3.0's own files (Debian: `wordnet-base`). Every word of every noun
-above a class ("dog" above "boxer") stands for the classes below it; to these come the everyday
-words that the question answerer was trained with, and `_SAME`. Words for nearly everything
-("object") are left out. Words for people have a table of their own: ImageNet knows three kinds of
-people only, so these may be offered but are not meant.
+The folder has the files of WordNet 3.0 (Debian: `wordnet-base`). Every noun above a class ("dog"
+above "boxer") stands for the classes below it. Added to these are the everyday words that the
+answerers were trained with, and `_SYNONYMS`. Words for nearly everything ("object") are left out.
+Words for people have a table of their own, used for suggestions only: ImageNet has just three
+kinds of people.
 """
 
 import argparse
@@ -22,8 +22,9 @@ from gradcam_core.models.labels import HYPERNYMS, normalise
 
 _TOO_MANY = 400  # classes; "artifact" has 522, "animal" 398
 _PERSON = "00007846"
-_SAME = {"kitten": "house cat", "kitty": "house cat", "puppy": "dog", "doggy": "dog", "cow": "ox"}
-_SAME |= {"tv": "television", "telly": "television", "helicopter": "aircraft"}
+_SYNONYMS = {"kitten": "house cat", "kitty": "house cat", "puppy": "dog", "doggy": "dog"}
+_SYNONYMS |= {"cow": "ox", "tv": "television", "telly": "television"}
+_SYNONYMS |= {"helicopter": "aircraft"}
 _PEOPLE = [
     *("person", "people", "human", "humans", "man", "men", "woman", "women", "guy", "lady"),
     *("boy", "girl", "child", "children", "kid", "baby", "face"),
@@ -57,7 +58,7 @@ _HEAD = """\
 
 
 def _nouns(wordnet: Path) -> dict[str, tuple[list[str], list[str]]]:
-    """Return each noun's words and the ids of its hypernyms, by id; see wndb(5WN)."""
+    """Return noun id -> its words and the ids of its hypernyms; see wndb(5WN)."""
     nouns = {}
     for line in (wordnet / "data.noun").read_text("utf-8").splitlines():
         if line.startswith(" "):  # the licence, at the top
@@ -80,7 +81,7 @@ def _ancestors(noun: str, nouns: dict[str, tuple[list[str], list[str]]]) -> Iter
 
 
 def _ranges(indices: Iterable[int]) -> str:
-    """Write indices shortly: "7-24,80"."""
+    """Write indices as ranges: "7-24,80"."""
     runs = [
         [index for _, index in run]
         for _, run in groupby(enumerate(sorted(indices)), lambda pair: pair[1] - pair[0])
@@ -109,7 +110,7 @@ def main() -> None:
                 table[normalise(word)] |= indices
     for word, everyday in everyday_words().items():
         table[normalise(word)].update(everyday)
-    for word, other in _SAME.items():
+    for word, other in _SYNONYMS.items():
         table[word] |= table[other]
     people = dict.fromkeys(_PEOPLE, below[_PERSON])
     HYPERNYMS.write_text(_HEAD + _toml("words", table) + "\n" + _toml("people", people), "utf-8")

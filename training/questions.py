@@ -1,10 +1,9 @@
 """Questions and answers made from the captions of a picture by rules.
 
 The kinds are those of COCO-QA (Ren et al., "Exploring Models and Data for Image Question
-Answering", NeurIPS 2015): object, number, colour and place; added are what somebody is
-doing and yes/no questions with balanced answers. What COCO-QA takes from one caption is
-asked here only if two of the picture's five writers agree on it; a "no" needs that nobody
-wrote the word, a kind of it, what it is a kind of, or a hint of it.
+Answering", NeurIPS 2015): object, number, colour and place; plus actions, and yes/no questions
+with balanced answers. COCO-QA uses single captions. Here at least two of a picture's five captions
+must agree. The answer is "no" only if no caption has the word, a hyponym, a hypernym, or a hint.
 """
 
 import random
@@ -31,7 +30,7 @@ _FILE = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="ut
 
 
 def _table(name: str) -> dict[str, list[str]]:
-    """A table of the file: a name and the words that it stands for."""
+    """Return a table of the file: name -> the words that it stands for."""
     return {key: words.split() for key, words in _FILE[name].items()}
 
 
@@ -74,15 +73,15 @@ def _plural(noun: str) -> str:
 
 
 def ask(template: str, rng: random.Random, **parts: str) -> str:
-    """A question from one of the templates, worded a little differently each time.
+    """Return a question from one of the templates, with random wording.
 
     Args:
         template: A key of `TEMPLATES`.
-        rng: Source of the choice.
-        parts: What stands in the braces; `a` and `xs` follow from `x`, `b` from `y`.
+        rng: Makes the choices.
+        parts: Values for the template; `a` and `xs` are derived from `x`, `b` from `y`.
 
     Returns:
-        Lower case, without a question mark: the model's own reading of a question drops both.
+        Lower case, without a question mark, because the answerers ignore both.
     """
     x, y = parts.get("x", ""), parts.get("y", "")
     derived = {"a": _article(x), "b": _article(y), "xs": _PLURALS.get(x) or _plural(x)}
@@ -109,7 +108,7 @@ _REWORDINGS = (
 
 
 def reword(text: str, rng: random.Random) -> str:
-    """The same question in other words: spelling variants, left-out articles, politeness."""
+    """Vary the wording of a question: spelling, omitted articles, politeness."""
     for pattern, choices in _REWORDINGS:
         text = re.sub(pattern, rng.choice(choices), text)
     return text
@@ -130,12 +129,12 @@ def _read(caption: str) -> _Caption:
 
 
 def questions(picture: str, captions: Sequence[str], rng: random.Random) -> list[Question]:
-    """All questions but yes/no that two writers of the picture's captions agree on.
+    """Return the questions, except yes/no, whose answer is in at least two captions.
 
     Args:
-        picture: Its name, repeated in the result.
-        captions: What people wrote about it, in English.
-        rng: Source of the wording.
+        picture: Its name, for the result.
+        captions: In English.
+        rng: Chooses the wording.
 
     Returns:
         Up to a dozen questions of different kinds.
@@ -161,20 +160,20 @@ def _mentions(read: Sequence[_Caption]) -> Counter:
 
 
 def _subject(caption: _Caption) -> str | None:
-    """The person or animal named first: who acts in an English caption."""
+    """Return the person or animal named first, usually the subject of an English caption."""
     actors = {noun: place for noun, place in caption.nouns.items() if noun in _ACTORS}
     return min(actors, key=actors.get, default=None)
 
 
 def agreed_nouns(captions: Sequence[str]) -> set[str]:
-    """The things, people and places that two writers of a picture's captions name."""
+    """Return the things, people and places that at least two captions of a picture name."""
     return {*_agreed(_mentions([_read(caption) for caption in captions]))}
 
 
 def _numbers(read: Sequence[_Caption], rng: random.Random) -> list[_Item]:
     counts: dict[str, Counter] = defaultdict(Counter)
     for caption in read:
-        said = {}
+        stated = {}
         for i, word in enumerate(caption.words):
             number = NUMBERS.get(word) or ("1" if word in ("a", "an") else None)
             if number is None:
@@ -188,38 +187,38 @@ def _numbers(read: Sequence[_Caption], rng: random.Random) -> list[_Item]:
                     "family",
                     "group",
                 ):
-                    said[noun] = int(number)
+                    stated[noun] = int(number)
                     break
                 if noun or near in ("of", "in", "with", "and"):
                     break
-        for noun, number in said.items():
+        for noun, number in stated.items():
             counts[noun][str(number)] += 1
-        people = sum(number for noun, number in said.items() if noun in PEOPLE)
-        if people and "person" not in said:
+        people = sum(number for noun, number in stated.items() if noun in PEOPLE)
+        if people and "person" not in stated:
             counts["person"][str(people)] += 1
     items = []
     for noun, numbers in counts.items():
         (best, agreed), *rest = numbers.most_common()
-        # "a man" may stand beside others, so one is asked only when nobody counted more.
+        # "a man" may not be alone, so the answer 1 needs three captions and no other count.
         if agreed >= (3 if best == "1" else 2) and not rest and (best != "1" or rng.random() < 0.4):
             items.append(("number", ask("number", rng, x=noun), (best,)))
     return items[:2]
 
 
 def _coloured(read: Sequence[_Caption]) -> dict[str, Counter]:
-    """How many writers gave a thing a colour: `red shirt`, `black and white dog`."""
+    """Count the captions that give a thing a colour: `red shirt`, `black and white dog`."""
     colours: dict[str, Counter] = defaultdict(Counter)
     for caption in read:
-        said = set()
+        stated = set()
         for i, word in enumerate(caption.words):
             for near in caption.words[i + 1 : i + 5] if word in _COLOUR_OF else ():
                 if near in _NOUN_OF:
                     if _NOUN_OF[near] not in PEOPLE and _NOUN_OF[near] not in PLACES:
-                        said.add((_NOUN_OF[near], _COLOUR_OF[word]))
+                        stated.add((_NOUN_OF[near], _COLOUR_OF[word]))
                     break
                 if near in ("in", "on", "with", "is", "of", "a", "the", "are"):
                     break
-        for noun, colour in sorted(said):
+        for noun, colour in sorted(stated):
             colours[noun][colour] += 1
     return colours
 
@@ -256,7 +255,7 @@ def _objects(read: Sequence[_Caption], rng: random.Random) -> list[_Item]:
 
 
 def _held(read: Sequence[_Caption], mentions: Mapping[str, int]) -> dict[tuple[str, str], set[str]]:
-    """What somebody holds, wears, rides or has in the mouth: (verb, subject) -> things."""
+    """Return what somebody holds, wears, rides or has in the mouth: (verb, subject) -> things."""
     held: dict[tuple[str, str], set[str]] = defaultdict(set)
     for caption in read:
         subject = _subject(caption)
@@ -279,7 +278,7 @@ def _held(read: Sequence[_Caption], mentions: Mapping[str, int]) -> dict[tuple[s
 def _renamed(
     caption: _Caption, people: tuple[str, ...], animals: tuple[str, ...], rng: random.Random
 ) -> list[_Item]:
-    """COCO-QA's rule: the caption with its subject replaced, "what is running through the snow"."""
+    """Replace the subject of a caption, as in COCO-QA: "what is running through the snow"."""
     subject = _subject(caption)
     answers = people if subject in people else animals if subject in animals else ()
     words = caption.words[caption.nouns[subject] + 1 :] if answers else []
@@ -299,7 +298,7 @@ def _sports(read: Sequence[_Caption]) -> Counter:
 
 
 def _acting(read: Sequence[_Caption]) -> dict[str, Counter]:
-    """How many writers let the people, or the animals, of the picture do something."""
+    """Count the captions with each action, for people and for animals."""
     acts: dict[str, Counter] = {"person": Counter(), "animal": Counter()}
     for caption in read:
         subject = _subject(caption)
@@ -336,15 +335,15 @@ def _places(read: Sequence[_Caption], rng: random.Random) -> list[_Item]:
 def yes_no(
     captions: Mapping[str, Sequence[str]], rng: random.Random, each: int = 3
 ) -> list[Question]:
-    """Questions with "yes" or "no" that are as often the one as the other for every word asked.
+    """Return yes/no questions; for every word "yes" and "no" are equally frequent.
 
     Args:
         captions: The captions of each picture.
-        rng: Source of choice and wording.
-        each: How many questions with "yes" a picture has at most.
+        rng: Chooses questions and wording.
+        each: Largest number of questions with "yes" per picture.
 
     Returns:
-        A balanced list: without the picture one question in two can be answered.
+        Balanced questions: without the picture only half of them can be answered.
     """
     yes: dict[_Key, list[str]] = defaultdict(list)
     no: dict[_Key, list[str]] = defaultdict(list)
@@ -367,7 +366,7 @@ def yes_no(
 
 
 def _certain(read: Sequence[_Caption]) -> tuple[set[_Key], set[_Key]]:
-    """What two writers say is so, and what nobody says nor hints at."""
+    """Return what at least two captions state, and what no caption states or hints at."""
     written = {word for caption in read for word in caption.words}
     parts = (_present(read, written), _active(read, written), _tinted(read, written))
     return set().union(*(yes for yes, _ in parts)), set().union(*(no for _, no in parts))
@@ -381,17 +380,17 @@ def _present(read: Sequence[_Caption], written: set[str]) -> tuple[set[_Key], se
     yes = {("presence", "", noun) for noun in _agreed(mentions)}
     no = set()
     for noun in [*NOUNS, "animal"]:
-        # A "person" may be a man and a "child" a boy: no answer is safe there.
+        # A "person" may be a man and a "child" a boy, so no answer is certain.
         if noun in PEOPLE and some_person:
             continue
-        related = {noun, *GENERAL.get(noun, ())} | ({"child"} & {*_above(noun)})
+        related = {noun, *GENERAL.get(noun, ())} | ({"child"} & {*_hypernyms(noun)})
         hinted = written & set(HINTS.get(noun, ()))
         if not hinted and not any(mentions[name] for name in related):
             no.add(("presence", "", noun))
     return yes, no
 
 
-def _above(noun: str) -> list[str]:
+def _hypernyms(noun: str) -> list[str]:
     return [general for general, kinds in GENERAL.items() if noun in kinds]
 
 

@@ -1,9 +1,8 @@
-"""A teacher for the questions about DAQUAR's rooms, which are few.
+"""A teacher for the questions about DAQUAR's rooms.
 
-A head trained on 6,795 answers learns them by heart, what it makes of the rooms included. Kernel
-ridge regression on the same answers does not: it has one solution, and overfits less. It answers
-any of the questions about any of the rooms, so a head that is to agree with it on random pairs
-of the two has 5 million examples.
+A network trained on only 6,795 answers memorizes them. Kernel ridge regression on the same answers
+has a unique solution and overfits less. It can answer each question about each room, so a network
+trained to agree with it has 5 million examples.
 """
 
 import math
@@ -20,54 +19,55 @@ from torch.nn import functional as F
 
 from gradcam_core.models.embedded.question import split_question
 
-RIDGE = 2.0  # chosen on the dev pictures, as are the kernels
-ROOM_ALONE = 0.1  # what rooms alike tell whatever is asked
-LEAST = 0.005  # share of an answer; what is below is the regression's noise
-SENSES = 100  # dimensions of a word's vector
+RIDGE = 2.0  # chosen on the dev pictures, like the kernels
+ROOM_ALONE = 0.1  # weight of the similarity of rooms, whatever the question
+LEAST = 0.005  # smaller shares of an answer are noise of the regression
+DIMENSIONS = 100  # of a word vector
 
 
 class Teacher:
     """Kernel ridge regression from pairs of a question and a room to the shares of answers.
 
-    Two pairs are as alike as their questions, times one plus the likeness of their rooms.
+    The kernel is the similarity of the questions, times one plus the similarity of the rooms.
     """
 
     def __init__(
         self,
         questions: Sequence[str],
         rooms: Tensor,
-        of_question: Sequence[int],
+        room_of_question: Sequence[int],
         shares: Tensor,
         texts: Sequence[str],
     ) -> None:
-        """Fit it.
+        """Fit the regression.
 
         Args:
             questions: As people asked them.
             rooms: (rooms, 1280), the pooled features of each room.
-            of_question: The room of each question.
-            shares: (questions, answers), what people answered.
-            texts: English with the words of the questions, to learn which are used alike.
+            room_of_question: The room of each question.
+            shares: (questions, answers), the distribution of people's answers.
+            texts: English texts for the word vectors.
         """
         unit = F.normalize(rooms, dim=1)
         unit = F.normalize(unit - unit.mean(0), dim=1)
-        # (rooms, questions), how alike a room is to that of a question.
-        self.near = unit @ unit[list(of_question)].mT
-        # (questions, questions), 1 + 1 on the diagonal.
-        self.alike = _same_phrases(questions) + _same_senses(questions, texts)
+        # (rooms, questions), the similarity of a room and a question's own room.
+        self.room_similarity = unit @ unit[list(room_of_question)].mT
+        # (questions, questions), 2 on the diagonal.
+        self.question_similarity = _phrase_similarity(questions)
+        self.question_similarity += _meaning_similarity(questions, texts)
         self.known = shares.any(0).nonzero()[:, 0]
         self.answers = shares.shape[1]
-        kernel = self._kernel(torch.arange(len(questions)), torch.tensor(of_question))
+        kernel = self._kernel(torch.arange(len(questions)), torch.tensor(room_of_question))
         kernel.diagonal().add_(RIDGE)
         factor = torch.linalg.cholesky(kernel)
         self.weights = torch.cholesky_solve(shares[:, self.known], factor)
 
     def __call__(self, questions: Tensor, rooms: Tensor) -> Tensor:
-        """Answer some of the questions about any rooms.
+        """Answer questions about rooms.
 
         Args:
-            questions: (n,) int64, places in the list that it was fitted to.
-            rooms: (n,) int64, places in the rooms that it was fitted to.
+            questions: (n,) int64, indices of the questions in `__init__`.
+            rooms: (n,) int64, indices of the rooms in `__init__`.
 
         Returns:
             (n, answers), the share of each answer.
@@ -78,22 +78,22 @@ class Teacher:
         return shares
 
     def _kernel(self, questions: Tensor, rooms: Tensor) -> Tensor:
-        near = self.near[rooms]
-        return self.alike[questions] * (1 + near) + ROOM_ALONE * near
+        by_room = self.room_similarity[rooms]
+        return self.question_similarity[questions] * (1 + by_room) + ROOM_ALONE * by_room
 
 
 def stems(text: str) -> list[str]:
-    """The words of a question without the plural's "s"."""
+    """Return the words of a question without the plural's "s"."""
     return [stem(word) for word in split_question(text)]
 
 
 def stem(word: str) -> str:
-    """A word without the plural's "s"."""
+    """Return a word without the plural's "s"."""
     return word[:-1] if len(word) > 3 and word.endswith("s") and word[-2] != "s" else word
 
 
 def _phrases(text: str) -> Counter[Hashable]:
-    """Words, neighbours, three in a row and two with a gap; the ends of the question count."""
+    """Count words, pairs, triples, and pairs with a gap; with marks for start and end."""
     words = stems(text)
     ends = ["<", *words, ">"]
     threes = list(zip(ends[:-2], words, ends[2:], strict=True))
@@ -101,14 +101,14 @@ def _phrases(text: str) -> Counter[Hashable]:
     return Counter([*words, *pairwise(ends), *threes, *gaps])
 
 
-def _same_phrases(questions: Sequence[str]) -> Tensor:
-    """Cosine of what phrases the questions have, the rare ones counting more: (n, n)."""
+def _phrase_similarity(questions: Sequence[str]) -> Tensor:
+    """Return the cosine of the questions' phrases, weighted by rarity, (n, n)."""
     found = [_phrases(text) for text in questions]
-    common = Counter(phrase for phrases in found for phrase in phrases)
-    place = {phrase: i for i, phrase in enumerate(common)}
+    frequency = Counter(phrase for phrases in found for phrase in phrases)
+    index = {phrase: i for i, phrase in enumerate(frequency)}
     rows, columns, counts = zip(
         *(
-            (i, place[phrase], math.sqrt(count * _rarity(common[phrase], len(found))))
+            (i, index[phrase], math.sqrt(count * _rarity(frequency[phrase], len(found))))
             for i, phrases in enumerate(found)
             for phrase, count in phrases.items()
         ),
@@ -118,17 +118,15 @@ def _same_phrases(questions: Sequence[str]) -> Tensor:
     return _cosines(torch.from_numpy((table @ table.T).toarray()))
 
 
-def _same_senses(questions: Sequence[str], texts: Sequence[str]) -> Tensor:
-    """Cosine of the questions' mean word vectors: (n, n)."""
+def _meaning_similarity(questions: Sequence[str], texts: Sequence[str]) -> Tensor:
+    """Return the cosine of the questions' mean word vectors, (n, n)."""
     words = [split_question(text) for text in questions]
-    common = Counter(word for found in words for word in set(found))
-    senses = _senses([split_question(text) for text in texts])
-    means = np.stack(
-        [
-            sum(math.sqrt(_rarity(common[word] + 1, len(words))) * senses[word] for word in found)
-            for found in words
-        ]
-    ).astype(np.float32)
+    frequency = Counter(word for found in words for word in set(found))
+    vectors = {
+        word: math.sqrt(_rarity(frequency[word] + 1, len(words))) * vector
+        for word, vector in _word_vectors([split_question(text) for text in texts]).items()
+    }
+    means = np.stack([sum(vectors[word] for word in found) for found in words]).astype(np.float32)
     means -= means.mean(0)
     return _cosines(torch.from_numpy(means @ means.T))
 
@@ -142,28 +140,29 @@ def _cosines(products: Tensor) -> Tensor:
     return products / size / size[:, None]
 
 
-def _senses(texts: Sequence[Sequence[str]]) -> dict[str, np.ndarray]:
-    """A vector of each word by the words near it: positive mutual information, then its SVD.
+def _word_vectors(texts: Sequence[Sequence[str]]) -> dict[str, np.ndarray]:
+    """Return word vectors: the SVD of positive pointwise mutual information with nearby words.
 
-    Words that come once get zeros.
+    Words that occur once get zeros.
     """
-    common = Counter(word for words in texts for word in words)
-    place = {word: i for i, word in enumerate(w for w, count in common.items() if count > 1)}
-    near: Counter[tuple[int, int]] = Counter()
+    frequency = Counter(word for words in texts for word in words)
+    index = {word: i for i, word in enumerate(w for w, count in frequency.items() if count > 1)}
+    together: Counter[tuple[int, int]] = Counter()
     for words in texts:
-        known = [place[word] for word in words if word in place]
+        known = [index[word] for word in words if word in index]
         for i, word in enumerate(known):
             for distance, other in enumerate(known[i + 1 : i + 6], 1):
-                near[word, other] += 1 / distance
-    rows, columns = np.array(list(near)).T
-    shape = (len(place), len(place))
-    table = sparse.csr_matrix((list(near.values()), (rows, columns)), shape=shape)
+                together[word, other] += 1 / distance
+    rows, columns = np.array(list(together)).T
+    shape = (len(index), len(index))
+    table = sparse.csr_matrix((list(together.values()), (rows, columns)), shape=shape)
     table = (table + table.T).tocoo()
     each = np.asarray(table.sum(1)).ravel() + 1
-    # To the power of 0.75: rare neighbours would count too much (as in word2vec).
+    # The power 0.75 reduces the weight of rare neighbours, as in word2vec.
     context = each**0.75 / (each**0.75).sum()
     table.data = np.log(table.data / each[table.row] / context[table.col]).clip(0)
-    left, strength, _ = svds(table, SENSES, v0=np.ones(len(place)))
+    left, strength, _ = svds(table, DIMENSIONS, v0=np.ones(len(index)))
     vectors = left * np.sqrt(strength)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True) + 1e-6
-    return {word: vectors[place[word]] if word in place else np.zeros(SENSES) for word in common}
+    zeros = np.zeros(DIMENSIONS)
+    return {word: vectors[index[word]] if word in index else zeros for word in frequency}

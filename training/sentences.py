@@ -1,7 +1,7 @@
-"""Sentences for pictures that nobody described, of what is known of them: a thing, a room, a place.
+"""Captions for pictures without any, from what is known about them: a thing, a room, a scene.
 
-What is said is in captions.toml: patterns for kinds of things, and places with the phrases that
-speak for them. Where a thing is said to be is read off the picture's attributes.
+captions.toml has the patterns for kinds of things, and places with the phrases that indicate them
+("signs"). The picture's attributes tell where a thing is.
 """
 
 import random
@@ -16,10 +16,10 @@ from gradcam_core.models.embedded.caption_text import split_words
 
 TABLES = tomllib.loads(Path(__file__).with_name("captions.toml").read_text(encoding="utf-8"))
 SPELLING: Mapping[str, str] = TABLES["spelling"]
-CAPTIONS = 5  # of a picture
-COLOURED = 3  # of these, where a colour is seen
-LIKELY = 0.2  # share of people who would use a sign, from which on what it speaks for is said
-ROOM_THING = 15  # rooms that a thing must be named in: what is common can be learned
+CAPTIONS = 5  # per picture
+COLOURED = 3  # captions with a colour, if one is seen
+LIKELY = 0.2  # least probability of a sign for what it indicates to be mentioned
+ROOM_THING = 15  # rooms in which a thing must be named to be mentioned
 
 
 def _listed(text: str) -> list[str]:
@@ -31,14 +31,14 @@ _KIND = {word: kind for kind, row in TABLES["kinds"].items() for word in _listed
 
 
 def signs() -> list[str]:
-    """All phrases that speak for places, people and colours."""
+    """Return all phrases that indicate places, people and colours."""
     listed = [place["signs"] for place in TABLES["places"].values()]
     listed += [*TABLES["people"].values(), *TABLES["tints"].values()]
     return sorted(set(chain.from_iterable(listed)))
 
 
 def pattern_words() -> Iterable[list[str]]:
-    """The words of all patterns and places."""
+    """Yield the words of all patterns and places."""
     for kind in TABLES["kinds"].values():
         for pattern in [*kind["placed"], *kind["alone"], *kind["held"]]:
             yield split_words(re.sub(r"{.*?}", " ", pattern))
@@ -51,7 +51,7 @@ def pattern_words() -> Iterable[list[str]]:
 
 
 def surroundings(word: str, rng: random.Random) -> list[str]:
-    """A sign of a place where a thing may be, and one of a colour it may have; single words."""
+    """Return a random sign of a place where a thing may be, and of a colour that it may have."""
     kind = TABLES["kinds"][_KIND.get(word, "thing")]
     colours = [c for c in TABLES["tints"].get(kind["colours"], []) if " " not in c]
     chosen = [TABLES["places"][rng.choice(kind["places"])]["signs"][0]]
@@ -59,7 +59,7 @@ def surroundings(word: str, rng: random.Random) -> list[str]:
 
 
 def with_article(noun: str) -> str:
-    """Put "a" or "an" before a noun that takes one."""
+    """Return a noun with "a" or "an" if it takes one."""
     if noun in TABLES["said"]:
         return TABLES["said"][noun].format(noun)
     if noun in _PLAIN or (noun.endswith("s") and not noun.endswith("ss")):
@@ -71,13 +71,13 @@ def with_article(noun: str) -> str:
 def of_thing(
     word: str, likely: Mapping[str, float], rng: random.Random, colour: str | None = None
 ) -> list[list[str]]:
-    """Five sentences that name a thing, with what is likely in the picture: place, people, colour.
+    """Return five captions that name a thing, with a likely place, people and colour.
 
     Args:
-        word: Its everyday word.
-        likely: How likely people use each of `signs` of the picture, 0..1.
+        word: The thing's everyday word.
+        likely: The probability, 0..1, that people use each of `signs` for the picture.
         rng: Chooses the patterns.
-        colour: That of its pixels, if they clearly have one.
+        colour: Of the thing's pixels, if it is clear.
     """
     kind = TABLES["kinds"][_KIND.get(word, "thing")]
     found = _likeliest({p: TABLES["places"][p]["signs"] for p in kind["places"]}, likely)[:2]
@@ -88,7 +88,7 @@ def of_thing(
         if found:
             place = rng.choice(TABLES["places"][found[i // 3 % len(found)]]["said"])
             sentences[i] = pattern.replace("{in}", place)
-    if who:  # who is there matters more than a second place
+    if who:  # people are more important than a second place
         sentences[2] = rng.choice(kind["held"]).replace("{who}", who[0])
         sentences[3] = rng.choice(kind["held"]).replace("{who}", who[0])
     noun = " ".join(split_words(word))
@@ -102,13 +102,13 @@ def of_thing(
 
 
 def _likeliest(signs: Mapping[str, Sequence[str]], likely: Mapping[str, float]) -> list[str]:
-    """What people are likely to speak of, by the signs of each; the likeliest first."""
+    """Return what is likely according to its signs, the likeliest first."""
     scores = {name: max(likely[sign] for sign in listed) for name, listed in signs.items()}
     return sorted((name for name in scores if scores[name] > LIKELY), key=lambda n: -scores[n])
 
 
 def _colour(kind: str, likely: Mapping[str, float], pixels: str | None) -> str | None:
-    """The colour to say of a thing of a kind that may have some: its own, or a likely one."""
+    """Return the colour to mention: that of the pixels, else a likely one, else None."""
     if not kind:
         return None
     colours = TABLES["tints"][kind]
@@ -118,7 +118,7 @@ def _colour(kind: str, likely: Mapping[str, float], pixels: str | None) -> str |
 
 
 def of_scene(kind: str) -> list[list[str]]:
-    """What is said of one of the places of `scenes`."""
+    """Return the captions for one kind of scene."""
     return [split_words(sentence) for sentence in TABLES["scenes"][kind]]
 
 
@@ -133,7 +133,7 @@ _COLOURS = frozenset(_listed(TABLES["colours"]))
 
 
 def things_named(answers: Iterable[tuple[str, Sequence[str]]]) -> dict[str, Counter[str]]:
-    """Picture -> the things that people named in their answers about it, with how often."""
+    """Return picture -> how often people's answers about it name each thing."""
     things: dict[str, Counter[str]] = {}
     for picture, said in answers:
         named = [answer for answer in said if not answer.isdecimal() and answer not in _COLOURS]
@@ -142,7 +142,7 @@ def things_named(answers: Iterable[tuple[str, Sequence[str]]]) -> dict[str, Coun
 
 
 def room(things: Mapping[str, int]) -> str:
-    """The kind of room that some things stand in."""
+    """Return the kind of room that contains some things."""
     rooms = TABLES["rooms"]
     hits = {kind: sum(things.get(sign, 0) for sign in signs) for kind, signs in rooms.items()}
     best = max(hits, key=hits.get)
@@ -150,15 +150,15 @@ def room(things: Mapping[str, int]) -> str:
 
 
 def of_rooms(named: Mapping[str, Counter[str]]) -> dict[str, list[list[str]]]:
-    """Five sentences for each room that say what kind it is, and what people named there."""
-    common = Counter(thing for things in named.values() for thing in things)
+    """Return five captions for each room, with its kind and the things that people named there."""
+    frequency = Counter(thing for things in named.values() for thing in things)
     found = {}
     for picture, things in named.items():
         kind = with_article(room(things))
         names = [
             with_article(SPELLING.get(thing, thing))
-            for thing in sorted(things, key=lambda thing: -common[thing])
-            if common[thing] >= ROOM_THING
+            for thing in sorted(things, key=lambda thing: -frequency[thing])
+            if frequency[thing] >= ROOM_THING
         ]
         if names:
             pairs = [(names[i % len(names)], names[(i + 1) % len(names)]) for i in range(CAPTIONS)]

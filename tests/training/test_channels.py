@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.channels import Known, Photos, _has, directions, judge, take_apart
+from training.channels import Annotations, Photos, decompose, directions, has_concept, judge
 from training.datasets import Box
 
 BIRD = {"imagenet": "bird", "captions": "bird duck", "boxes": "bird", "never": "scenes"}
@@ -12,21 +12,25 @@ BIRD = {"imagenet": "bird", "captions": "bird duck", "boxes": "bird", "never": "
 @pytest.mark.parametrize(
     ("source", "known", "has"),
     [
-        ("imagenet", Known(label=14), 1),  # indigo bunting
-        ("imagenet", Known(label=207), 0),  # golden retriever
-        ("scenes", Known(label="sea"), 0),
-        ("daquar", Known(label=""), -1),
-        ("flickr8k", Known([{"two", "ducks"}, {"a", "bird"}, {"a", "lake"}]), 1),
-        ("flickr8k", Known([{"two", "ducks"}, {"a", "lake"}]), -1),  # one of them may be wrong
-        ("flickr8k", Known([{"a", "duckling"}]), 0),
-        ("coco", Known(None, [Box("bird", 0.1, 0.1, 0.5, 0.5)]), 1),
-        ("coco", Known(None, [Box("bird", 0.1, 0.1, 0.1, 0.1)]), -1),  # hardly to be seen
-        ("coco", Known(None, [Box("cat", 0.1, 0.1, 0.5, 0.5)]), 0),
-        ("coco", Known(None, None), -1),
+        ("imagenet", Annotations(label=14), 1),  # indigo bunting
+        ("imagenet", Annotations(label=207), 0),  # golden retriever
+        ("scenes", Annotations(label="sea"), 0),
+        ("daquar", Annotations(label=""), -1),
+        ("flickr8k", Annotations([{"two", "ducks"}, {"a", "bird"}, {"a", "lake"}]), 1),
+        (
+            "flickr8k",
+            Annotations([{"two", "ducks"}, {"a", "lake"}]),
+            -1,
+        ),  # one of them may be wrong
+        ("flickr8k", Annotations([{"a", "duckling"}]), 0),
+        ("coco", Annotations(None, [Box("bird", 0.1, 0.1, 0.5, 0.5)]), 1),
+        ("coco", Annotations(None, [Box("bird", 0.1, 0.1, 0.1, 0.1)]), -1),  # hardly to be seen
+        ("coco", Annotations(None, [Box("cat", 0.1, 0.1, 0.5, 0.5)]), 0),
+        ("coco", Annotations(None, None), -1),
     ],
 )
-def test_who_has_what(source: str, known: Known, has: int) -> None:
-    assert _has(source, known, BIRD) == has
+def test_who_has_what(source: str, known: Annotations, has: int) -> None:
+    assert has_concept(source, known, BIRD) == has
 
 
 def test_a_name_is_judged_by_the_strongest_photos_of_which_it_is_known() -> None:
@@ -51,7 +55,7 @@ def test_directions_find_what_photos_have_and_classes_are_sums_of_them() -> None
     assert abs(made.basis[0, 0]) > 5 * abs(made.basis[0, 1:]).max()
     scores = (values - made.mean) @ made.basis.T
     assert (judge(scores, has, ~rows).strongest == 10).all()
-    parts = take_apart(photos, scores, weight, [frozenset()] * 2, rows)
+    parts = decompose(photos, scores, weight, [frozenset()] * 2, rows)
     assert (np.sign(parts) == [[1, -1], [-1, 1]]).all()
     logits = (values - made.mean) @ weight.T
     assert np.corrcoef((scores @ parts.T)[~rows, 0], logits[~rows, 0])[0, 1] > 0.99

@@ -52,7 +52,7 @@ def test_numbers_are_those_of_the_readme() -> None:
     groups = datasets.coco_sentences(DATA)
     assert (len(groups), sum(map(len, groups))) == (4754, 23783)
     assert len(datasets.questions_without_pictures(DATA)) == 58394
-    assert all(1 <= asked.agreeing <= 10 for asked in datasets.questions_without_pictures(DATA))
+    assert all(1 <= asked.agreement <= 10 for asked in datasets.questions_without_pictures(DATA))
     assert sum(map(len, datasets.coco_boxes(DATA).values())) == 1486
 
 

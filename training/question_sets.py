@@ -1,9 +1,8 @@
-"""What the embedded question answerers learn from: questions about the pictures of every set.
+"""The questions about the pictures of every data set, for training and evaluation.
 
-Captions, boxes and labels become questions by rules (training/questions.py); DAQUAR's are
-people's own. Questions that people asked of pictures that are not there teach which kind of answer
-a wording asks for, and what is mostly answered: they are shown no picture, any picture, or one
-pushed towards the ImageNet classes that question and answer name.
+Rules turn captions, boxes and labels into questions (training/questions.py); DAQUAR's questions are
+people's own. People's questions about unavailable pictures teach which kind of answer a wording
+asks for, and which answers are frequent.
 """
 
 import random
@@ -30,9 +29,9 @@ from training.questions import (
     yes_no,
 )
 
-# What nobody overlooks in a room: if it was not named, it is not there.
+# Objects that nobody overlooks: a room without an answer that names one does not have it.
 UNMISSABLE = ("bed", "toilet", "bathtub", "stove", "refridgerator", "sink", "sofa", "television")
-# Not seen in a room, or beside a cat or dog.
+# Not seen in a room.
 ELSEWHERE = (
     "person",
     "horse",
@@ -45,7 +44,7 @@ ELSEWHERE = (
     "sheep",
     "mountain",
 )
-# What each kind of place is called, what is there, and what is not.
+# Kind of scene -> its name, what is there, and what is not.
 SCENES = {
     "buildings": ("city", ("building",), ("ocean", "forest", "elephant", "bed")),
     "forest": ("forest", ("tree", "forest"), ("ocean", "building", "person", "car", "bed")),
@@ -54,12 +53,12 @@ SCENES = {
     "sea": ("ocean", ("water", "ocean"), ("street", "bed", "dog", "horse")),
     "street": ("street", ("street", "building"), ("ocean", "mountain", "cat", "bed")),
 }
-AGREEING = 2  # so many of five people must say it
-ASIDE = 20  # every so many of the questions without pictures is kept for "dev"
+AGREEING = 2  # how many of five people must mention something
+DEV_STEP = 20  # every twentieth question without a picture is "dev"
 
 
 def caption_questions(data: Path, split: str, rng: random.Random) -> list[Question]:
-    """Questions that rules make from Flickr8k's captions of a split ("train" or "dev")."""
+    """Return questions made from Flickr8k's captions, for the split "train" or "dev"."""
     return _from_captions(datasets.flickr8k(data, split), rng)
 
 
@@ -83,7 +82,7 @@ def _outdoors(picture: str, out: bool, rng: random.Random) -> Question:
 
 
 def coco_questions(data: Path, split: str, rng: random.Random) -> list[Question]:
-    """Questions from captions and boxes of COCO's photos; "dev" are those people asked about."""
+    """Return questions made from COCO's captions and boxes; photos people asked about are "dev"."""
     asked = {item.picture for item in datasets.coco_questions(data)}
     captions, boxes = (
         {name: texts for name, texts in table.items() if (name in asked) == (split == "dev")}
@@ -93,25 +92,24 @@ def coco_questions(data: Path, split: str, rng: random.Random) -> list[Question]
 
 
 def described_questions(data: Path, rng: random.Random) -> list[Question]:
-    """Questions from captions of COCO's pictures that are not there, their groups as names.
+    """Return questions made from the captions of unavailable COCO pictures, named by their index.
 
-    Besides what the rules ask of any captions: which of the things are there that COCO has boxes
-    of, how many, and what colour they have. What "this" is they are not asked: the rules know
-    few of the things, and an imagined cup of which they know the table would be called that.
+    They include which of COCO's 80 things are there, how many, and of what colour. "What is this?"
+    is not asked: the rules know few things, so the answer for a cup on a table would be "table".
     """
     groups = dict(enumerate(datasets.coco_sentences(data)))
     captions = {str(group): texts for group, texts in groups.items()}
     labels = {box.label for boxes in datasets.coco_boxes(data).values() for box in boxes}
     found = [item for item in _from_captions(captions, rng) if item.kind != "object"]
     for label in sorted(labels - {*NOUNS}):
-        found += thing_lessons(label, captions, rng)
+        found += thing_questions_from_captions(label, captions, rng)
     return found
 
 
-def thing_lessons(
+def thing_questions_from_captions(
     label: str, captions: Mapping[str, list[str]], rng: random.Random
 ) -> list[Question]:
-    """Whether a thing is on described pictures ("no" as often as "yes"), how many, its colour."""
+    """Return questions on a thing's presence ("no" as often as "yes"), number and colour."""
     names = "|".join([label, *synonyms(label)])
     pattern = re.compile(rf"(?:([a-z]+) )?\b({names})\b")
     having, without, found = [], [], []
@@ -141,7 +139,7 @@ def thing_lessons(
 def box_questions(
     boxes: Mapping[str, Iterable[datasets.Box]], rng: random.Random
 ) -> list[Question]:
-    """Is there one, how many, what animal: "no" of each thing as often as "yes"."""
+    """Return questions from boxes: is there one ("no" as often as "yes"), how many, what animal."""
     counts = {name: Counter(box.label for box in found) for name, found in boxes.items()}
     having = Counter(label for found in counts.values() for label in found)
     found = []
@@ -166,24 +164,24 @@ COCO_ANIMALS = {*ANIMALS, "elephant", "bear", "zebra", "giraffe"}
 
 
 def daquar_questions(data: Path, split: str) -> list[Question]:
-    """DAQUAR's questions and answers of a split; answers as shown, without underscores."""
+    """Return DAQUAR's questions and answers for a split; answers without underscores."""
     return [
         Question(item.picture, daquar_kind(item), item.question, item.answers)
         for item in datasets.daquar(data, split)
     ]
 
 
-def daquar_kind(item: datasets.Asked) -> str:
-    """The kind of one of DAQUAR's questions, told by its words and its answer."""
+def daquar_kind(item: datasets.AnsweredQuestion) -> str:
+    """Return the kind of a DAQUAR question, from its words and its answer."""
     if item.answers[0].isdecimal():
         return "number"
     return "colour" if "colo" in item.question else "object"
 
 
 def room_questions(data: Path, split: str, rng: random.Random) -> list[Question]:
-    """What is in DAQUAR's rooms, by what people named there in the answers to all questions.
+    """Return questions about what DAQUAR's rooms contain, from people's answers to all questions.
 
-    "Yes" and "no" are said of things that nobody overlooks, as often the one as the other.
+    For things that nobody overlooks, "yes" and "no" are equally frequent.
     """
     named: dict[str, Counter[str]] = defaultdict(Counter)
     for item in daquar_questions(data, split):
@@ -213,7 +211,7 @@ def _absent(picture: str, things: Iterable[str], rng: random.Random) -> Question
 
 
 def pet_questions(split: str, rng: random.Random) -> list[Question]:
-    """What the cats and dogs of `pets` are; every fifth picture is for "dev"."""
+    """Return questions about the cats and dogs of `pets`; every fifth picture is "dev"."""
     found = []
     for picture, animal in datasets.pets(split).items():
         other = "dog" if animal == "cat" else "cat"
@@ -231,13 +229,13 @@ def pet_questions(split: str, rng: random.Random) -> list[Question]:
 
 
 def colour_question(picture: str, thing: str, colour: str, rng: random.Random) -> Question:
-    """What colour the thing on a photo has."""
+    """Return a question about the colour of the thing in a photo."""
     template = rng.choice(("colour", "colour of it"))
     return Question(picture, "colour", ask(template, rng, s=thing), (colour,))
 
 
 def scene_questions(split: str, rng: random.Random) -> list[Question]:
-    """Where the photos of places were taken, and what is there."""
+    """Return questions about where photos of scenes were taken, and what is there."""
     found = []
     for picture, scene in datasets.scenes(split).items():
         place, there, not_there = SCENES[scene]
@@ -250,17 +248,17 @@ def scene_questions(split: str, rng: random.Random) -> list[Question]:
     return found
 
 
-def people_questions(data: Path, split: str) -> list[datasets.Asked]:
-    """People's questions without their pictures; every `ASIDE`-th is for "dev"."""
+def people_questions_without_pictures(data: Path, split: str) -> list[datasets.AnsweredQuestion]:
+    """Return people's questions about unavailable pictures; every `DEV_STEP`-th is "dev"."""
     return [
         item
         for i, item in enumerate(datasets.questions_without_pictures(data))
-        if (i % ASIDE == 0) == (split == "dev")
+        if (i % DEV_STEP == 0) == (split == "dev")
     ]
 
 
-def asked_by_people(data: Path) -> list[Question]:
-    """People's questions about COCO's photos, all of them "dev"."""
+def people_coco_questions(data: Path) -> list[Question]:
+    """Return people's questions about COCO's photos, all of them "dev"."""
     return [
         Question(item.picture, "", item.question, item.answers)
         for item in datasets.coco_questions(data)
@@ -268,7 +266,7 @@ def asked_by_people(data: Path) -> list[Question]:
 
 
 def thing_questions(data: Path, split: str, rng: random.Random) -> list[Question]:
-    """What the thing on ImageNet's photos is: its everyday word or a name of its class."""
+    """Ask what ImageNet's photos show; right are the everyday word and the names of the class."""
     info = ImageNetInfo("imagenet-1k")
     everyday = {label: word for word, labels in everyday_words().items() for label in labels}
     found = []

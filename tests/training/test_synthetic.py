@@ -1,10 +1,10 @@
-"""Imagined features lie where real ones would."""
+"""Synthetic features lie where real ones would."""
 
 import pytest
 import torch
 
 from gradcam_core.models.embedded.lite import lite_classifier_layer
-from training.imagined import Imagination, class_directions, shares
+from training.synthetic import FeatureSynthesizer, class_directions, shares
 
 
 def test_shares_are_of_the_captions_that_use_a_word() -> None:
@@ -13,21 +13,23 @@ def test_shares_are_of_the_captions_that_use_a_word() -> None:
 
 
 @pytest.fixture
-def imagination() -> tuple[Imagination, torch.Tensor]:
-    """Pictures that are a middle, plus a direction where "dog" is said, plus noise."""
+def synthesizer() -> tuple[FeatureSynthesizer, torch.Tensor]:
+    """Pictures that are a mean, plus a direction where a caption has "dog", plus noise."""
     torch.manual_seed(0)
     direction = torch.randn(1280) * 0.2
     dogs = torch.rand(600) < 0.3
     pooled = 3 + 0.1 * torch.randn(600, 1280) + dogs[:, None] * direction
     captions = [[["a", "dog"]] if dog else [["a", "cat"]] for dog in dogs]
-    made = Imagination(pooled, captions, [[["toucan"]]], {"toucan": -direction}, pooled[:1] * 0)
+    made = FeatureSynthesizer(
+        pooled, captions, [[["toucan"]]], {"toucan": -direction}, pooled[:1] * 0
+    )
     return made, direction
 
 
 def test_directions_are_learned_from_pictures(
-    imagination: tuple[Imagination, torch.Tensor],
+    synthesizer: tuple[FeatureSynthesizer, torch.Tensor],
 ) -> None:
-    made, direction = imagination
+    made, direction = synthesizer
     dogs, cats = (made([[["a", word]]] * 300) for word in ("dog", "cat"))
     found = dogs.mean(0) - cats.mean(0)
     assert torch.cosine_similarity(found, direction, dim=0) > 0.9
@@ -39,8 +41,8 @@ def test_directions_are_learned_from_pictures(
 def test_pictures_pushed_to_a_class_are_of_that_class() -> None:
     torch.manual_seed(0)
     classifier = lite_classifier_layer(0)
-    towards = class_directions(classifier.weight.detach())
+    directions = class_directions(classifier.weight.detach())
     pooled = torch.rand(200, 1280) * 0.8
-    made = Imagination(pooled, [[["a"]]] * 200, [], {}, pooled[:1] * 0)
-    found = classifier(made.push(towards, [["a"]] * 1000)).argmax(1)
+    made = FeatureSynthesizer(pooled, [[["a"]]] * 200, [], {}, pooled[:1] * 0)
+    found = classifier(made.push(directions, [["a"]] * 1000)).argmax(1)
     assert (found == torch.arange(1000)).float().mean() > 0.8

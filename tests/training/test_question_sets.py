@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from training import datasets, lessons
-from training.answers import Vocabulary, kind_of, shares, vocabulary
+from training import datasets, question_sets
+from training.answers import TrainingVocabulary, kind_of, shares, vocabulary
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the data sets are not here")
@@ -19,7 +19,7 @@ def test_boxes_become_balanced_questions() -> None:
         "2": [datasets.Box("cup", 0, 0, 1, 1)],
         "3": [datasets.Box("cup", 0, 0, 1, 1), datasets.Box("dog", 0, 0, 1, 1)],
     }
-    asked = lessons.box_questions(boxes, random.Random(0))
+    asked = question_sets.box_questions(boxes, random.Random(0))
     of_dogs = [item for item in asked if item.kind == "yes/no" and "dog" in item.text]
     assert Counter(item.answers for item in of_dogs if item.picture == "2") == {("no",): 1}
     assert {item.answers for item in of_dogs if item.picture != "2"} == {("yes",)}
@@ -41,14 +41,14 @@ def test_things_of_captions_are_asked_for() -> None:
         "2": ["A dog.", "one zebra there", "grass", "grass", "grass"],
     }
     rng = random.Random(0)
-    asked = lessons.thing_lessons("zebra", captions, rng)
+    asked = question_sets.thing_questions_from_captions("zebra", captions, rng)
     assert [(item.picture, item.answers) for item in asked if item.kind == "yes/no"] == [
         ("0", ("yes",)),
         ("1", ("no",)),  # of the third picture one of five says so: neither yes nor no
     ]
     assert {item.answers for item in asked if item.kind == "number"} == {("3",)}
     assert {item.answers for item in asked if item.kind == "object"} == {("zebra",)}
-    asked = lessons.thing_lessons("fire hydrant", captions, rng)
+    asked = question_sets.thing_questions_from_captions("fire hydrant", captions, rng)
     assert {item.answers for item in asked if item.kind == "colour"} == {("red",)}
     assert {item.picture for item in asked if item.answers == ("no",)} < {"0", "2"}
 
@@ -58,24 +58,26 @@ def test_things_of_captions_are_asked_for() -> None:
 def test_no_dev_picture_is_learned_from() -> None:
     rng = random.Random(0)
     for name, make in {
-        "captions": lambda split: lessons.caption_questions(DATA, split, rng),
-        "coco": lambda split: lessons.coco_questions(DATA, split, rng),
-        "pets": lambda split: lessons.pet_questions(split, rng),
-        "scenes": lambda split: lessons.scene_questions(split, rng),
-        "rooms": lambda split: lessons.room_questions(DATA, split, rng),
+        "captions": lambda split: question_sets.caption_questions(DATA, split, rng),
+        "coco": lambda split: question_sets.coco_questions(DATA, split, rng),
+        "pets": lambda split: question_sets.pet_questions(split, rng),
+        "scenes": lambda split: question_sets.scene_questions(split, rng),
+        "rooms": lambda split: question_sets.room_questions(DATA, split, rng),
     }.items():
         train, dev = ({item.picture for item in make(split)} for split in ("train", "dev"))
         assert train, name
         assert dev, name
         assert not train & dev, name
-    people = {item.picture for item in lessons.asked_by_people(DATA)}
-    assert not people & {item.picture for item in lessons.coco_questions(DATA, "train", rng)}
+    people = {item.picture for item in question_sets.people_coco_questions(DATA)}
+    assert not people & {item.picture for item in question_sets.coco_questions(DATA, "train", rng)}
 
 
 @needs_data
 def test_places_and_rooms_are_told_apart() -> None:
     rng = random.Random(0)
-    asked = lessons.scene_questions("train", rng) + lessons.room_questions(DATA, "train", rng)
+    asked = question_sets.scene_questions("train", rng) + question_sets.room_questions(
+        DATA, "train", rng
+    )
     said = {
         (item.picture.startswith("image"), item.answers)
         for item in asked
@@ -106,20 +108,23 @@ def test_kinds_of_answers(answer: str, kind: str) -> None:
 
 
 @pytest.fixture
-def words() -> Vocabulary:
-    asked = [lessons.Question("1", "", f"what is it {word}", ("dog", "bicycle")) for word in "ab"]
-    people = [
-        datasets.Asked("", "Where?", (answer,), 9) for answer in ["bike", "dogs", "kites"] * 2
+def words() -> TrainingVocabulary:
+    asked = [
+        question_sets.Question("1", "", f"what is it {word}", ("dog", "bicycle")) for word in "ab"
     ]
-    people += [datasets.Asked("", "Where?", ("kite",), 9)] * 2
+    people = [
+        datasets.AnsweredQuestion("", "Where?", (answer,), 9)
+        for answer in ["bike", "dogs", "kites"] * 2
+    ]
+    people += [datasets.AnsweredQuestion("", "Where?", ("kite",), 9)] * 2
     people += [
-        datasets.Asked("", "Where?", ("yes",), 9),
-        datasets.Asked("", "Where?", ("rare",), 9),
+        datasets.AnsweredQuestion("", "Where?", ("yes",), 9),
+        datasets.AnsweredQuestion("", "Where?", ("rare",), 9),
     ]
     return vocabulary(asked, people, ["cup"], random.Random(0))
 
 
-def test_other_words_and_plurals_count_as_the_answer(words: Vocabulary) -> None:
+def test_other_words_and_plurals_count_as_the_answer(words: TrainingVocabulary) -> None:
     assert words.groups["other"] == ["bicycle", "cup", "dog", "kite"]
     assert [words.canonical(said) for said in ("bike", "dogs", "kites")] == [
         "bicycle",
@@ -128,7 +133,7 @@ def test_other_words_and_plurals_count_as_the_answer(words: Vocabulary) -> None:
     ]
 
 
-def test_shares_of_several_right_answers(words: Vocabulary) -> None:
+def test_shares_of_several_right_answers(words: TrainingVocabulary) -> None:
     found = shares([("dogs", "cup"), ("rare",)], words)
     assert found.sum(1).tolist() == [1, 0]
     assert found[0, words.answers["dog"]] == found[0, words.answers["cup"]] == 0.5
