@@ -26,8 +26,6 @@ from timm.data import ImageNetInfo
 from tqdm import tqdm
 
 import gradcam_core
-from gradcam_core.models.embedded.caption_text import split_words
-from gradcam_core.models.embedded.everyday import everyday_words
 from gradcam_core.models.embedded.lite import lite_classifier_layer
 from training import datasets, sentences
 
@@ -151,18 +149,18 @@ def coco(data: Path, name: str) -> list[str]:
     boxes = datasets.coco_boxes(data)
     said = captions(data, "coco", name, list(written))
     scores = metrics(said.values(), written.values())
-    true, mistaken, mentioned = [], 0, 0
+    true, mistaken, spoken = [], 0, 0
     for photo, caption in said.items():
         there = set().union(*map(things, written[photo]))
         there |= {box.label for box in boxes.get(photo, [])}
         wrong = things(caption) - there
         true.append(not wrong)
         mistaken += len(wrong)
-        mentioned += len(things(caption))
+        spoken += len(things(caption))
     return [
         f"coco, {len(said)} photos: CIDEr {scores['CIDEr']:.3f}, BLEU-4 {scores['BLEU-4']:.3f}",
         _share("captions without a thing that is not there (CHAIR-s)", true),
-        f"  things said that are there (CHAIR-i): {1 - mistaken / max(mentioned, 1):.3f} of {mentioned}",
+        f"  things said that are there (CHAIR-i): {1 - mistaken / max(spoken, 1):.3f} of {spoken}",
     ]
 
 

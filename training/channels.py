@@ -114,12 +114,12 @@ def main(
     without = np.array([np.median(scores[judged & (photos.has[:, j] == 0), j]) for j in kept])
 
     print(f"{len(fold)} photos, {judged.sum()} to judge by; {len(tried)} names tried")
-    print(f"of the 10 strongest have it, of all tried: {every.strongest[tried].mean() / 10:.3f}")
-    print(f"{len(kept)} names kept; of theirs: {every.strongest[kept].mean() / 10:.3f}")
+    print(f"share of the 10 strongest that show it: {every.strongest[tried].mean() / 10:.3f}")
+    print(f"{len(kept)} names kept, with a share of {every.strongest[kept].mean() / 10:.3f}")
     first, second = (judge(scores, photos.has, judged & part) for part in (half, ~half))
     chosen = np.flatnonzero((first.photos >= 4) & (first.strongest >= LEAST * STRONGEST))
     share = second.strongest[chosen].mean() / 10
-    print(f"kept by half of the photos {len(chosen)}; of the other half's strongest: {share:.3f}")
+    print(f"kept by one half of the photos: {len(chosen)}; share in the other half: {share:.3f}")
     _print_single_channels(photos, judged, half)
 
     logits = photos.values @ layer.weight.detach().numpy().T + bias
@@ -237,12 +237,12 @@ def has_concept(source: str, known: Annotations, concept: dict[str, str]) -> int
     if source in ("scenes", "pets"):
         labels = concept.get(source, "").split()
         return int(known.label in labels) if labels else -1
-    boxed = _is_boxed(known.boxes, concept.get("boxes", ""))
-    said = _is_said(known.captions, _inflected(concept.get("captions", "")))
-    return said if boxed is None or (boxed == 0 and said == 1) else boxed
+    boxed = _in_boxes(known.boxes, concept.get("boxes", ""))
+    captioned = _in_captions(known.captions, _inflected(concept.get("captions", "")))
+    return captioned if boxed is None or (boxed == 0 and captioned == 1) else boxed
 
 
-def _is_boxed(boxes: list[datasets.Box] | None, things: str) -> int | None:
+def _in_boxes(boxes: list[datasets.Box] | None, things: str) -> int | None:
     """Return the same by the photo's boxes: 1 for a large box, -1 if all are small, or None."""
     if boxes is None or not things:
         return None
@@ -250,7 +250,7 @@ def _is_boxed(boxes: list[datasets.Box] | None, things: str) -> int | None:
     return 0 if not sizes else 1 if max(sizes) > LARGE else -1
 
 
-def _is_said(captions: list[set[str]] | None, words: set[str]) -> int:
+def _in_captions(captions: list[set[str]] | None, words: set[str]) -> int:
     """Return the same by the photo's captions: 1 if two have one of the words, 0 if none has."""
     if captions is None or not words:
         return -1
@@ -389,17 +389,17 @@ def decompose(
 def _print_shares(
     source: np.ndarray, adds: np.ndarray, seen: np.ndarray, total: np.ndarray
 ) -> None:
-    speaks_for = adds.clip(min=0)
-    whole = speaks_for.sum(1) + (total - adds.sum(1)).clip(min=0)
-    print("of what speaks for the network's first choice, median over photos:")
+    supporting = adds.clip(min=0)
+    whole = supporting.sum(1) + (total - adds.sum(1)).clip(min=0)
+    print("share of the evidence for the predicted class, median over photos:")
     for name in ("imagenet", "coco"):
         ours = source == name
-        said = np.median((speaks_for * seen).sum(1)[ours] / whole[ours])
-        named = np.median(speaks_for.sum(1)[ours] / whole[ours])
-        none = 1 - ((speaks_for * seen)[ours] > 0.03 * whole[ours, None]).any(1).mean()
-        print(f"  {name}: {said:.3f} said, {named:.3f} has a name; nothing to say: {none:.3f}")
-    said = np.median((speaks_for * seen).sum(1) / whole)
-    print(f"  both: {said:.3f} said, {np.median(speaks_for.sum(1) / whole):.3f} has a name")
+        shown = np.median((supporting * seen).sum(1)[ours] / whole[ours])
+        named = np.median(supporting.sum(1)[ours] / whole[ours])
+        none = 1 - ((supporting * seen)[ours] > 0.03 * whole[ours, None]).any(1).mean()
+        print(f"  {name}: {shown:.3f} shown, {named:.3f} named; photos without any: {none:.3f}")
+    shown = np.median((supporting * seen).sum(1) / whole)
+    print(f"  both: {shown:.3f} shown, {np.median(supporting.sum(1) / whole):.3f} named")
 
 
 def _print_single_channels(photos: Photos, judged: np.ndarray, half: np.ndarray) -> None:
@@ -410,10 +410,10 @@ def _print_single_channels(photos: Photos, judged: np.ndarray, half: np.ndarray)
     good = chosen[best, channels] >= LEAST
     right = held_out[best, channels][good].mean()
     expected = _frequency(photos.has, judged & ~half)[best[good]].mean()
-    print(f"single channels with a name by half of the photos: {good.sum()} of {len(good)};")
-    print(f"  of the other half's 10 strongest have it {right:.3f}, by chance {expected:.3f}")
-    said = Counter(list(tomllib.loads(CONCEPTS.read_text("utf-8")))[j] for j in best[good])
-    print(f"  {len(said)} names, {said.most_common(5)}")
+    print(f"single channels named by one half of the photos: {good.sum()} of {len(good)};")
+    print(f"  of the other half's 10 strongest show it: {right:.3f}, by chance {expected:.3f}")
+    names = Counter(list(tomllib.loads(CONCEPTS.read_text("utf-8")))[j] for j in best[good])
+    print(f"  {len(names)} names, {names.most_common(5)}")
 
 
 def _strongest(photos: Photos, rows: np.ndarray) -> np.ndarray:

@@ -114,13 +114,13 @@ def thing_questions_from_captions(
     pattern = re.compile(rf"(?:([a-z]+) )?\b({names})\b")
     having, without, found = [], [], []
     for picture, texts in captions.items():
-        said = [match for text in texts if (match := pattern.search(text.lower()))]
-        if not said:
+        mentions = [match for text in texts if (match := pattern.search(text.lower()))]
+        if not mentions:
             without.append(picture)
-        if len(said) < AGREEING:
+        if len(mentions) < AGREEING:
             continue
         having.append(picture)
-        before, agreed = Counter(match[1] for match in said).most_common(1)[0]
+        before, agreed = Counter(match[1] for match in mentions).most_common(1)[0]
         if agreed >= AGREEING and before in NUMBERS:
             text = ask("number", rng, x=label)
             found.append(Question(picture, "number", text, (NUMBERS[before],)))

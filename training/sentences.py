@@ -43,10 +43,10 @@ def pattern_words() -> Iterable[list[str]]:
         for pattern in [*kind["placed"], *kind["alone"], *kind["held"]]:
             yield split_words(re.sub(r"{.*?}", " ", pattern))
     for place in TABLES["places"].values():
-        yield from map(split_words, place["said"])
+        yield from map(split_words, place["phrases"])
     for written in TABLES["scenes"].values():
         yield from map(split_words, written)
-    yield from map(split_words, chain(TABLES["said"].values(), TABLES["people"]))
+    yield from map(split_words, chain(TABLES["phrases"].values(), TABLES["people"]))
     yield from map(split_words, chain.from_iterable(TABLES["tints"].values()))
 
 
@@ -60,8 +60,8 @@ def surroundings(word: str, rng: random.Random) -> list[str]:
 
 def with_article(noun: str) -> str:
     """Return a noun with "a" or "an" if it takes one."""
-    if noun in TABLES["said"]:
-        return TABLES["said"][noun].format(noun)
+    if noun in TABLES["phrases"]:
+        return TABLES["phrases"][noun].format(noun)
     if noun in _PLAIN or (noun.endswith("s") and not noun.endswith("ss")):
         return noun
     vowel = noun[0] in "aeiou" and not noun.startswith("uni")
@@ -86,14 +86,14 @@ def of_thing(
     sentences = [alone[i % len(alone)] for i in range(CAPTIONS)]
     for i, pattern in zip(range(4), rng.sample(kind["placed"], len(kind["placed"])), strict=False):
         if found:
-            place = rng.choice(TABLES["places"][found[i // 3 % len(found)]]["said"])
+            place = rng.choice(TABLES["places"][found[i // 3 % len(found)]]["phrases"])
             sentences[i] = pattern.replace("{in}", place)
     if who:  # people are more important than a second place
         sentences[2] = rng.choice(kind["held"]).replace("{who}", who[0])
         sentences[3] = rng.choice(kind["held"]).replace("{who}", who[0])
     noun = " ".join(split_words(word))
     shown = [with_article(noun)] * CAPTIONS
-    if noun not in TABLES["said"] and (tint := _colour(kind["colours"], likely, colour)):
+    if noun not in TABLES["phrases"] and (tint := _colour(kind["colours"], likely, colour)):
         shown[:COLOURED] = [with_article(f"{tint} {noun}")] * COLOURED
     return [
         split_words(sentence.format(x=thing, n=noun))
@@ -135,8 +135,8 @@ _COLOURS = frozenset(_listed(TABLES["colours"]))
 def things_named(answers: Iterable[tuple[str, Sequence[str]]]) -> dict[str, Counter[str]]:
     """Return picture -> how often people's answers about it name each thing."""
     things: dict[str, Counter[str]] = {}
-    for picture, said in answers:
-        named = [answer for answer in said if not answer.isdecimal() and answer not in _COLOURS]
+    for picture, given in answers:
+        named = [answer for answer in given if not answer.isdecimal() and answer not in _COLOURS]
         things.setdefault(picture, Counter()).update(named)
     return {name: found for name, found in things.items() if found}
 
