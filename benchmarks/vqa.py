@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 import gradcam_core
 from benchmarks.grounding import Case, report
-from training import datasets, lessons
+from training import datasets, question_sets
 from training.answers import kind_of
 from training.batches import source
 from training.calibration import dev_questions
@@ -158,7 +158,7 @@ def cat_or_dog() -> list[Question]:
 
 def what_is_this(data: Path, split: str) -> list[Question]:
     """What the photos of ImageNet classes show: a name of the class or its everyday word."""
-    asked = lessons.thing_questions(data, split, random.Random(SEED))
+    asked = question_sets.thing_questions(data, split, random.Random(SEED))
     return [item._replace(text=WHAT_IS_THIS) for item in asked]
 
 
@@ -168,7 +168,7 @@ def kinds(model: VqaLstm, data: Path, cache: Path) -> None:
     names = rng.sample(sorted(datasets.flickr8k(data, "dev")), 50)
     asked = [
         Question(rng.choice(names), "", item.question, item.answers)
-        for item in lessons.people_questions(data, "dev")
+        for item in question_sets.people_questions_without_pictures(data, "dev")
     ]
     said = first_answers(model, data, cache, "flickr8k", asked, "own")
     found = defaultdict(list)

@@ -13,7 +13,7 @@ from gradcam_core.methods.gradients import gradients
 from gradcam_core.models.embedded.answer_network import VqaNetwork
 from gradcam_core.models.embedded.answerer import VqaCoattention, load_lite_coattention
 from gradcam_core.models.embedded.coattention_network import Coattention, CoattentionNetwork
-from training.vqa import attend_to_all
+from training.vqa import attend_uniformly
 
 WORDS = ["<unknown>", "is", "it", "a", "cat", "what"]
 ANSWERS = {"yes/no": ["yes", "no"], "other": ["cat", "cup"]}
@@ -92,7 +92,7 @@ def test_a_new_network_starts_from_what_the_other_sees() -> None:
     pooling = VqaNetwork(WORDS, ANSWERS, everyday, classifier, 6, 3, 5).eval()
     attending = CoattentionNetwork(WORDS, ANSWERS, everyday, classifier, 6, 3, 5, 4, 8).eval()
     basis, _ = torch.linalg.qr(torch.randn(8, 8))
-    attend_to_all(attending, pooling.picture.weight, basis)
+    attend_uniformly(attending, pooling.picture.weight, basis)
     attending.load_state_dict(pooling.state_dict(), strict=False)
     features, question = torch.rand(1, 8, 3, 3), [torch.tensor([1, 2, 3, 4])]
     which = torch.tensor([0])
