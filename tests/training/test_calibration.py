@@ -1,4 +1,4 @@
-"""A temperature makes probabilities believable; below the threshold an answer is a guess."""
+"""The temperature calibrates probabilities; below the threshold an answer is a guess."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from training.calibration import temperature, threshold
 
 
 @pytest.mark.parametrize("sharpened", [0.7, 1.0, 2.0])
-def test_temperature_undoes_what_sharpened_the_logits(sharpened: float) -> None:
+def test_temperature_undoes_a_scaling_of_the_logits(sharpened: float) -> None:
     torch.manual_seed(0)
     logits = torch.randn(4000, 5) * 2
     said = torch.multinomial(logits.softmax(1), 1)[:, 0]
@@ -15,7 +15,7 @@ def test_temperature_undoes_what_sharpened_the_logits(sharpened: float) -> None:
     assert temperature([(logits * sharpened, right)]) == pytest.approx(sharpened, rel=0.06)
 
 
-def test_temperature_weighs_a_small_set_as_a_large_one() -> None:
+def test_temperature_gives_all_sets_the_same_weight() -> None:
     torch.manual_seed(0)
     sets = []
     for size, sharpened in ((8000, 1.0), (2000, 3.0)):
@@ -26,7 +26,7 @@ def test_temperature_weighs_a_small_set_as_a_large_one() -> None:
     assert large < 1.7 < temperature(sets) < small  # of all questions together it would be 1.4
 
 
-def test_a_question_without_a_sayable_answer_does_not_count() -> None:
+def test_questions_without_a_known_right_answer_do_not_count() -> None:
     torch.manual_seed(0)
     logits = torch.randn(2000, 5) * 2
     right = torch.nn.functional.one_hot(torch.multinomial(logits.softmax(1), 1)[:, 0], 5).bool()
@@ -35,7 +35,7 @@ def test_a_question_without_a_sayable_answer_does_not_count() -> None:
     assert temperature([more]) == temperature([(logits, right)])
 
 
-def test_threshold_parts_what_is_mostly_right_from_what_is_mostly_wrong() -> None:
+def test_threshold_separates_mostly_right_from_mostly_wrong() -> None:
     torch.manual_seed(0)
     probability = torch.rand(20000)
     right = torch.rand(20000) < probability**2  # half are right at the root of a half

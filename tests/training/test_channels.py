@@ -1,4 +1,4 @@
-"""Names for directions: who has what, how good a name is, and how a class is taken apart."""
+"""Concepts: which photos show them, how well names fit, and the decomposition of classes."""
 
 import numpy as np
 import pytest
@@ -17,23 +17,24 @@ BIRD = {"imagenet": "bird", "captions": "bird duck", "boxes": "bird", "never": "
         ("scenes", Annotations(label="sea"), 0),
         ("daquar", Annotations(label=""), -1),
         ("flickr8k", Annotations([{"two", "ducks"}, {"a", "bird"}, {"a", "lake"}]), 1),
-        (
-            "flickr8k",
-            Annotations([{"two", "ducks"}, {"a", "lake"}]),
-            -1,
-        ),  # one of them may be wrong
+        # A single caption may be wrong.
+        ("flickr8k", Annotations([{"two", "ducks"}, {"a", "lake"}]), -1),
         ("flickr8k", Annotations([{"a", "duckling"}]), 0),
         ("coco", Annotations(None, [Box("bird", 0.1, 0.1, 0.5, 0.5)]), 1),
-        ("coco", Annotations(None, [Box("bird", 0.1, 0.1, 0.1, 0.1)]), -1),  # hardly to be seen
+        (
+            "coco",
+            Annotations(None, [Box("bird", 0.1, 0.1, 0.1, 0.1)]),
+            -1,
+        ),  # too small to be visible
         ("coco", Annotations(None, [Box("cat", 0.1, 0.1, 0.5, 0.5)]), 0),
         ("coco", Annotations(None, None), -1),
     ],
 )
-def test_who_has_what(source: str, known: Annotations, has: int) -> None:
+def test_which_photos_show_a_concept(source: str, known: Annotations, has: int) -> None:
     assert has_concept(source, known, BIRD) == has
 
 
-def test_a_name_is_judged_by_the_strongest_photos_of_which_it_is_known() -> None:
+def test_names_are_judged_by_the_strongest_annotated_photos() -> None:
     scores = np.arange(40.0)[:, None]
     has = np.zeros((40, 1), np.int8)
     has[[39, 38, 31, 2]] = 1
@@ -42,7 +43,7 @@ def test_a_name_is_judged_by_the_strongest_photos_of_which_it_is_known() -> None
     assert (found.photos[0], found.strongest[0]) == (3, 2)  # 38, 35 .. 27
 
 
-def test_directions_find_what_photos_have_and_classes_are_sums_of_them() -> None:
+def test_directions_find_concepts_and_decompose_classes() -> None:
     rng = np.random.default_rng(0)
     n = 600
     has = rng.integers(0, 2, (n, 2)).astype(np.int8)

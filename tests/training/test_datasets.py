@@ -1,6 +1,6 @@
-"""The readers of the data sets find what the archives and tables have, each picture in one split.
+"""The readers return what archives and tables have, each picture in one split.
 
-The data is not part of the repository: without it these tests are skipped.
+Without the data, which is not part of the repository, these tests are skipped.
 """
 
 import tarfile
@@ -37,7 +37,7 @@ def test_every_picture_is_in_one_split(source: str, train: dict, dev: dict) -> N
     assert len(train) > len(dev) > 0
 
 
-def test_tables_speak_of_pictures_that_are_there() -> None:
+def test_tables_name_existing_pictures() -> None:
     coco = archived("coco")
     assert datasets.coco_captions(DATA).keys() <= coco
     assert datasets.coco_boxes(DATA).keys() <= coco
@@ -47,7 +47,7 @@ def test_tables_speak_of_pictures_that_are_there() -> None:
     assert rooms[0] | rooms[1] <= archived("daquar")
 
 
-def test_numbers_are_those_of_the_readme() -> None:
+def test_counts_equal_those_of_the_readme() -> None:
     assert len(datasets.flickr8k(DATA, "train")) == 6091
     groups = datasets.coco_sentences(DATA)
     assert (len(groups), sum(map(len, groups))) == (4754, 23783)
@@ -56,19 +56,19 @@ def test_numbers_are_those_of_the_readme() -> None:
     assert sum(map(len, datasets.coco_boxes(DATA).values())) == 1486
 
 
-def test_answers_lose_their_underscores() -> None:
+def test_answers_have_no_underscores() -> None:
     answers = {answer for asked in datasets.daquar(DATA, "train") for answer in asked.answers}
     assert "garbage bin" in answers
     assert not any("_" in answer for answer in answers)
 
 
-def test_classes_of_photos_are_imagenets() -> None:
+def test_photos_have_imagenet_classes() -> None:
     photos = datasets.imagenet(DATA, "dev") | datasets.imagenet(DATA, "train")
     assert photos["n01443537.jpg"] == 1  # goldfish
     assert len(set(photos.values())) == 600
 
 
-def test_pictures_come_by_name() -> None:
+def test_pictures_are_read_by_name() -> None:
     (found,) = datasets.pictures(DATA, "pets", {"cat/0003.jpg"})
     assert found[0] == "cat/0003.jpg"
     assert found[1].mode == "RGB"

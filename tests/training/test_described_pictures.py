@@ -1,4 +1,4 @@
-"""Which described pictures people's questions are asked of."""
+"""Which described pictures may show what a question is about."""
 
 from training.datasets import AnsweredQuestion
 from training.described_pictures import MOST_PICTURES, likely_pictures
@@ -10,7 +10,7 @@ CAPTIONS = [
 ]
 
 
-def test_a_question_is_asked_of_what_may_show_it() -> None:
+def test_questions_find_pictures_that_may_show_their_subject() -> None:
     asked = [
         AnsweredQuestion("", "How many toothbrushes are in the glass?", ("2",)),
         AnsweredQuestion("", "What color is the hydrant?", ("red",)),
@@ -19,7 +19,7 @@ def test_a_question_is_asked_of_what_may_show_it() -> None:
     assert likely_pictures(asked, CAPTIONS) == [[60], [61], [60]]
 
 
-def test_nothing_is_found_for_what_nobody_or_everybody_says() -> None:
+def test_unknown_and_common_words_find_nothing() -> None:
     asked = [
         AnsweredQuestion("", "Is this a zebra?", ("yes",)),
         AnsweredQuestion("", "Is it a dog?", ("yes",)),
@@ -27,12 +27,12 @@ def test_nothing_is_found_for_what_nobody_or_everybody_says() -> None:
     assert likely_pictures(asked, CAPTIONS) == [[], []]
 
 
-def test_what_is_denied_is_not_looked_for() -> None:
+def test_the_subject_of_a_no_is_ignored() -> None:
     asked = [AnsweredQuestion("", "Is there a hydrant?", (answer,)) for answer in ("yes", "no")]
     assert likely_pictures(asked, CAPTIONS) == [[61], []]
 
 
-def test_there_are_at_most_so_many() -> None:
+def test_the_number_of_pictures_is_limited() -> None:
     captions = [[["toothbrush", "glass", "sink"]]] * 20 + [[["dog"]]] * 500
     (found,) = likely_pictures([AnsweredQuestion("", "toothbrush glass sink?", ("yes",))], captions)
     assert len(found) == MOST_PICTURES

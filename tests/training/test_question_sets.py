@@ -1,4 +1,4 @@
-"""What the answerers learn from: no dev picture is among it, "yes" is as frequent as "no"."""
+"""Question sets have no dev picture for training, and "yes" as often as "no"."""
 
 import random
 from collections import Counter
@@ -34,7 +34,7 @@ def test_boxes_become_balanced_questions() -> None:
     assert {item.answers for item in animals} == {("dog",)}
 
 
-def test_things_of_captions_are_asked_for() -> None:
+def test_questions_about_a_thing_in_captions() -> None:
     captions = {
         "0": ["Three zebras stand.", "three zebras", "Three zebras graze", "some zebras", "grass"],
         "1": ["A red fire hydrant.", "a red fire hydrant", "something red", "street", "A dog"],
@@ -55,7 +55,7 @@ def test_things_of_captions_are_asked_for() -> None:
 
 @needs_data
 @pytest.mark.slow
-def test_no_dev_picture_is_learned_from() -> None:
+def test_no_dev_picture_is_used_for_training() -> None:
     rng = random.Random(0)
     for name, make in {
         "captions": lambda split: question_sets.caption_questions(DATA, split, rng),
@@ -73,7 +73,7 @@ def test_no_dev_picture_is_learned_from() -> None:
 
 
 @needs_data
-def test_places_and_rooms_are_told_apart() -> None:
+def test_scenes_are_outdoors_and_rooms_indoors() -> None:
     rng = random.Random(0)
     asked = question_sets.scene_questions("train", rng) + question_sets.room_questions(
         DATA, "train", rng
@@ -124,7 +124,7 @@ def words() -> TrainingVocabulary:
     return vocabulary(asked, people, ["cup"], random.Random(0))
 
 
-def test_other_words_and_plurals_count_as_the_answer(words: TrainingVocabulary) -> None:
+def test_synonyms_and_plurals_count_as_the_answer(words: TrainingVocabulary) -> None:
     assert words.groups["other"] == ["bicycle", "cup", "dog", "kite"]
     assert [words.canonical(said) for said in ("bike", "dogs", "kites")] == [
         "bicycle",
@@ -133,7 +133,7 @@ def test_other_words_and_plurals_count_as_the_answer(words: TrainingVocabulary) 
     ]
 
 
-def test_shares_of_several_right_answers(words: TrainingVocabulary) -> None:
+def test_several_right_answers_share_the_target(words: TrainingVocabulary) -> None:
     found = shares([("dogs", "cup"), ("rare",)], words)
     assert found.sum(1).tolist() == [1, 0]
     assert found[0, words.answers["dog"]] == found[0, words.answers["cup"]] == 0.5

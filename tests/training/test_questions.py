@@ -1,4 +1,4 @@
-"""Questions from captions: what two writers agree on is asked, what nobody wrote is denied."""
+"""Questions from captions: answers are in at least two; "no" is for what no caption has."""
 
 import os
 import random
@@ -26,7 +26,7 @@ def answers(asked: list[Question], kind: str) -> set[tuple[str, ...]]:
     return {item.answers for item in asked if item.kind == kind}
 
 
-def test_what_two_writers_agree_on_is_asked() -> None:
+def test_answers_are_in_at_least_two_captions() -> None:
     asked = made(*TWO_DOGS)
     assert answers(asked, "object") == {("dog",)}
     assert answers(asked, "action") == {("running",)}
@@ -34,23 +34,23 @@ def test_what_two_writers_agree_on_is_asked() -> None:
     assert {item.picture for item in asked} == {PICTURE}
 
 
-def test_what_one_writer_says_is_not_asked() -> None:
+def test_a_single_caption_is_not_enough() -> None:
     assert made("A boy holds a red ball .") == []
     colours = answers(made(*TWO_DOGS), "colour")
     assert colours == {("brown",)}  # the one white dog, the one red ball
 
 
-def test_a_number_is_asked_only_if_nobody_counts_another() -> None:
+def test_conflicting_counts_give_no_question() -> None:
     assert answers(made("Two dogs .", "Two dogs play .", "The dogs run ."), "number") == {("2",)}
     assert not answers(made("Two dogs .", "Two dogs play .", "Three dogs ."), "number")
 
 
-def test_several_right_answers_stand_together() -> None:
+def test_a_question_may_have_several_right_answers() -> None:
     asked = made("A boy and a man sit .", "A man and a boy .")
     assert ("boy", "man") in answers(asked, "object")
 
 
-def test_what_somebody_wears_holds_or_has_in_the_mouth() -> None:
+def test_questions_about_things_worn_held_or_in_the_mouth() -> None:
     asked = made("A man wearing a hat .", "A man wears a hat .", "A dog barks .")
     wears = [item for item in asked if "wear" in item.text]
     assert wears and all(item.answers == ("hat",) for item in wears)
@@ -59,7 +59,7 @@ def test_what_somebody_wears_holds_or_has_in_the_mouth() -> None:
 
 
 def presence(captions: dict[str, list[str]]) -> dict[str, list[Question]]:
-    """Yes/no questions by the picture they are about."""
+    """Return the yes/no questions about each picture."""
     found = yes_no(captions, random.Random(0))
     return {name: [item for item in found if item.picture == name] for name in captions}
 
@@ -77,7 +77,7 @@ def test_yes_is_as_frequent_as_no_for_every_word() -> None:
     assert {item.kind for item in found} == {"yes/no"}
 
 
-def test_no_is_not_said_of_what_is_written_hinted_at_or_above_it() -> None:
+def test_no_needs_that_no_caption_has_the_word_a_hint_or_a_hypernym() -> None:
     captions = {
         "helmet": ["A man in a helmet .", "The man wears a helmet ."],
         "biker": ["A biker rides .", "Somebody on a bike ."],  # hints at a helmet
@@ -92,7 +92,7 @@ def test_no_is_not_said_of_what_is_written_hinted_at_or_above_it() -> None:
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
-def test_every_way_to_ask_is_filled_in(template: str) -> None:
+def test_every_template_is_filled_in(template: str) -> None:
     rng = random.Random(0)
     for _ in range(20):
         text = ask(template, rng, s="dog", v="holding", x="sheep", y="apple")

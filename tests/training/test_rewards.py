@@ -1,4 +1,4 @@
-"""The reward of self-critical training is the metric that it stands for."""
+"""The reward of self-critical training equals CIDEr-D."""
 
 import pytest
 

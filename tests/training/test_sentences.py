@@ -1,4 +1,4 @@
-"""Sentences made for pictures that nobody described say what is known of them, and only that."""
+"""Captions made for pictures without any contain what is known about them, and only that."""
 
 import random
 from collections import Counter
@@ -23,7 +23,7 @@ def test_every_everyday_word_is_named_in_every_sentence() -> None:
             assert "{" not in sentence
 
 
-def test_a_place_is_said_where_it_is_likely_and_fits() -> None:
+def test_places_are_likely_and_fit_the_thing() -> None:
     assert any("grass" in s for s in said("toucan", NOWHERE | {"grass": 3.0}))
     assert not any("grass" in s for s in said("toucan", NOWHERE))
     # A shark may swim in the water, and not sit in a kitchen.
@@ -31,7 +31,7 @@ def test_a_place_is_said_where_it_is_likely_and_fits() -> None:
     assert any("water" in s for s in said("shark", NOWHERE | {"water": 3.0}))
 
 
-def test_the_colour_of_the_pixels_is_said_before_a_likely_one() -> None:
+def test_the_colour_of_the_pixels_comes_before_a_likely_one() -> None:
     assert any("red car" in s for s in said("car", NOWHERE | {"red": 3.0}))
     of_pixels = sentences.of_thing("car", NOWHERE | {"red": 3.0}, random.Random(0), "blue")
     assert any("blue car" in " ".join(words) for words in of_pixels)
@@ -41,7 +41,7 @@ def test_the_colour_of_the_pixels_is_said_before_a_likely_one() -> None:
     assert not any("red" in s.split() for s in said("soup", NOWHERE | {"red": 3.0}))
 
 
-def test_people_are_said_to_have_a_thing_where_they_are_likely() -> None:
+def test_people_are_mentioned_where_they_are_likely() -> None:
     assert any("a woman" in s for s in said("violin", NOWHERE | {"woman": 3.0, "man": 1.0}))
     assert not any("man" in s.split() for s in said("violin", NOWHERE))
 
@@ -52,7 +52,7 @@ def test_surroundings_are_places_and_colours_of_a_kind() -> None:
     assert "kitchen" not in chosen
 
 
-def test_patterns_only_have_places_that_there_are() -> None:
+def test_patterns_have_known_places_and_colours() -> None:
     for kind in sentences.TABLES["kinds"].values():
         assert set(kind["places"]) <= sentences.TABLES["places"].keys()
         assert len(kind["alone"]) >= 2

@@ -1,4 +1,4 @@
-"""Synthetic features lie where real ones would."""
+"""Synthetic features resemble real ones."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from gradcam_core.models.embedded.lite import lite_classifier_layer
 from training.synthetic import FeatureSynthesizer, class_directions, shares
 
 
-def test_shares_are_of_the_captions_that_use_a_word() -> None:
+def test_shares_of_captions_with_a_word() -> None:
     written = [[["a", "dog", "dog"], ["a", "cat"]], [["fog"]]]
     assert shares(written, {"dog": 0, "a": 1}).tolist() == [[0.5, 1.0], [0.0, 0.0]]
 
@@ -26,7 +26,7 @@ def synthesizer() -> tuple[FeatureSynthesizer, torch.Tensor]:
     return made, direction
 
 
-def test_directions_are_learned_from_pictures(
+def test_directions_are_fitted_to_pictures(
     synthesizer: tuple[FeatureSynthesizer, torch.Tensor],
 ) -> None:
     made, direction = synthesizer
@@ -38,7 +38,7 @@ def test_directions_are_learned_from_pictures(
     assert torch.cosine_similarity(toucans.mean(0) - cats.mean(0), -direction, dim=0) > 0.7
 
 
-def test_pictures_pushed_to_a_class_are_of_that_class() -> None:
+def test_synthetic_pictures_of_a_class_are_classified_so() -> None:
     torch.manual_seed(0)
     classifier = lite_classifier_layer(0)
     directions = class_directions(classifier.weight.detach())
