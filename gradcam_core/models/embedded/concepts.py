@@ -73,15 +73,11 @@ def _basis(model: str) -> _ConceptBasis | None:
         return None
     with table.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    file_arrays = load_file(table.with_suffix(".safetensors"))
-    arrays = {name: array.astype(np.float32) for name, array in file_arrays.items()}
+    arrays = load_file(table.with_suffix(".safetensors"))
     return _ConceptBasis(
         tuple(row["name"] for row in rows),
         tuple(int(row["of_ten"]) for row in rows),
-        arrays["directions"],
-        arrays["offset"],
-        arrays["seen"],
-        arrays["parts"],
+        *(arrays[key].astype(np.float32) for key in ("directions", "offset", "seen", "parts")),
     )
 
 

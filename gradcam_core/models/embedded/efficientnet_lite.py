@@ -35,41 +35,33 @@ def efficientnet_lite(width: float, depth: float) -> tuple[dict[str, nn.Module],
         rounded up; and the classifier, from the map's means (n, 1280) to logits (n, 1000).
     """
     stages: dict[str, nn.Module] = {"stem": _convolution(3, _STEM, 3, 2)}
-    in_channels = _STEM
+    c_in = _STEM
     for i, (blocks, kernel, stride, expansion, channels) in enumerate(_STAGES):
-        out_channels = _rounded(channels * width)
+        c_out = _rounded(channels * width)
         scaled = 0 < i < len(_STAGES) - 1
         stages[f"blocks.{i}"] = nn.Sequential(
             *(
-                _Block(
-                    out_channels if j else in_channels,
-                    out_channels,
-                    kernel,
-                    1 if j else stride,
-                    expansion,
-                )
+                _Block(c_out if j else c_in, c_out, kernel, 1 if j else stride, expansion)
                 for j in range(math.ceil(blocks * depth) if scaled else blocks)
             )
         )
-        in_channels = out_channels
-    stages["conv_head"] = _convolution(in_channels, _LAST, 1)
+        c_in = c_out
+    stages["conv_head"] = _convolution(c_in, _LAST, 1)
     return stages, nn.Linear(_LAST, 1000)
 
 
 class _Block(nn.Sequential):
     """Inverted residual block: expand the channels, convolve each one alone, project them."""
 
-    def __init__(
-        self, in_channels: int, out_channels: int, kernel: int, stride: int, expansion: int
-    ) -> None:
-        hidden = in_channels * expansion
-        expand = [_convolution(in_channels, hidden, 1)] if expansion > 1 else []
+    def __init__(self, c_in: int, c_out: int, kernel: int, stride: int, expansion: int) -> None:
+        hidden = c_in * expansion
+        expand = [_convolution(c_in, hidden, 1)] if expansion > 1 else []
         super().__init__(
             *expand,
             _convolution(hidden, hidden, kernel, stride, groups=hidden),
-            _convolution(hidden, out_channels, 1, relu=False),
+            _convolution(hidden, c_out, 1, relu=False),
         )
-        self.residual = stride == 1 and in_channels == out_channels
+        self.residual = stride == 1 and c_in == c_out
 
     def forward(self, x: Tensor) -> Tensor:
         y = x
@@ -79,18 +71,12 @@ class _Block(nn.Sequential):
 
 
 def _convolution(
-    in_channels: int,
-    out_channels: int,
-    kernel: int,
-    stride: int = 1,
-    groups: int = 1,
-    *,
-    relu: bool = True,
+    c_in: int, c_out: int, kernel: int, stride: int = 1, groups: int = 1, *, relu: bool = True
 ) -> nn.Sequential:
     kind = nn.Conv2d if stride == 1 else _StridedConv2d
     return nn.Sequential(
-        kind(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False),
-        nn.BatchNorm2d(out_channels, eps=1e-3),
+        kind(c_in, c_out, kernel, stride, kernel // 2, groups=groups, bias=False),
+        nn.BatchNorm2d(c_out, eps=1e-3),
         *([nn.ReLU6()] if relu else []),
     )
 
