@@ -7,9 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from torch import nn
 
+import gradcam_core
 from tests.support.app_process import ROOT
 
 README = (ROOT / "README.md").read_text("utf-8")
@@ -49,13 +51,12 @@ def test_a_command_runs(photos: Path, command: str) -> None:
 
 @pytest.mark.slow
 def test_the_python_code_runs_from_top_to_bottom(photos: Path) -> None:
-    """As one session of Python, in which the visitor has a network and a mask of their own."""
-    import numpy as np
-
+    """In one session, in which the reader has a network, a mask and another explanation."""
     layers = (nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU())
     network = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2)).eval()
     network.layer3 = network[2]
-    names = {"network": network, "mask": np.eye(300, 451, dtype=bool)}
+    other = gradcam_core.explain("cat.jpg", target="tiger cat")
+    names = {"network": network, "mask": np.eye(300, 451, dtype=bool), "other": other}
     code = [block for block in blocks("python") if "Client(" not in block]
     for block in sorted(code, key=lambda block: not block.startswith("import gradcam_core")):
         exec(compile(block, "README.md", "exec"), names)
