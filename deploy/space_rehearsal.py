@@ -125,7 +125,7 @@ def _install(space: Path, sdk_version: str, *, with_spaces: bool) -> Path:
     python = space / "environment" / "bin" / "python"
     packages = [f"gradio[oauth,mcp]=={sdk_version}", "uvicorn>=0.14.0", "websockets>=10.4"]
     packages += ["spaces"] if with_spaces else []  # Spaces adds all of these.
-    install = [python, "-m", "pip", "install", "-q", "-r", ROOT / "requirements.lock"]
+    install = [str(python), "-m", "pip", "install", "-q", "-r", str(ROOT / "requirements.lock")]
     subprocess.run([*install, *packages], check=True)
     print(f"Installation: {time.perf_counter() - start:.0f} s")
     return python
