@@ -16,8 +16,6 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
-from gradcam_core.models.embedded.coattention import CoattentionHead
-from gradcam_core.models.embedded.vqa_lstm import VqaLstm, read_question
 from PIL import Image
 from tqdm import tqdm
 
