@@ -18,14 +18,14 @@ from typing import Annotated, TypeVar
 
 import torch
 import typer
-from gradcam_core.models.embedded.show_and_tell import split_words
-from gradcam_core.models.embedded.vqa_lstm import everyday_words
 from pycocoevalcap.bleu.bleu import Bleu
 from pycocoevalcap.cider.cider import Cider
 from timm.data import ImageNetInfo
 from tqdm import tqdm
 
 import gradcam_core
+from gradcam_core.models.embedded.caption_text import split_words
+from gradcam_core.models.embedded.everyday import everyday_words
 from gradcam_core.models.embedded.lite import lite_classifier_layer
 from training import datasets, sentences
 
