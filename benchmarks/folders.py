@@ -1,13 +1,14 @@
-"""Photos a second: of a folder, beside a bare forward pass in batches that reads no file.
+"""Photos per second of `explain_many`, compared with a bare forward pass that reads no files.
 
-python -m benchmarks.folders FOLDER
+    python -m benchmarks.folders FOLDER
 
-The three ways alternate, so that whatever else the machine does slows all of them alike.
+The cases alternate, so that other load on the machine slows all of them alike.
 """
 
 import resource
 import statistics
 import time
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,68 +18,70 @@ import torch
 import typer
 
 import gradcam_core
-from gradcam_core.batch.explain_many import beside, explain_many
-from gradcam_core.explain import explain_encoded
-from gradcam_core.models.backbone import Encoded, pictures_a_pass
+from gradcam_core import Explainer, Query
+from gradcam_core.batch.explain_many import explain_many, in_threads
+from gradcam_core.models.backbone import batch_size
+from gradcam_core.models.classifiers import Classifier
 
 
 def main(
     folder: Annotated[Path, typer.Argument(help="Of JPEG photos")],
-    photos: Annotated[int, typer.Option(help="How many in a round")] = 32,
-    rounds: Annotated[int, typer.Option(help="How many")] = 5,
+    photos: Annotated[int, typer.Option(help="Number of photos in a round")] = 32,
+    rounds: Annotated[int, typer.Option(help="Number of rounds")] = 5,
 ) -> None:
-    """Print photos a second of each way, and the most memory that was held."""
+    """Print photos per second for each case, and the peak memory."""
     model = gradcam_core.load("lite0")
+    assert isinstance(model, Classifier)
+    query = Query().resolved(model)
     files = list(islice(sorted(folder.rglob("*.jpg")), photos * rounds))
     picture = gradcam_core.open_image(files[0])
-    (one,) = model.backbone.encode_many([picture])
-    batch = pictures_a_pass()
-    pixels = one.pixels.expand(batch, -1, -1, -1).contiguous()
-    passes = photos // batch
+    one = model.encode(picture)
+    pixels = one.pixels.repeat(batch_size(), 1, 1, 1)
+    batches = photos // batch_size()
 
     def bare() -> None:
         with torch.no_grad():
-            for _ in range(passes):
-                for row in model.backbone.features(pixels).split(1):
-                    model.logits(row, None)
+            for _ in range(batches):
+                for row in model.backbone.head_inputs(pixels):
+                    model.head(row)
 
     def without_files() -> None:
-        for _ in range(passes):
+        for _ in range(batches):
             with torch.no_grad():
-                maps = model.backbone.features(pixels)
-            for row in maps.split(1):
-                encoded = Encoded(one.layer, row.detach().requires_grad_(), row, one.pixels)
-                explain_encoded(model, encoded, picture)
+                rows = model.backbone.head_inputs(pixels)
+            for row in rows:
+                encoded = replace(one, activations=row.detach().requires_grad_(), head_input=row)
+                Explainer().explain_head(model.bind(encoded), picture, query, [None])
 
     def with_files(some: list[Path]) -> None:
-        for _, explanation in explain_many(some, model):
+        for _, explanation in explain_many(some, query):
             assert not isinstance(explanation, Exception), explanation
 
     def written(some: list[Path]) -> None:
         with TemporaryDirectory() as out:
-            kept = beside(
-                lambda found: found[1].save(Path(out) / found[0].stem),
-                explain_many(some, model),
+            results = in_threads(
+                lambda result: result[1].save(Path(out) / result[0].stem),
+                explain_many(some, query),
                 threads=1,
                 ahead=2,
             )
-            for _, saved in kept:
+            for _, saved in results:
                 saved.result()
 
     times: dict[str, list[float]] = {}
-    for turn in range(rounds):
-        some = files[turn * photos :][:photos]
-        for name, way in {
+    for number in range(rounds):
+        some = files[number * photos :][:photos]
+        for name, run in {
             "bare forward pass": bare,
             "explained, without files": without_files,
             "read and explained": lambda: with_files(some),  # noqa: B023
             "read, explained and written": lambda: written(some),  # noqa: B023
         }.items():
             start = time.perf_counter()
-            way()
+            run()
             times.setdefault(name, []).append(time.perf_counter() - start)
-        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
-        print(f"after {(turn + 1) * photos} photos: at most {most:.0f} MB")
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+        print(f"after {(number + 1) * photos} photos: peak memory {peak:.0f} MB")
     first = statistics.median(times["bare forward pass"])
     for name, seconds in times.items():
         median = statistics.median(seconds)

@@ -1,8 +1,8 @@
-"""`gradcam localise` on COCO photos: do the maps lie on the objects that people drew boxes around?
+"""`gradcam localise` on COCO photos: do the maps lie on the objects in the boxes?
 
     python -m benchmarks.localisation ../shared/data --method grad-cam
 
-The photos and their boxes are written to a temporary folder in COCO's layout, files and JSON.
+Photos and boxes are written to a temporary folder, in COCO's own format.
 """
 
 import json
@@ -19,21 +19,21 @@ from training import datasets
 def main(
     data: Annotated[Path, typer.Argument(help="Folder with coco/")],
     model: Annotated[str, typer.Option(help="Trained on ImageNet-1k")] = "lite0",
-    method: Annotated[str, typer.Option(help="Method of the heat maps")] = "grad-cam",
+    method: Annotated[str, typer.Option(help="A name from gradcam methods")] = "grad-cam",
 ) -> None:
     """Print localization error and pointing game."""
     with tempfile.TemporaryDirectory() as folder:
         photos = Path(folder) / "photos"
         photos.mkdir()
-        content = lay_out(data, photos)
+        content = write_photos(data, photos)
         boxes = Path(folder) / "instances.json"
         boxes.write_text(json.dumps(content))
         options = ["--model", model, "--method", method]
         app(["localise", str(photos), str(boxes), *options], standalone_mode=False)
 
 
-def lay_out(data: Path, photos: Path) -> dict[str, list[dict[str, Any]]]:
-    """Write the photos into a folder, and return their boxes in COCO's format."""
+def write_photos(data: Path, photos: Path) -> dict[str, list[dict[str, Any]]]:
+    """Write the photos into a folder; return their boxes in COCO's JSON format."""
     boxes = datasets.coco_boxes(data)
     names = sorted({box.label for all_ in boxes.values() for box in all_})
     images, annotations = [], []

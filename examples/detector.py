@@ -1,9 +1,9 @@
-"""A detector: what speaks for the score of a box?
+"""Explain the score of a detector's box.
 
     python examples/detector.py [folder]
 
-Nothing is downloaded: the network's weights are random, and so are its boxes. Give it
-weights="DEFAULT" for trained ones (160 MB).
+Nothing is downloaded: the network's weights are random, and so are its boxes. For trained weights
+(160 MB), set weights="DEFAULT".
 """
 
 import sys
@@ -26,7 +26,7 @@ def main(folder: Path) -> None:
         weights=None, weights_backbone=None, min_size=256, box_score_thresh=0.0
     )
     picture = Image.fromarray(data.astronaut()).resize((256, 256))
-    # The pyramid takes from several layers, so it must be said which map is meant.
+    # The feature pyramid reads several layers, so the target layer has to be chosen.
     model = wrap(detector, to_tensor, layer="backbone.body.layer4", name="Faster R-CNN")
 
     def score_of_first_box(output: Boxes) -> Tensor:
@@ -36,7 +36,7 @@ def main(folder: Path) -> None:
     print(explanation)
     explanation.save(folder)
 
-    found = model.encode(picture).features[0]
+    (found,) = model.encode(picture).head_input  # the network's output
     drawn = explanation.panels()["grad_cam"]
     ImageDraw.Draw(drawn).rectangle(found["boxes"][0].tolist(), outline="white", width=2)
     drawn.save(folder / "box.png")

@@ -1,4 +1,4 @@
-"""A ResNet of one's own: taught three shapes within seconds, then asked why it says so.
+"""Explain your own ResNet: it is trained on three shapes for some seconds, then explained.
 
 python examples/own_resnet.py [folder]
 """
@@ -23,9 +23,9 @@ def main(folder: Path) -> None:
     pixels, classes, _ = batch(100, unseen)
     with torch.no_grad():
         right = (network(pixels).argmax(1) == classes).float().mean()
-    print(f"{right:.0%} of 100 new pictures are named rightly.")
+    print(f"{right:.0%} of 100 new pictures are classified correctly.")
 
-    # Of 64 pixels layer4 leaves 2 x 2 cells; layer2 is finer.
+    # For 64 x 64 pixels, layer4 has only 2 x 2 cells; layer2 is finer.
     model = wrap(network, as_input, NAMES, layer=network.layer2, name="shapes")
     print(
         "Layers:", ", ".join(f"{name} {shape}" for name, shape in list(model.layers.items())[-3:])

@@ -1,10 +1,10 @@
-"""A policy that plays a small game from its pixels: trained within two minutes, then: why left?
+"""Explain the moves of a policy that plays a small game; it is trained for about two minutes.
 
     python examples/policy.py [folder]
 
-The strip shows a game from left to right; below it Grad-CAM and HiResCAM of each move. Grad-CAM
-averages a channel's gradient over all cells, so it marks the cloud for looking like an apple; in
-a network without global pooling HiResCAM marks what the score came from.
+strip.png shows a game from left to right, with Grad-CAM and HiResCAM of each move below. Grad-CAM
+averages the gradient of a channel over all cells, so it also marks the cloud, which looks like an
+apple. HiResCAM does not average: without global pooling, it marks what contributes to the score.
 """
 
 import sys
@@ -17,7 +17,7 @@ from torchvision.transforms.functional import to_pil_image, to_tensor
 
 from gradcam_core import explain, wrap
 
-CELL = 16  # pixels that each of the game's is shown with
+CELL = 16  # side of a game pixel in strip.png
 STEP = SIDE * CELL + 8
 
 
@@ -31,10 +31,10 @@ def main(folder: Path) -> None:
 
     nearest = Image.Resampling.NEAREST
     model = wrap(policy, lambda image: to_tensor(image.resize((SIDE, SIDE), nearest)), ACTIONS)
-    longest = (states[0][:, 2] - states[0][:, 0]).argmax()  # the longest way to the left
+    farthest = (states[0][:, 2] - states[0][:, 0]).argmax()  # the apple farthest to the left
     strip = Image.new("RGB", ((SIDE - 1) * STEP, 3 * STEP), "white")
     for i, state in enumerate(states[:-1]):
-        small = to_pil_image(frames(state[longest, None])[0])
+        small = to_pil_image(frames(state[farthest, None])[0])
         picture = small.resize((SIDE * CELL, SIDE * CELL), nearest)
         strip.paste(picture, (i * STEP, 0))
         for row, method in enumerate(("grad-cam", "hirescam"), 1):

@@ -1,4 +1,4 @@
-"""A segmentation: which pixels make the network call a region "triangle"?
+"""Explain a segmentation: which pixels make the network label a region "triangle"?
 
 python examples/segmentation.py [folder]
 """
@@ -15,7 +15,7 @@ from gradcam_core import explain, wrap
 
 
 def network() -> nn.Module:
-    """Return a small fully convolutional network: a class for each pixel, 0 for none."""
+    """Return a small fully convolutional network; it gives each pixel a class, 0 for none."""
     return nn.Sequential(
         nn.Conv2d(3, 16, 5, 2, 2), nn.BatchNorm2d(16), nn.ReLU(),
         nn.Conv2d(16, 32, 3, 2, 1), nn.BatchNorm2d(32), nn.ReLU(),

@@ -1,4 +1,4 @@
-"""Pictures of coloured shapes on noise, made here: what the other examples learn from."""
+"""Generated pictures of coloured shapes on noise, which other examples train on."""
 
 import numpy as np
 import torch
@@ -44,7 +44,7 @@ def batch(count: int, random: np.random.Generator) -> tuple[Tensor, Tensor, Tens
 
 
 def train(network: nn.Module, steps: int, learn_masks: bool = False, rate: float = 1e-3) -> None:
-    """Teach a network the classes of pictures, or of each of their pixels."""
+    """Train a network on the classes of pictures, or of their pixels."""
     random = np.random.default_rng(0)
     optimiser = torch.optim.Adam(network.parameters(), rate)
     network.train()

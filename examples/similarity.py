@@ -1,4 +1,4 @@
-"""What two pictures have in common: where in a collage is what makes it like the photo of a cat?
+"""Explain the similarity of two pictures: which part of a collage resembles the photo of a cat?
 
 python examples/similarity.py [folder]
 """
@@ -20,7 +20,7 @@ def main(folder: Path) -> None:
     embed = nn.Sequential(*backbone.stages.values(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
     def as_input(image: Image.Image) -> Tensor:
-        return backbone.pixels(image)[0]
+        return backbone.preprocess(image)[0]
 
     cat, coffee, astronaut, rocket = (
         Image.fromarray(photo()).resize((224, 224))
@@ -35,10 +35,10 @@ def main(folder: Path) -> None:
     with torch.no_grad():
         reference = embed(as_input(cat))
 
-    def likeness(output: Tensor) -> Tensor:
+    def similarity(output: Tensor) -> Tensor:
         return nn.functional.cosine_similarity(output, reference)
 
-    explanation = explain(collage, model=wrap(embed, as_input, name="lite0"), target=likeness)
+    explanation = explain(collage, model=wrap(embed, as_input, name="lite0"), target=similarity)
     share = explanation.heatmap[224:, 224:].sum() / explanation.heatmap.sum()
     print(f"{explanation}; {share:.0%} of the map is on the cat's quarter")
     explanation.save(folder)

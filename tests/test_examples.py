@@ -1,4 +1,4 @@
-"""The examples run as they stand, download nothing, and look where there is something to see."""
+"""The examples run as they are, download nothing, and their maps lie on the object."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from PIL import Image
 
 _ROOT = Path(__file__).parents[1]
 
-# Example -> a picture it writes, and the least share of the map that its last line may tell.
+# Example -> a picture that it writes, and the least share of the map on the object that it prints.
 _EXAMPLES = {
     "detector": ("box.png", None),
     "similarity": ("grad_cam.png", 70),
