@@ -207,7 +207,7 @@ class Explainer:
         head = model.bind(encoded, query.question)
         if not isinstance(head, LabelHead):
             return []
-        probabilities = head.model.probabilities(head.logits).tolist()
+        probabilities = head.probabilities.tolist()
         return [
             Prediction(label, probabilities[head.model.positions[label]])
             for label in head.suggestions(text, _SUGGESTED)

@@ -82,7 +82,8 @@ def digest(file: Path) -> str:
 
 def _picture_bytes(picture: Picture) -> int:
     encoded, image = picture
-    tensors: list[Any] = [encoded.activations, encoded.pixels, *tensors_in(encoded.head_input)]
+    head_input = getattr(encoded.head_input, "value", encoded.head_input)  # of an `Output`
+    tensors: list[Any] = [encoded.activations, encoded.pixels, *tensors_in(head_input)]
     return sum(tensor.nbytes for tensor in tensors) + 3 * image.width * image.height
 
 

@@ -8,8 +8,6 @@ the same in every cell, and CAM, Grad-CAM, HiResCAM and XGrad-CAM are the same m
 constant.
 """
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
@@ -95,7 +93,7 @@ def class_activation(head: Head, target: ResolvedTarget) -> Maps:
     with torch.no_grad():
         full, half, zero = (
             head.score(
-                model.head_input(replace(encoded, activations=even * share)), target
+                model.backbone.from_layer(even * share, encoded.layer, encoded.pixels), target
             ).terms.sum()
             for share in (1.0, 0.5, 0.0)
         )

@@ -34,7 +34,8 @@ def c_mwp(head: Head, target: ResolvedTarget) -> Maps:
 
     def probabilities(mode: "_Excitation") -> tuple[Score, Tensor]:
         with torch.enable_grad(), mode:
-            score = head.score(model.head_input(encoded), target)
+            again = model.backbone.from_layer(encoded.activations, encoded.layer, encoded.pixels)
+            score = head.score(again, target)
             return score, gradients(score.terms, encoded.activations)[0]
 
     mode = _Excitation(model.name)

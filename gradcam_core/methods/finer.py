@@ -28,7 +28,7 @@ def finer_cam(head: Head, target: ResolvedTarget) -> Maps:
         raise ValueError(f"{head.model.name} has only one label: there is nothing to compare.")
     activations = head.encoded.activations
     with torch.enable_grad():
-        logits = head.compute_logits(head.model.head_input(head.encoded))
+        logits = head.graph
         own = logits[target.ids[0]]
         nearest = (logits - own).detach().abs().argsort()
         rivals = nearest[nearest != target.ids[0]][:_RIVALS]

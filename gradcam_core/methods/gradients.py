@@ -86,7 +86,7 @@ def gradients(scores: Tensor, activations: Tensor) -> Tensor:
         activations: A, (1, C, h, w), requiring a gradient.
 
     Returns:
-        (n, C, h, w). The graph of `scores` is freed.
+        (n, C, h, w).
 
     Raises:
         ValueError: The scores do not depend on `activations`.
@@ -94,12 +94,16 @@ def gradients(scores: Tensor, activations: Tensor) -> Tensor:
     if not scores.requires_grad:
         raise ValueError(_NO_GRADIENT)
     if len(scores) == 1:
-        (gradient,) = torch.autograd.grad(scores[0], activations, allow_unused=True)
+        (gradient,) = torch.autograd.grad(
+            scores[0], activations, retain_graph=True, allow_unused=True
+        )
         if gradient is None:
             raise ValueError(_NO_GRADIENT)
         return gradient
     each = torch.eye(len(scores), device=scores.device)
-    (stacked,) = torch.autograd.grad(scores, activations, each, is_grads_batched=True)
+    (stacked,) = torch.autograd.grad(
+        scores, activations, each, retain_graph=True, is_grads_batched=True
+    )
     return stacked[:, 0]
 
 

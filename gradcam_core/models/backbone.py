@@ -8,6 +8,7 @@ it run twice). Nothing is left on the network, so threads can share it.
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -23,8 +24,8 @@ from gradcam_core.image.geometry import WHOLE, Box
 class Encoded:
     """A picture after the CNN.
 
-    It carries no graph, so it can be cached and shared by threads; except from
-    `methods.guided.encode_guided`.
+    Its graph begins at `activations`, so that threads can share it; except from
+    `methods.guided.encode_guided`, where it begins at `pixels`.
 
     Attributes:
         layer: Name of the target layer.
@@ -35,6 +36,7 @@ class Encoded:
             network from `wrap`, its output.
         pixels: (1, 3, H_in, W_in) float32, the network's normalised input.
         box: The part of the picture that `pixels` show.
+        has_graph: Whether a graph leads from `head_input` back to `activations`.
     """
 
     layer: str
@@ -42,12 +44,14 @@ class Encoded:
     head_input: Any
     pixels: Tensor
     box: Box = WHOLE
+    has_graph: bool = False
 
     def without_graph(self) -> "Encoded":
-        """Return the picture as it may be cached: no graph leads back to the input."""
-        if not self.pixels.requires_grad:
+        """Return the picture as it may be cached: a graph takes much memory."""
+        if self.head_input is self.activations:
             return self
-        return replace(self, head_input=self.head_input.detach(), pixels=self.pixels.detach())
+        detached = detach(self.head_input)
+        return replace(self, head_input=detached, pixels=self.pixels.detach(), has_graph=False)
 
 
 Preprocess = Callable[[Image.Image], tuple[Tensor, Box]]
@@ -129,13 +133,17 @@ class Backbone:
             return [self.encode_pixels(pixels, name, box) for pixels, box in inputs]
         with torch.no_grad():
             maps, head_inputs = self.run(torch.cat([pixels for pixels, _ in inputs]), name)
-        # Copies, so that a cached picture does not keep the whole batch in memory.
-        return [
-            Encoded(name, activations.clone().requires_grad_(), head_input.clone(), pixels, box)
-            for activations, head_input, (pixels, box) in zip(
-                maps.split(1), head_inputs.split(1), inputs, strict=True
+        found = []
+        for activations, head_input, (pixels, box) in zip(
+            maps.split(1), head_inputs.split(1), inputs, strict=True
+        ):
+            # Copies, so that a cached picture does not keep the whole batch in memory.
+            leaf = activations.clone().requires_grad_()
+            last = name == self.layers[-1]
+            found.append(
+                Encoded(name, leaf, leaf if last else head_input.clone(), pixels, box, last)
             )
-        ]
+        return found
 
     def layer_named(self, layer: str | nn.Module | None) -> str:
         """Return the name of a layer, the default's for None.
@@ -193,13 +201,30 @@ class Backbone:
     def encode_pixels(self, pixels: Tensor, layer: str | None = None, box: Box = WHOLE) -> Encoded:
         """Encode a network's normalized input, (1, 3, H_in, W_in) float32; see `encode`.
 
-        If `pixels` require a gradient, `head_input` keeps the graph that leads back to them.
+        If `pixels` require a gradient, the graph of `head_input` begins there.
         """
         layer = self.layer_named(layer)
-        with torch.set_grad_enabled(pixels.requires_grad):
+        if not pixels.requires_grad:
+            return Encoded(layer, *self.cut(pixels, layer), pixels, box, has_graph=True)
+        with torch.enable_grad():
             activations, head_input = self.run(pixels, layer)
-        # A detached alias, so that `head_input` itself does not require a gradient.
         return Encoded(layer, activations.detach().requires_grad_(), head_input, pixels, box)
+
+    def cut(self, pixels: Tensor, layer: str) -> tuple[Tensor, Any]:
+        """Return the feature map A of `layer`, and what the heads read, differentiable in A only.
+
+        Args:
+            pixels: (n, 3, H_in, W_in) float32.
+            layer: One of `layers`.
+
+        Returns:
+            A leaf (n, C, h, w) that requires a gradient; and the head input.
+        """
+        with torch.no_grad():
+            activations = self.to_layer(pixels, layer)
+        leaf = activations.detach().requires_grad_()
+        with torch.enable_grad():
+            return leaf, self.from_layer(leaf, layer)
 
     def run(self, pixels: Tensor, layer: str) -> tuple[Tensor, Any]:
         """Return the feature map A (1, C, h, w) of `layer`, and what the heads read."""
@@ -236,6 +261,22 @@ class Backbone:
 
     def _position(self, layer: str) -> int:
         return self._names.index(self.layer_named(layer))
+
+
+def detach(value: Any) -> Any:
+    """Return a value whose tensors, however nested, have no graph."""
+    if hasattr(value, "detach"):
+        return value.detach()
+    if isinstance(value, list):
+        return [detach(each) for each in value]
+    if type(value) is tuple:
+        return tuple(detach(each) for each in value)
+    if isinstance(value, Mapping):
+        found = copy(value)
+        for name, each in value.items():
+            found[name] = detach(each)  # type: ignore[index]
+        return found
+    return value
 
 
 def check_detail(detail: float) -> None:

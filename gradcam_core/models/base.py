@@ -117,14 +117,16 @@ class Model(ABC):
 
     def head_input(self, encoded: Encoded) -> Any:
         """Return what the head reads (see `Encoded`), differentiable in `encoded.activations`."""
+        if encoded.has_graph:
+            return encoded.head_input
         return self.backbone.from_layer(encoded.activations, encoded.layer, encoded.pixels)
 
 
 class Head(ABC):
     """A model looking at one picture, and for VQA at one question.
 
-    A head serves one explanation in one thread. It owns the logits and their graph, so the task
-    network runs once for predictions and scores.
+    A head serves one thread. It owns the logits and their graph, so that the task network runs
+    once for predictions and scores.
 
     Attributes:
         model: The model.
@@ -205,7 +207,7 @@ class Head(ABC):
     def scores(self, targets: Sequence[ResolvedTarget]) -> list[Score]:
         """Score targets of this picture, differentiable in `encoded.activations`.
 
-        All scores share one graph, which serves one backward pass; the next call has its own.
+        All scores share one graph.
         """
         with torch.enable_grad():
             head_input = self.model.head_input(self.encoded)
@@ -286,21 +288,29 @@ class LabelHead(Head):
     """The head of a `LabelModel`."""
 
     model: LabelModel
-    _graph: Tensor | None = None  # the logits with their graph, until `scores` hands them out
 
     @abstractmethod
     def compute_logits(self, head_input: Any) -> Tensor:
         """Return the logits (len(labels),), differentiable in what the head reads."""
 
     @cached_property
+    def graph(self) -> Tensor:
+        """The picture's logits, (len(labels),) float32, differentiable in `encoded.activations`."""
+        with torch.enable_grad():
+            return self.compute_logits(self.model.head_input(self.encoded))
+
+    @property
     def logits(self) -> Tensor:
         """The picture's logits, (len(labels),) float32 without a graph."""
-        self._graph = self._logits_with_graph()
-        return self._graph.detach()
+        return self.graph.detach()
+
+    @property
+    def probabilities(self) -> Tensor:
+        """The picture's probabilities, (len(labels),) float32."""
+        return self.model.probabilities(self.logits)
 
     def predict(self, k: int) -> list[Prediction]:
-        probabilities = self.model.probabilities(self.logits)
-        best = probabilities.topk(min(k, len(self.model.labels)))
+        best = self.probabilities.topk(min(k, len(self.model.labels)))
         return [
             Prediction(self.model.labels[i], p)
             for p, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)
@@ -333,14 +343,7 @@ class LabelHead(Head):
         return self._score_logits(self.compute_logits(head_input), target)
 
     def scores(self, targets: Sequence[ResolvedTarget]) -> list[Score]:
-        _ = self.logits
-        graph, self._graph = self._graph, None
-        logits = self._logits_with_graph() if graph is None else graph
-        return [self._score_logits(logits, target) for target in targets]
-
-    def _logits_with_graph(self) -> Tensor:
-        with torch.enable_grad():
-            return self.compute_logits(self.model.head_input(self.encoded))
+        return [self._score_logits(self.graph, target) for target in targets]
 
     def _score_logits(self, logits: Tensor, target: ResolvedTarget) -> Score:
         (index,) = target.ids

@@ -310,6 +310,7 @@ def analyze(network: nn.Module, pixels: Tensor, tokens: tuple[int, int] | None =
             lambda module, inputs, output: recorder.record(names[module], module, output)
         )
         for module in names
+        if not isinstance(module, torch.jit.ScriptModule)  # which take no hooks
     ]
     try:
         with torch.enable_grad():

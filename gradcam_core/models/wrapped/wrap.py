@@ -1,9 +1,7 @@
 """Any network of yours as a model that can be explained."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from copy import deepcopy
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,10 +18,9 @@ from gradcam_core.models.base import (
     check_no_question,
 )
 from gradcam_core.models.classifiers import Classifier, ClassifierHead
-from gradcam_core.models.hub.download import first_line
 from gradcam_core.models.labels import distinct
-from gradcam_core.models.wrapped.analysis import main_output
 from gradcam_core.models.wrapped.hooked import AsInput, HookedNetwork
+from gradcam_core.models.wrapped.output import Output
 
 _SIDE = 224  # of the default input
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's colours
@@ -32,7 +29,7 @@ _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's colo
 def wrap(
     network: nn.Module,
     preprocess: Callable[[Image.Image], Tensor] | None = None,
-    classes: Sequence[str] | None = None,
+    classes: Sequence[Any] | Mapping[Any, Any] | None = None,
     layer: str | nn.Module | None = None,
     name: str | None = None,
     multi_label: bool = False,
@@ -54,22 +51,24 @@ def wrap(
             network's normalized input. None resizes the picture to 224 x 224 and normalizes it
             with ImageNet's mean and standard deviation; to grey where the first convolution takes
             one channel.
-        classes: The names of the classes; "class 0" and so on if left out.
+        classes: The names of the classes, of any type that has a `str`: a sequence, or a mapping
+            between indices and names in either direction; "class 0" and so on if left out.
         layer: The default target layer, by name or as a module of `network`; None for the last
             feature map. See `layers` for the others.
         name: Shown name; the class's name if left out.
         multi_label: Whether each class has an independent probability (sigmoid, not softmax).
         tokens: (rows, columns) of a vision transformer's patches, whose tokens are the last of
             (1, n, C); only needed where the patches do not come from a convolution.
-        copy: Whether to explain a copy and leave `network` unchanged. False saves memory, but
-            leaves `network` in evaluation mode, frozen, and with hooks.
+        copy: Whether to explain a copy, as the network is now. False saves memory and follows
+            later training. What cannot be copied is used itself. Either way `network` is as before
+            after every call.
 
     Returns:
         The model, for `explain(image, model=...)`.
 
     Raises:
-        ValueError: The network cannot be copied or run, has no such layer, or another number of
-            classes; the message says which.
+        ValueError: The network cannot be run, has no such layer, or another number of classes;
+            the message says which.
 
     Example:
         >>> model = wrap(torchvision.models.resnet18(), classes=names)
@@ -81,15 +80,12 @@ def wrap(
             "visible."
         )
     network = getattr(network, "_orig_mod", network)  # undo torch.compile
+    network = network.module if isinstance(network, nn.DataParallel) else network
     name = type(network).__name__ if name is None else name
-    own = _copied(network, name) if copy else network
-    as_input = _default_input(own, name) if preprocess is None else _checked(preprocess)
-    return WrappedModel(
-        name,
-        HookedNetwork(name, own, as_input, layer, tokens, network),
-        None if classes is None else [(shown,) for shown in classes],
-        multi_label,
-    )
+    as_input = _default_input(network, name) if preprocess is None else _checked(preprocess)
+    backbone = HookedNetwork(name, network, as_input, layer, tokens, copy=copy)
+    names = None if classes is None else _names(classes)
+    return WrappedModel(name, backbone, names, multi_label)
 
 
 class WrappedModel(Classifier):
@@ -121,12 +117,12 @@ class WrappedModel(Classifier):
             raise ValueError(f"{name} returns {what}, but {len(classes)} classes are named.")
         if count == 1:
             classes = [classes[0], (f"not {classes[0][0]}",)]
-        ending = backbone.analysis.ending
-        independent = multi_label or count == 1 or ending == "sigmoid"
-        super().__init__(name, backbone, _Logits(ending), distinct(classes), independent)
+        super().__init__(
+            name, backbone, nn.Identity(), distinct(classes), multi_label or count == 1
+        )
         default = backbone.analysis.maps.get(backbone.default_layer or "")
         self.convolutional = default is None or not default.of_tokens
-        self._single = count == 1
+        self.has_one_output = count == 1
 
     def bind(self, encoded: Encoded, question: str | None = None) -> Head:
         check_no_question(question, self.name)
@@ -140,7 +136,7 @@ class WrappedModel(Classifier):
     def find(self, text: str) -> tuple[int, ...]:
         """Return the classes that a typed name or index fits best; see `Classifier.find`."""
         found = super().find(text)
-        return found[:1] if self._single else found  # "cat" also fits "not tabby cat"
+        return found[:1] if self.has_one_output else found  # "cat" also fits "not tabby cat"
 
 
 class WrappedHead(ClassifierHead):
@@ -148,9 +144,24 @@ class WrappedHead(ClassifierHead):
 
     model: WrappedModel
 
-    @cached_property
+    @property
     def logits(self) -> Tensor:
         return self.compute_logits(self.encoded.head_input).detach()
+
+    @property
+    def probabilities(self) -> Tensor:
+        return self._probabilities(self.encoded.head_input)
+
+    def compute_logits(self, head_input: Output) -> Tensor:
+        logits = head_input.logits()
+        return torch.cat([logits, -logits]) if self.model.has_one_output else logits
+
+    def _probabilities(self, output: Output) -> Tensor:
+        """Return the network's own probabilities; those of its logits if it has none."""
+        own = output.probabilities()
+        if own is None:
+            return self.model.probabilities(self.compute_logits(output).detach())
+        return torch.cat([own, 1 - own]) if self.model.has_one_output else own
 
     def predict(self, k: int) -> list[Prediction]:
         return super().predict(k) if self.model.labels else []
@@ -171,10 +182,14 @@ class WrappedHead(ClassifierHead):
     def scores(self, targets: Sequence[ResolvedTarget]) -> list[Score]:
         return Head.scores(self, targets)
 
-    def score(self, head_input: Any, target: ResolvedTarget) -> Score:
+    def score(self, head_input: Output, target: ResolvedTarget) -> Score:
         if target.function is None:
-            return super().score(head_input, target)
-        value = target.function(head_input)
+            (index,) = target.ids
+            logits = self.compute_logits(head_input)
+            if logits.requires_grad:
+                head_input.check_gradient(0 if self.model.has_one_output else index)
+            return Score(logits[index : index + 1], self._probabilities(head_input)[index].item())
+        value = target.function(head_input.value)
         if not isinstance(value, Tensor):
             raise ValueError(
                 "The target function must return a tensor with one number that a gradient can "
@@ -201,25 +216,6 @@ def _weights(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-class _Logits(nn.Module):
-    """Network output -> logits (1, n); from one output z, the two logits z and -z."""
-
-    def __init__(self, ending: str) -> None:
-        """`ending` is what the network ends with: "softmax", "sigmoid", or "" for anything else."""
-        super().__init__()
-        self._ending = ending
-
-    def forward(self, output: Any) -> Tensor:
-        logits = main_output(output)
-        assert logits is not None  # a network that gives no tensor has no classes
-        logits = logits.reshape(1, -1)
-        if self._ending == "sigmoid":
-            logits = logits.logit(eps=1e-7)
-        elif self._ending == "softmax":
-            logits = logits.clamp(min=1e-30).log()  # up to a constant, which changes no probability
-        return torch.cat([logits, -logits], 1) if logits.shape[1] == 1 else logits
-
-
 def _count(shape: tuple[int, ...] | None) -> int:
     """Return the number of class scores in an output (1, n), (1, n, 1, 1), or of one number."""
     if shape is None:
@@ -230,14 +226,13 @@ def _count(shape: tuple[int, ...] | None) -> int:
     return shape[1] if is_row else 0
 
 
-def _copied(network: nn.Module, name: str) -> nn.Module:
-    try:
-        return deepcopy(network).float()
-    except Exception as error:  # anything can be part of a module
-        raise ValueError(
-            f"{name} cannot be copied: {first_line(error)} With copy=False it is explained "
-            "itself, and left in evaluation mode, frozen, and with hooks."
-        ) from error
+def _names(classes: Sequence[Any] | Mapping[Any, Any]) -> list[tuple[str]]:
+    """Return the classes' names in the order of the outputs."""
+    if isinstance(classes, Mapping):
+        by_index = all(isinstance(key, int) for key in classes)
+        pairs = classes.items() if by_index else [(i, name) for name, i in classes.items()]
+        classes = [name for _, name in sorted(pairs, key=lambda pair: pair[0])]
+    return [(str(name),) for name in classes]
 
 
 def _default_input(network: nn.Module, name: str) -> AsInput:

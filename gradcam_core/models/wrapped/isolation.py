@@ -1,0 +1,228 @@
+"""Runs of a user's network that leave no trace on it.
+
+A run is in evaluation mode and without gradients of the weights. Afterwards the network is as
+before: modes, `requires_grad`, buffers, attributes and hooks.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from copy import deepcopy
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+from torch.jit import ScriptModule
+from torch.utils import checkpoint
+
+Hook = Callable[[nn.Module, Any, Any], Any]
+
+_CONTAINERS = (list, dict, set, deque)
+_INTERNAL = frozenset(vars(nn.Module()))  # nn.Module's own attributes
+_locks: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
+_locks_guard = threading.Lock()
+
+
+class IsolatedNetwork:
+    """A network, and how to run it without leaving a trace.
+
+    A copy is prepared once and then shared by threads. A network that is used itself is prepared
+    for each run, and runs take turns.
+
+    Attributes:
+        network: What runs.
+        is_copy: Whether it is a copy.
+    """
+
+    def __init__(self, network: nn.Module, copy: bool) -> None:
+        """Copy the network if that is wanted and possible.
+
+        Methods that were replaced on an instance, and what cannot be copied, belong to the original
+        network: it is then used itself.
+        """
+        copied = _copied(network) if copy else None
+        self.network = network if copied is None else copied
+        self.is_copy = copied is not None
+        self._hooks: dict[nn.Module, Hook] = {}
+        # Whether runs change buffers or attributes; unknown before the first.
+        self._stateful: bool | None = None
+        self._lock = _lock_of(self.network)
+        if self.is_copy:
+            _prepare(self.network)
+
+    def hook(self, module: nn.Module, hook: Hook) -> None:
+        """Call a forward hook of a module in every run."""
+        self._hooks[module] = hook
+        if self.is_copy:
+            module.register_forward_hook(hook)
+
+    def run(self, function: Callable[[nn.Module], Any]) -> Any:
+        """Return a function of the network, which may run it."""
+        with ExitStack() as stack:
+            if not self.is_copy or self._stateful is not False:
+                stack.enter_context(self._lock)
+                state = _State(self.network)
+                stack.callback(self._restore, state)
+            if not self.is_copy:
+                stack.enter_context(_prepared(self.network))
+                for module, hook in self._hooks.items():
+                    stack.callback(module.register_forward_hook(hook).remove)
+            stack.enter_context(_without_checkpointing())
+            return function(self.network)
+
+    def _restore(self, state: "_State") -> None:
+        changed = state.restore()
+        self._stateful = bool(self._stateful) or changed
+
+
+def _copied(network: nn.Module) -> nn.Module | None:
+    """Return a copy in float32, compiled parts uncompiled; None if there can be none."""
+    if any("forward" in vars(module) for module in network.modules()):
+        return None
+    memo: dict[int, Any] = {}
+    try:
+        for module in network.modules():
+            compiled_from = getattr(module, "_orig_mod", None)
+            if compiled_from is not None:
+                memo[id(module)] = deepcopy(compiled_from, memo)
+        return deepcopy(network, memo).float()
+    except Exception:  # anything can be part of a module
+        return None
+
+
+def _prepare(network: nn.Module) -> None:
+    """Set evaluation mode and freeze the weights.
+
+    cuDNN has no backward pass for recurrent networks in evaluation mode: they stay in training
+    mode, without dropout.
+    """
+    for module in network.modules():
+        module.training = isinstance(module, nn.RNNBase)
+        if isinstance(module, nn.RNNBase):
+            module.dropout = 0.0
+    for parameter in network.parameters():
+        if parameter.is_leaf:
+            parameter.requires_grad_(False)
+
+
+@contextmanager
+def _prepared(network: nn.Module) -> Iterator[None]:
+    """Prepare a network, and undo it."""
+    modes = [(module, module.training) for module in network.modules()]
+    dropouts = [(each, each.dropout) for each in network.modules() if isinstance(each, nn.RNNBase)]
+    trained = [each for each in network.parameters() if each.requires_grad and each.is_leaf]
+    compiled = any(hasattr(module, "_orig_mod") for module in network.modules())
+    try:
+        _prepare(network)
+        with torch.compiler.set_stance("force_eager") if compiled else ExitStack():
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        for recurrent, dropout in dropouts:
+            recurrent.dropout = dropout
+        for parameter in trained:
+            parameter.requires_grad_(True)
+
+
+class _PlainCheckpoint:
+    """What stands in for checkpointing: an ordinary call."""
+
+    @staticmethod
+    def apply(function: Callable[..., Any], preserve_rng_state: bool, *args: Any) -> Any:
+        return function(*args)
+
+
+def _plain_generator(*args: Any, **kwargs: Any) -> Iterator[None]:
+    yield
+
+
+def _plain_call(function: Callable[..., Any], args: Any, kwargs: Any, **settings: Any) -> Any:
+    return function(*args, **kwargs)
+
+
+# The implementations of checkpointing: of PyTorch 2.14, and of those before.
+_CHECKPOINTING = {
+    name: stand_in
+    for name, stand_in in {
+        "_checkpoint_impl": _plain_call,
+        "CheckpointFunction": _PlainCheckpoint,
+        "_checkpoint_without_reentrant_generator": _plain_generator,
+    }.items()
+    if hasattr(checkpoint, name)
+}
+_original_checkpointing = {name: getattr(checkpoint, name) for name in _CHECKPOINTING}
+_runs_without_checkpointing = 0
+
+
+@contextmanager
+def _without_checkpointing() -> Iterator[None]:
+    """Call checkpointed functions directly: a backward pass would run them again, uncut.
+
+    PyTorch has no switch for it, so its implementations are replaced while runs last.
+    """
+    global _runs_without_checkpointing  # noqa: PLW0603
+    with _locks_guard:
+        _runs_without_checkpointing += 1
+        vars(checkpoint).update(_CHECKPOINTING)
+    try:
+        yield
+    finally:
+        with _locks_guard:
+            _runs_without_checkpointing -= 1
+            if not _runs_without_checkpointing:
+                vars(checkpoint).update(_original_checkpointing)
+
+
+class _State:
+    """The buffers and attributes of a network's modules, to be restored after a run."""
+
+    def __init__(self, network: nn.Module) -> None:
+        modules = [each for each in network.modules() if not isinstance(each, ScriptModule)]
+        self._attributes = [(module, dict(vars(module))) for module in modules]
+        self._buffers = [(module, dict(module._buffers)) for module in modules]
+        tensors = [*network.buffers()]
+        self._containers: list[tuple[Any, Any]] = []
+        for _, attributes in self._attributes:
+            for name, value in attributes.items():
+                if isinstance(value, Tensor):
+                    tensors.append(value)
+                elif isinstance(value, _CONTAINERS) and name not in _INTERNAL:
+                    self._containers.append((value, value.copy()))
+        self._tensors = [(each, each._version, each.detach().clone()) for each in tensors]
+
+    def restore(self) -> bool:
+        """Restore what a run changed; return whether it changed anything."""
+        changed = False
+        for module, attributes in self._attributes:
+            now = vars(module)
+            if any(now.get(name, module) is not value for name, value in attributes.items()) or len(
+                now
+            ) != len(attributes):
+                changed = True
+                now.clear()
+                now.update(attributes)
+        for module, buffers in self._buffers:
+            if any(module._buffers.get(name) is not value for name, value in buffers.items()):
+                changed = True
+                module._buffers.clear()
+                module._buffers.update(buffers)
+        for tensor, version, value in self._tensors:
+            if tensor._version != version:
+                changed = True
+                with torch.no_grad():
+                    tensor.copy_(value)
+        for container, content in self._containers:
+            if container != content:
+                changed = True
+                container.clear()
+                add = container.extend if isinstance(container, list | deque) else container.update
+                add(content)
+        return changed
+
+
+def _lock_of(network: nn.Module) -> Any:
+    with _locks_guard:
+        return _locks.setdefault(network, threading.RLock())
