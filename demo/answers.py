@@ -91,18 +91,10 @@ def _told(model: str, task: str) -> dict[str, Any]:
         "layers": {name: f"{w} × {h}" for name, (_, h, w) in loaded.layers.items()},
         "convolutional": loaded.convolutional,
         "capabilities": _capabilities(loaded),
-        "methods": {name: _why_not(name, loaded) for name in gradcam_core.methods()},
+        "methods": {
+            name: method.why_not(loaded) for name, method in gradcam_core.methods().items()
+        },
     }
-
-
-def _why_not(method: str, model: gradcam_core.Model) -> str | None:
-    """Say why a method does not apply to a model; None where it does."""
-    known = gradcam_core.methods()[method]
-    if known.transformers and model.convolutional:
-        return f"{known.title} is for vision transformers."
-    if known.only and known.only != model.name:
-        return f"{known.title} is for {known.only}."
-    return None
 
 
 def _capabilities(model: gradcam_core.Model) -> str:

@@ -155,7 +155,6 @@ def _facts() -> dict[str, Any]:
                 "paper": method.paper,
                 "about": method.about,
                 "slow": method.slow,
-                "reads": method.reads,
             }
             for name, method in gradcam_core.methods().items()
         ],

@@ -116,7 +116,7 @@ export type ModelInfo = {
   megabytes: number;
   guided: boolean;
 };
-export type MethodInfo = { name: string; title: string; paper: string; about: string; slow: boolean; reads: string };
+export type MethodInfo = { name: string; title: string; paper: string; about: string; slow: boolean };
 export interface Facts {
   tasks: Record<Task, ModelInfo[]>;
   methods: MethodInfo[];

@@ -6,6 +6,11 @@ import { store, TASKS } from '../store.js';
 
 /** @import { Result } from '../types.js' */
 
+/** What a method makes its map of, where that is not only the gradient at the feature map. */
+const NO_GRADIENT = ['cam', 'occlusion', 'score-cam', 'rise', 'attention-rollout', 'attention'];
+const AT_PIXELS = ['gradient', 'smoothgrad', 'integrated-gradients', 'guided-backprop', 'deconvnet'];
+const BOTH = ['guided-grad-cam', 'deconv-grad-cam'];
+
 export function mountFigure2() {
   document.addEventListener('click', () => setTimeout(render));
   store.subscribe(['tasks', 'tab'], render);
@@ -35,15 +40,16 @@ function render() {
   const { shown, word } = store.current;
   const method = methodInfo(shown?.method ?? 'grad-cam');
   const plain = method.name === 'grad-cam';
-  const gradient = ['gradient', 'both'].includes(method.reads);
-  const pixels = ['pixels', 'both'].includes(method.reads) || !!shown?.gradient;
+  const both = BOTH.includes(method.name);
+  const gradient = !NO_GRADIENT.includes(method.name) && !AT_PIXELS.includes(method.name);
+  const pixels = AT_PIXELS.includes(method.name) || both || !!shown?.gradient;
   const average = 'gradient ∂y/∂A, averaged: a weight α for each channel';
   write('weights', plain || !gradient ? average : `gradient ∂y/∂A, as ${method.title} weighs it`);
   write('method', plain ? 'ReLU(Σ α A): the heat map' : `${method.title}: the heat map`);
   for (const task of TASKS) light(task, shown?.task === task);
   light('gradient', gradient);
   light('pixels', pixels);
-  light('product', pixels && (!!shown?.gradient || method.reads === 'both'));
+  light('product', pixels && (!!shown?.gradient || both));
   if (shown) writeNumbers(shown, word);
 }
 
