@@ -27,25 +27,25 @@ def answer(shown: Shown) -> dict[str, Any]:
         **_known(explanation.model, explanation.task),
         "method": explanation.method,
         "question": explanation.question,
-        "not_understood": explanation.unknown_words,
+        "unknown_words": explanation.unknown_words,
         "target": explanation.target,
         "score": explanation.score,
         "probability": explanation.probability,
         "unsure": explanation.unsure,
-        "hardly": explanation.hardly_any_evidence,
+        "faint": explanation.hardly_any_evidence,
         "predictions": [
             {"text": best.text, "probability": best.probability} for best in explanation.predictions
         ],
         "words": [
-            {"text": word.text, "log_prob": word.log_prob, "map": packed(word.raw)}
+            {"text": word.text, "log_prob": word.log_prob, "raw": packed(word.raw)}
             for word in explanation.words
         ],
-        "map": packed(explanation.raw),
-        "counterfactual": packed(explanation.raw_counterfactual),
+        "raw": packed(explanation.raw),
+        "raw_counterfactual": packed(explanation.raw_counterfactual),
         "gradient": None if explanation.gradient is None else _signed(explanation.gradient),
         "box": list(explanation.box),
         "remarks": list(explanation.remarks),
-        "reasons": _reasons(explanation),
+        "concepts": _concepts(explanation),
         "milliseconds": round(shown.seconds * 1000),
     }
 
@@ -90,11 +90,14 @@ def _told(model: str, task: str) -> dict[str, Any]:
     return {
         "layers": {name: f"{w} × {h}" for name, (_, h, w) in loaded.layers.items()},
         "convolutional": loaded.convolutional,
-        "knows": _knows(loaded),
+        "capabilities": _capabilities(loaded),
+        "methods": {
+            name: method.why_not(loaded) for name, method in gradcam_core.methods().items()
+        },
     }
 
 
-def _knows(model: gradcam_core.Model) -> str:
+def _capabilities(model: gradcam_core.Model) -> str:
     """Say what the model can say at all, how often it is right, and what it cannot do."""
     info, _ = gradcam_core.describe(model.name)
     said = f"It knows {model.repertoire}" if model.repertoire else ""
@@ -105,7 +108,7 @@ def _knows(model: gradcam_core.Model) -> str:
     return f"{said} {info.limits}".strip()
 
 
-def _reasons(explanation: gradcam_core.Explanation) -> list[dict[str, Any]] | None:
+def _concepts(explanation: gradcam_core.Explanation) -> list[dict[str, Any]] | None:
     """Return what speaks for the target, and against it, by name; None without names."""
     if explanation.reasons is None:
         return None
@@ -113,8 +116,8 @@ def _reasons(explanation: gradcam_core.Explanation) -> list[dict[str, Any]] | No
         {
             "name": reason.name,
             "share": reason.share,
-            "of_ten": reason.of_ten,
-            "map": packed(reason.raw),
+            "top10_correct": reason.of_ten,
+            "raw": packed(reason.raw),
         }
         for reason in explanation.reasons
     ]

@@ -80,6 +80,7 @@ def launch_options() -> dict[str, object]:
         "ssr_mode": False,
         "footer_links": ["api", "settings"],
         "app_kwargs": {
+            "routes": [page.modules()],
             "middleware": [Middleware(request_filter.RequestFilter)],
             "exception_handlers": request_filter.EXCEPTION_HANDLERS,
             "lifespan": disk_quota.enforce_periodically,

@@ -59,9 +59,9 @@ def tested(path: Path, test: str, goal: str | None = None, **settings: Any) -> d
         return _attacked(attack(explanation, goal))
     measurements = measure(explanation, TESTS[test])
     return {
-        "findings": {name: _numbers(name, each) for name, each in measurements.items()},
+        "measurements": {name: _numbers(name, each) for name, each in measurements.items()},
         "sentence": verdict(measurements),
-        "speaks": supports(measurements),
+        "supports": supports(measurements),
     }
 
 
@@ -77,7 +77,7 @@ def _attacked(found: AttackResult) -> dict[str, Any]:
         "goal": other.target,
         "picture": preview(found.example.picture.resize(size)),
         "change": preview(change.resize(size)),
-        "of_255": round(255 * RADIUS),
+        "radius": round(255 * RADIUS),
         "predictions": [{"text": b.text, "probability": b.probability} for b in after.predictions],
         "probability": after.probability,
         "after": packed(after.raw),
@@ -95,8 +95,8 @@ def _numbers(name: str, measurement: Measurement) -> dict[str, Any]:
         "paper": metric.paper,
         "better": metric.better,
         "value": measurement.value,
-        "beside": measurement.references,
+        "references": measurement.references,
         "curve": measurement.curve,
-        "curves_beside": measurement.reference_curves,
+        "reference_curves": measurement.reference_curves,
         "map": None if measurement.map is None else measurement.map.tolist(),
     }

@@ -45,7 +45,7 @@ def written(
                     for file in shown.full_size().save(temporary, colour_map, opacity):
                         packed.write(file, inside + file.name)
                 if figures is not None:
-                    packed.writestr(f"{inside}evidence.json", figures)
+                    packed.writestr(f"{inside}metrics.json", figures)
     else:
         first, *beside = (shown.explanation for shown in rows)
         first.figure(colour_map, opacity, beside, highest).savefig(path, dpi=200)

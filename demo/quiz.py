@@ -42,9 +42,7 @@ def build() -> None:
     """Build the quiz."""
     quiz = gr.HTML(
         html_template=page.browser_file("quiz.html"),
-        js_on_load="\n".join(
-            [page.browser_file("draw.js"), page.browser_file("quiz.js"), page.named("quiz")]
-        ),
+        js_on_load=page.script("quiz.js", ["quiz"]),
         apply_default_css=False,
         padding=False,
         elem_id="gradcam",
