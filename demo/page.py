@@ -1,6 +1,6 @@
 """The page: one component of our own, drawn and driven by the modules in `browser/`.
 
-It sends requests to the server through `LANES`, each with one request at a time, and gets numbers.
+It sends requests to the server through lanes, each with one request at a time, and gets numbers.
 """
 
 import base64
@@ -15,9 +15,9 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 import gradcam_core
-from demo import handlers as ask
 from demo.answers import colour_tables
 from demo.examples import QUESTIONS, example_thumbnails
+from demo.handlers import Handlers
 from demo.hosting.request_filter import MAX_UPLOAD
 
 _BROWSER = Path(__file__).parent / "browser"
@@ -25,19 +25,6 @@ _MODULES = sorted(_BROWSER.rglob("*.js"))
 # In the address of each module, so that browsers can cache them, and never mix old and new ones.
 _VERSION = hashlib.sha256(b"".join(path.read_bytes() for path in _MODULES)).hexdigest()[:12]
 
-# Several, so that a download or long work does not delay what is shown meanwhile.
-LANES: dict[str, Callable[..., Any]] = {
-    "first": ask.explain,
-    "second": ask.explain,
-    "download": ask.explain_slowly,
-    "long": ask.explain_slowly,
-    "compare": ask.explain,
-    "evaluate": ask.test,
-    "paint": ask.paint,
-    "suggest": ask.suggest,
-    "keep": ask.keep,
-    "live": ask.live,
-}
 # How many of a lane's requests run at once, where that is not the default: a large photo takes a
 # gigabyte to keep and some 300 MB to paint over, and long work is the same to everybody whether
 # done together or in turn.
@@ -46,24 +33,25 @@ _AT_ONCE = {"keep": 1, "download": 2, "paint": 2, "long": max(1, (os.cpu_count()
 _TURN = {"second": "first", "compare": "first", "evaluate": "long"}
 
 
-def build() -> None:
+def build(handlers: Handlers) -> None:
     """Build the page, and wire it."""
+    lanes = _lanes(handlers)
     page = gr.HTML(
         html_template=browser_file("page.html").replace(
             "<!-- analysis.html -->", browser_file("analysis.html")
         ),
-        js_on_load=script("main.js", [*LANES, "stop"]),
+        js_on_load=script("main.js", [*lanes, "stop"]),
         head=_preloads(),
         apply_default_css=False,
         padding=False,
         elem_id="gradcam",
-        facts=_facts(),
+        facts=_facts(lanes),
     )
     file = gr.DownloadButton(visible="hidden", elem_id="gradcam-file")
-    for lane, handler in LANES.items():
+    for lane, handler in lanes.items():
         wire(page, lane, handler, file if lane == "keep" else None)
     page.stop(
-        ask.stop_request,
+        handlers.cancel,
         None,
         None,
         trigger_mode="multiple",
@@ -71,6 +59,25 @@ def build() -> None:
         concurrency_limit=None,  # it waits for nobody
         api_visibility="private",
     )
+
+
+def _lanes(handlers: Handlers) -> dict[str, Callable[..., Any]]:
+    """Return the handler of each lane.
+
+    Several lanes, so that a download or long work does not delay what is shown meanwhile.
+    """
+    return {
+        "first": handlers.explain,
+        "second": handlers.explain,
+        "download": handlers.explain_slowly,
+        "long": handlers.explain_slowly,
+        "compare": handlers.explain,
+        "evaluate": handlers.evaluate,
+        "paint": handlers.paint,
+        "suggest": handlers.suggest,
+        "keep": handlers.save,
+        "live": handlers.live,
+    }
 
 
 def wire(
@@ -129,9 +136,7 @@ def script(module: str, events: Iterable[str]) -> str:
         module: It exports `start`, which gets `props` and `trigger` of the component.
         events: What it triggers; `gr.HTML` wants to find their names in quotes in the script.
     """
-    return (
-        _START.replace("ADDRESS", f"browser/{_VERSION}/{module}") + f"// events: {[*events]}"
-    )
+    return _START.replace("ADDRESS", f"browser/{_VERSION}/{module}") + f"// events: {[*events]}"
 
 
 def _preloads() -> str:
@@ -144,7 +149,7 @@ def _preloads() -> str:
     )
 
 
-def _facts() -> dict[str, Any]:
+def _facts(lanes: Iterable[str]) -> dict[str, Any]:
     """Return what the page knows before its first request."""
     return {
         "tasks": {task: _models(task) for task in ("classification", "captioning", "vqa")},
@@ -161,7 +166,7 @@ def _facts() -> dict[str, Any]:
         "colours": colour_tables(),
         "colour": gradcam_core.DEFAULT_COLOUR_MAP,
         "opacity": gradcam_core.DEFAULT_OPACITY,
-        "lanes": list(LANES),
+        "lanes": list(lanes),
         "examples": [
             {"name": name, "thumbnail": _data_url(path)}
             for name, path in example_thumbnails().items()

@@ -33,8 +33,8 @@ export function request(task, more, photo) {
 export async function ask(lane, task, more) {
   const photo = /** @type {Photo} */ (store.state.photo);
   const there = photo.example || photo.frame || photo.upload;
-  const reply = there ? await call(lane, request(task, more, photo)) : { gone: true };
-  if (!reply?.gone) return reply;
+  const reply = there ? await call(lane, request(task, more, photo)) : { code: 'gone' };
+  if (reply?.code !== 'gone') return reply;
   try {
     store.completePhoto(photo, { upload: await sendFile(photo.file ?? (await fileOf(photo))) });
   } catch {

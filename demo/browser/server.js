@@ -47,7 +47,7 @@ export function call(lane, data) {
   });
 }
 
-/** @param {Lane} lane its work is no longer wanted: it soon answers {stopped: true} */
+/** @param {Lane} lane its work is no longer wanted: it soon answers with code "cancelled" */
 export function stop(lane) {
   const sent = lanes[lane]?.sent;
   if (sent) trigger('stop', { stop: sent.data.id });

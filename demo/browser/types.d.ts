@@ -81,8 +81,7 @@ export interface Reply {
   problem?: Problem;
   near?: string[];
   download?: Download;
-  gone?: boolean;
-  stopped?: boolean;
+  code?: string;
   answer?: Answer;
   picture?: Preview;
   labels?: Prediction[];

@@ -62,7 +62,7 @@ export async function work(name, steps) {
       store.workIn(lane);
       const reply = await call(lane, data);
       store.workIn(null);
-      if (reply?.stopped) store.stopWork();
+      if (reply?.code === 'cancelled') store.stopWork();
       return stopped() ? null : (reply ?? { problem: { code: 'lost' } });
     });
   } finally {

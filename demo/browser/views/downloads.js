@@ -31,8 +31,8 @@ export async function save(format) {
     format,
     colour_map: store.state.look.colour,
     opacity: store.state.look.opacity,
-    evidence: zip ? measurementsOf(shown) : null,
-    beside_evidence: zip && second ? measurementsOf(second) : null,
+    measurements: zip ? measurementsOf(shown) : null,
+    beside_measurements: zip && second ? measurementsOf(second) : null,
   });
   each.removeAttribute('aria-disabled');
   each.textContent = label;
