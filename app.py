@@ -2,8 +2,7 @@
 
 import contextlib
 
-from demo.build import build_demo, launch_options, warm_up
-from demo.compute import create_compute
+from demo.build import build_demo, create_compute, launch_options, warm_up
 
 compute = create_compute()
 demo = build_demo(compute)

@@ -144,7 +144,9 @@ class Api:
             gr.Image(label="Overlay of the counterfactual"),
             gr.JSON(label="The explanation's numbers, described in docs/json.md"),
         ]
-        every = {"picture": _picture(), **inputs, **_query_inputs(task), **colours}
+        of_query = _query_inputs(task)
+        first = {"picture": _picture(), **inputs, "layer": of_query.pop("layer")}
+        every = {**first, **colours, **of_query}
         _endpoint(name, description, every, [*common, *outputs], explain)
 
     def _evaluate(self, given: Given) -> tuple[str, dict[str, Any]]:

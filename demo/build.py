@@ -17,6 +17,7 @@ from starlette.middleware import Middleware
 from demo import page
 from demo.api import Api
 from demo.compute.base import Compute
+from demo.compute.local import LocalCompute
 from demo.examples import example_pictures
 from demo.handlers import Handlers
 from demo.hosting import disk_quota, memory, request_filter
@@ -30,6 +31,15 @@ _HERE = Path(__file__).parent
 # Gradio keeps the last answers of this many sessions, photo and maps included, though nothing reads
 # them again. Its default is 10,000.
 _SESSIONS = 100
+
+
+def create_compute() -> Compute:
+    """Return where this machine computes, without Ray."""
+    if "SPACES_ZERO_GPU" not in os.environ:
+        return LocalCompute()
+    from demo.compute.zero_gpu import ZeroGpuCompute
+
+    return ZeroGpuCompute()
 
 
 def build_demo(compute: Compute, concurrency: int = CONCURRENCY) -> gr.Blocks:

@@ -296,10 +296,10 @@ class Explainer:
     ) -> list[Maps]:
         if self._cache is None or key is None or not method.slow:
             return method.attribute(head, targets)
-        cache, without_target = self._cache, replace(query, target=None)
+        cache, of_map = self._cache, replace(query, target=None, guided=False)
         return [
             cache.maps(
-                (key, without_target, target), lambda t=target: method.attribute(head, [t])[0]
+                (key, of_map, target), lambda t=target: method.attribute(head, [t])[0]
             )
             for target in targets
         ]

@@ -1,4 +1,4 @@
-"""From a request to an explanation."""
+"""The service: queries of visitors, with and without a cache, and what they may use."""
 
 from pathlib import Path
 
@@ -7,22 +7,26 @@ import pytest
 from PIL import Image
 
 import gradcam_core
-from demo.compute import service
+from demo.compute.local import LocalCompute
 from demo.examples import QUESTIONS, example_pictures
+from demo.service import NotDownloadedError, Service, full_size
+from gradcam_core import Query
 from gradcam_core.models.backbone import Backbone, Encoded
 from gradcam_core.models.classifiers import Classifier
 
 
+@pytest.fixture(scope="module")
+def service() -> Service:
+    return Service(LocalCompute())
+
+
 def test_one_cnn_pass_serves_all_tabs(
-    cat_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    service: Service, cat_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same picture, uploaded three times, then asked about again: encoded once."""
-    uploads = []
-    for name in ("first.png", "second.png", "third.png"):
-        picture = Image.open(cat_file).convert("RGB")
-        picture.putpixel((0, 0), (1, 2, 3))  # a picture that no other test has uploaded
-        picture.save(tmp_path / name)
-        uploads.append(tmp_path / name)
+    """The same picture, uploaded three times, with two queries each: encoded once."""
+    uploads = [tmp_path / name for name in ("first.png", "second.png", "third.png")]
+    for upload in uploads:
+        upload.write_bytes(cat_file.read_bytes())
     passes: list[int] = []
     encode = Backbone.encode
 
@@ -31,60 +35,84 @@ def test_one_cnn_pass_serves_all_tabs(
         return encode(self, *args)
 
     monkeypatch.setattr(Backbone, "encode", counted)
+    service = Service(LocalCompute())  # with an empty cache
     first, second, third = uploads
-    service.explain(first, service.Wanted("classification"))
-    service.explain(first, service.Wanted("classification", target="tabby"))
-    service.explain(second, service.Wanted("captioning"))
-    service.explain(second, service.Wanted("captioning", target="a dog runs through the grass"))
-    service.explain(third, service.Wanted("vqa", question="What animal is this?"))
-    shown = service.explain(
-        third, service.Wanted("vqa", question="What color is it?", target="black")
-    )
+    service.explain(first, Query())
+    service.explain(first, Query(target="tabby"))
+    service.explain(second, Query("captioning"))
+    service.explain(second, Query("captioning", "a dog runs through the grass"))
+    service.explain(third, Query("vqa", question="What animal is this?"))
+    black = Query("vqa", "black", question="What color is it?")
+    explanation, _ = service.explain(third, black)
     assert len(passes) == 1
-    expected = gradcam_core.explain(third, "vqa", question="What color is it?", target="black")
-    assert np.array_equal(shown.explanation.raw, expected.raw)
+    expected = gradcam_core.explain(third, "vqa", "black", question="What color is it?")
+    assert np.array_equal(explanation.raw, expected.raw)
 
 
-def test_guided_backpropagation_is_computed_when_asked_for(cat_file: Path) -> None:
-    assert service.explain(cat_file, service.Wanted("classification")).explanation.gradient is None
-    shown = service.explain(cat_file, service.Wanted("classification", guided=True))
-    assert shown.explanation.gradient is not None
+def test_guided_backpropagation_is_computed_on_request_where_it_is_defined(
+    service: Service, cat_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert service.explain(cat_file, Query()).explanation.gradient is None
+    assert service.explain(cat_file, Query(guided=True)).explanation.gradient is not None
+    backbone = gradcam_core.load("lite2").backbone
+    monkeypatch.setattr(backbone, "other_activation", "SiLU")
+    with pytest.raises(ValueError, match="SiLU"):
+        gradcam_core.explain(cat_file, model="lite2", guided=True)
+    explanation, _ = service.explain(cat_file, Query(model="lite2", guided=True))
+    assert explanation.gradient is None
+
+
+def test_a_finer_map_has_more_cells(service: Service, cat_file: Path) -> None:
+    explanation, _ = service.explain(cat_file, Query(target="tabby", detail=2.0))
+    expected = gradcam_core.explain(cat_file, target="tabby", detail=2.0)
+    assert explanation.raw.shape == (14, 14)
+    assert explanation.raw == pytest.approx(expected.raw, abs=1e-5)
 
 
 def test_a_large_photo_is_shown_small_and_saved_at_its_own_size(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    service: Service, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     path = tmp_path / "large.jpg"
     Image.effect_mandelbrot((2000, 1000), (-2, -1, 1, 1), 50).convert("RGB").save(path)
-    shown = service.explain(path, service.Wanted("classification"))
-    assert shown.explanation.picture.size == (768, 384)
-    assert shown.full_size().heatmap.shape == (1000, 2000)
+    explanation, _ = service.explain(path, Query())
+    assert explanation.picture.size == (768, 384)
+    assert full_size(explanation).heatmap.shape == (1000, 2000)
     path.unlink()
     with pytest.raises(ValueError, match="upload it again"):
-        shown.full_size()
+        full_size(explanation)
 
 
-def test_a_model_is_downloaded_only_when_that_is_asked_for(
-    cat_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_model_is_downloaded_only_on_request(
+    service: Service, cat_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    with pytest.raises(service.NotHereError) as raised:
-        service.explain(cat_file, service.Wanted("classification", model="vgg16"), download=False)
+    with pytest.raises(NotDownloadedError) as raised:
+        service.explain(cat_file, Query(model="vgg16"))
     assert (raised.value.info.title, raised.value.info.download_mb) == ("VGG-16", 528)
 
 
-def test_suggestions_fit_what_is_typed_likeliest_first(cat_file: Path) -> None:
-    found = service.suggestions(cat_file, "classification", "cat")
+def test_a_model_describes_itself(service: Service) -> None:
+    facts = service.describe(Query("captioning"))
+    assert facts.layers["conv_head"] == "7 × 7"
+    assert facts.convolutional
+    assert "short captions" in facts.capabilities
+    assert facts.methods["grad-cam"] is None
+    assert {"cam", "c-mwp", "finer-cam", "attention-rollout"} <= {
+        name for name, reason in facts.methods.items() if reason
+    }
+
+
+def test_suggestions_fit_what_is_typed_likeliest_first(service: Service, cat_file: Path) -> None:
+    found = service.suggest(cat_file, Query(), "cat")
     probabilities = [label.probability for label in found]
     assert {"Egyptian cat", "tabby", "tiger cat"} == {label.text for label in found[:3]}
     assert probabilities == sorted(probabilities, reverse=True)
-    assert service.suggestions(cat_file, "classification", "qwxz") == []
-    assert service.suggestions(cat_file, "captioning", "cat") == []
-    assert [label.text for label in service.suggestions(cat_file, "classification", "labr")] == [
-        "Labrador retriever"
-    ]
-    assert len(service.suggestions(cat_file, "vqa", "", question="What animal is this?")) == 8
+    assert service.suggest(cat_file, Query(), "qwxz") == []
+    assert service.suggest(cat_file, Query("captioning"), "cat") == []
+    found = service.suggest(cat_file, Query(), "labr")
+    assert [label.text for label in found] == ["Labrador retriever"]
+    query = Query("vqa", question="What animal is this?")
+    assert len(service.suggest(cat_file, query, "")) == 8
 
 
 def test_examples_come_with_the_dependencies(lite0: Classifier) -> None:
