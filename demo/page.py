@@ -112,6 +112,7 @@ def wire(
         show_progress_on=hears,
         concurrency_limit=_AT_ONCE.get(_TURN.get(lane, lane), "default"),
         concurrency_id=_TURN.get(lane, lane),
+        api_name=f"page_{lane}",  # that of the handler may be an endpoint's
         api_visibility="private",
     )
     answered.failure(None, js=_FAILED.replace("LANE", lane))
