@@ -1,8 +1,8 @@
-"""`gradcam localise` on COCO photos: do the maps lie on the things that people drew boxes around?
+"""`gradcam localise` on COCO photos: do the maps lie on the objects that people drew boxes around?
 
     python -m benchmarks.localisation ../shared/data --method grad-cam
 
-The photos and their boxes are laid out as COCO has them, files and JSON, in a temporary folder.
+The photos and their boxes are written to a temporary folder in COCO's layout, files and JSON.
 """
 
 import json
@@ -12,27 +12,28 @@ from typing import Annotated, Any
 
 import typer
 
-from gradcam_core.cli.studies import localise
+from gradcam_core.cli import app
 from training import datasets
 
 
 def main(
     data: Annotated[Path, typer.Argument(help="Folder with coco/")],
     model: Annotated[str, typer.Option(help="Trained on ImageNet-1k")] = "lite0",
-    method: Annotated[str, typer.Option(help="Of the heat maps")] = "grad-cam",
+    method: Annotated[str, typer.Option(help="Method of the heat maps")] = "grad-cam",
 ) -> None:
-    """Print localisation error and pointing game."""
+    """Print localization error and pointing game."""
     with tempfile.TemporaryDirectory() as folder:
         photos = Path(folder) / "photos"
         photos.mkdir()
         content = lay_out(data, photos)
         boxes = Path(folder) / "instances.json"
         boxes.write_text(json.dumps(content))
-        localise(str(photos), boxes, model=model, method=method)
+        options = ["--model", model, "--method", method]
+        app(["localise", str(photos), str(boxes), *options], standalone_mode=False)
 
 
 def lay_out(data: Path, photos: Path) -> dict[str, list[dict[str, Any]]]:
-    """Write the photos into a folder, and return their boxes as COCO's JSON has them."""
+    """Write the photos into a folder, and return their boxes in COCO's format."""
     boxes = datasets.coco_boxes(data)
     names = sorted({box.label for all_ in boxes.values() for box in all_})
     images, annotations = [], []

@@ -1,19 +1,16 @@
 """gradcam localise, adversarial, bias: the paper's studies over folders of photos."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from PIL import Image
 from tqdm import tqdm
 
 from gradcam_core import metrics
 from gradcam_core.batch.photos import find_photos
 from gradcam_core.cli.options import load_model, query_options
 from gradcam_core.explain import Explainer, check
-from gradcam_core.explanation import Explanation
 from gradcam_core.image import open_image
 from gradcam_core.metrics import AttackResult
 from gradcam_core.metrics.bias import photo_map, report
@@ -46,14 +43,11 @@ def localise(
     files = find_photos(photos)
     labelled = read_boxes(boxes)
     query = load_model(query)
-    model = _classifier(query)
-    query = check(query, model)
-    results = []
-    for file in tqdm(files, unit="photo", disable=None):
-        photo = open_image(file)
-        objects = labelled.get(file.stem, [])
-        explain = _explain_classes(model, photo, query)
-        results.append(evaluate_photo(model, photo, objects, explain, threshold))
+    query = check(query, _classifier(query))
+    results = [
+        evaluate_photo(open_image(file), labelled.get(file.stem, []), query, threshold)
+        for file in tqdm(files, unit="photo", disable=None)
+    ]
     found = summarise(result for result in results if result is not None)
     typer.echo(f"{found.photos} of {len(files)} photos have boxes of objects that the model knows.")
     for title, (first, five) in {
@@ -145,15 +139,6 @@ def _classifier(query: Query) -> LabelModel:
     model = load(query.model_name, query.task)
     assert isinstance(model, LabelModel)
     return model
-
-
-def _explain_classes(
-    model: LabelModel, photo: Image.Image, query: Query
-) -> Callable[[str], Explanation]:
-    """Return a function that explains a class of a photo, after one pass of the CNN."""
-    head = model.bind(model.encode(photo, query.layer))
-    finer = None if query.detail == 1 else model.encode(photo, query.layer, query.detail)
-    return lambda name: Explainer().explain_head(head, photo, query, [name], finer=finer)[0]
 
 
 def _attack_figure(result: AttackResult, radius: float) -> "Figure":

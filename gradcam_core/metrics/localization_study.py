@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from gradcam_core.explanation import Explanation
+from gradcam_core.explain import Explainer, check
 from gradcam_core.metrics.boxes import LabelledBox
 from gradcam_core.metrics.localization import (
     MIN_IOU,
@@ -18,7 +18,9 @@ from gradcam_core.metrics.localization import (
     points_at,
     segment,
 )
-from gradcam_core.models.base import LabelModel
+from gradcam_core.models.base import LabelHead
+from gradcam_core.models.model_cache import load
+from gradcam_core.query import Query
 
 _TOP = 5  # predictions of a photo that count
 
@@ -75,56 +77,63 @@ class StudyResult(NamedTuple):
 
 
 def evaluate_photo(
-    model: LabelModel,
     photo: Image.Image,
     objects: Sequence[LabelledBox],
-    explain: Callable[[str], Explanation],
+    query: Query,
     threshold: float = THRESHOLD,
 ) -> PhotoResult | None:
-    """Compare the maps of one photo with the boxes of its objects.
+    """Compare the maps of one photo with the boxes of its objects, in one pass of the CNN.
 
     Args:
-        model: A classifier.
         photo: RGB.
         objects: Its labelled boxes.
-        explain: Class -> explanation.
+        query: Classifier, layer, method and detail; its target is ignored.
         threshold: Share of a map's maximum above which its box is drawn.
 
     Returns:
         None if the model has no class for any of the objects.
+
+    Raises:
+        ValueError: The model is no classifier, or see `explain`.
     """
-    boxes: dict[int, list[Rectangle]] = {}
-    head = model.bind(model.encode(photo))
-    pointed = []
+    model = load(query.model_name, query.task)
+    query = check(query, model)
+    head = model.bind(model.encode(photo, query.layer), query.question)
+    if query.task != "classification" or not isinstance(head, LabelHead):
+        raise ValueError(f"Localization is for classifiers, not for {query.task}.")
+    present: list[tuple[str, list[Rectangle]]] = []  # each label's likeliest class, its boxes
+    boxes: dict[int, list[Rectangle]] = {}  # of every class that a label may mean
     for label in dict.fromkeys(each.label for each in objects):
         there = [each.scaled_to(*photo.size) for each in objects if each.label == label]
-        name = _class_name(label)
         try:
-            ids = model.find(name)
-            target = head.target(name) if ids else None
+            ids = head.model.find(_class_name(label))
         except ValueError:
             continue
-        if target is None:
-            continue
+        if ids:
+            present.append((head.target(_class_name(label)).text, there))
         for index in ids:
             boxes.setdefault(index, []).extend(there)
-        heatmap = explain(target.text).heatmap
-        pointed.append(any(points_at(heatmap, box) for box in there))
-    if not pointed:
+    if not present:
         return None
+    predicted = [head.target(prediction.text) for prediction in head.predictions(_TOP)]
+    names = list(dict.fromkeys([name for name, _ in present] + [each.text for each in predicted]))
+    finer = None if query.detail == 1 else model.encode(photo, query.layer, query.detail)
+    explanations = Explainer().explain_head(head, photo, query, names, finer=finer)
+    maps = {name: (each, each.heatmap) for name, each in zip(names, explanations, strict=True)}
     top = []
-    for prediction in head.predictions(_TOP):
-        explanation = explain(prediction.text)
-        there = boxes.get(head.target(prediction.text).ids[0], [])
-        drawn = bounding_box(segment(explanation.heatmap, threshold))
+    for target in predicted:
+        explanation, heatmap = maps[target.text]
+        there = boxes.get(target.ids[0], [])
+        drawn = bounding_box(segment(heatmap, threshold))
         top.append(
             TopClass(
                 bool(there),
                 float(explanation.raw.max()),
-                any(points_at(explanation.heatmap, box) for box in there),
+                any(points_at(heatmap, box) for box in there),
                 drawn is not None and any(iou(drawn, box) > MIN_IOU for box in there),
             )
         )
+    pointed = [any(points_at(maps[name][1], box) for box in there) for name, there in present]
     return PhotoResult(tuple(top), tuple(pointed))
 
 

@@ -105,17 +105,22 @@ class Metric:
 
 
 def _loaded(explanation: Explanation) -> Origin:
-    """Load the model of an unpickled explanation, and check that it gives the same score."""
-    model = load(explanation.model, explanation.task)
-    head = model.bind(model.encode(explanation.picture, explanation.layer), explanation.question)
-    target = head.target(explanation.target)
-    score = head.own_score(target).terms.sum().item()
-    if not math.isclose(score, explanation.score, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE):
+    """Load the model of an unpickled explanation by name, and check that it is the same one."""
+    name = explanation.model
+    try:
+        model = load(name, explanation.task)
+        encoded = model.encode(explanation.picture, explanation.layer)
+        head = model.bind(encoded, explanation.question)
+        target = head.target(explanation.target)
+        score = head.own_score(target).terms.sum().item()
+        if not math.isclose(score, explanation.score, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE):
+            raise ValueError(
+                f"that one scores the target {score:.3g} instead of {explanation.score:.3g}."
+            )
+    except ValueError as error:
         raise ValueError(
-            f"The model {explanation.model} did not make this explanation: it scores the target "
-            f"{score:.3g} instead of {explanation.score:.3g}. Explain the picture again, and "
-            "measure that explanation before it is pickled."
-        )
+            f"The model that made this unpickled explanation cannot be loaded as '{name}': {error}"
+        ) from error
     return Origin(model, target)
 
 

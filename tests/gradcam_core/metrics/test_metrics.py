@@ -1,16 +1,16 @@
-"""The registry, and measuring an explanation from Python and the command line."""
+"""The registry, and measuring an explanation."""
 
-from pathlib import Path
+import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
-import transformers
-import typer.testing
+import torch
 from PIL import Image
+from torch import nn
 
 import gradcam_core
 from gradcam_core import metrics
-from gradcam_core.__main__ import app
 from gradcam_core.metrics import METRICS, Measurement
 
 
@@ -66,16 +66,42 @@ def test_every_row_of_the_registry_is_complete() -> None:
         assert all(metric.verdict) == (metric.supports is not None)
 
 
-def test_command_line(cat_file: Path, tmp_path: Path) -> None:
-    # A small network: it makes some two hundred forward passes.
-    config = transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8, 8, 8, 8])
-    transformers.ResNetForImageClassification(config).save_pretrained(tmp_path)
-    transformers.ConvNextImageProcessor(size={"shortest_edge": 64}).save_pretrained(tmp_path)
-    asked = ["evidence", str(cat_file), "--sanity", "--model", str(tmp_path)]
-    run = typer.testing.CliRunner().invoke(app, asked)
-    assert run.exit_code == 0, run.output
-    assert "Deletion, area under the curve: 0." in run.output
-    assert "  resnet.encoder.stages.3" in run.output
-    bad = typer.testing.CliRunner().invoke(app, ["evidence", "nowhere.jpg"])
-    assert bad.exit_code == 1
-    assert "There is no file nowhere.jpg" in bad.output
+def test_the_model_that_made_the_map_is_measured_not_another_one_of_its_name() -> None:
+    convolution, linear = nn.Conv2d(3, 1, 2, 2), nn.Linear(1, 2)
+    network = nn.Sequential(convolution, nn.AdaptiveAvgPool2d(1), nn.Flatten(), linear)
+    nn.init.constant_(convolution.weight, 0.1)
+    linear.weight.data = torch.tensor([[1.0], [0.0]])
+    nn.init.zeros_(linear.bias)
+    model = gradcam_core.wrap(network, classes=["tabby", "dark"], name="lite0")
+    explanation = gradcam_core.explain(Image.new("RGB", (8, 8), "white"), model=model)
+    measured = metrics.measure(explanation, ["average-drop", "deletion"])
+    assert measured["average-drop"].value == pytest.approx(0)  # the map is the same everywhere
+    assert measured["deletion"].curve[0] == pytest.approx(explanation.probability)
+    copy = pickle.loads(pickle.dumps(explanation))
+    with pytest.raises(ValueError, match="cannot be loaded"):  # no such layer
+        metrics.measure(copy)
+    same_layer = replace(copy, query=replace(copy.query, layer=None))
+    with pytest.raises(ValueError, match="cannot be loaded"):  # another score
+        metrics.measure(same_layer)
+
+
+def test_an_unpickled_explanation_is_measured_by_the_model_of_its_name() -> None:
+    photo = Image.effect_mandelbrot((64, 64), (-2, -1, 1, 1), 50).convert("RGB")
+    explanation = gradcam_core.explain(photo)
+    copy = pickle.loads(pickle.dumps(explanation))
+    assert copy.origin is None
+    both = [metrics.measure(each, ["average-drop"]) for each in (explanation, copy)]
+    assert both[0] == both[1]
+
+
+def test_a_function_of_the_output_has_no_probability() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    model = gradcam_core.wrap(network)
+    photo = Image.effect_noise((64, 64), 80).convert("RGB")
+    explanation = gradcam_core.explain(photo, model=model, target=lambda output: output[0].sum())
+    measurement = metrics.measure(explanation, ["occlusion-correlation"])["occlusion-correlation"]
+    assert -1 <= measurement.value <= 1
+    with pytest.raises(ValueError, match="probability"):
+        metrics.measure(explanation, ["deletion"])
+    steps = list(metrics.sanity_check(explanation))
+    assert all(-1 <= step.correlation <= 1 for step in steps)

@@ -69,3 +69,12 @@ def test_the_attack_succeeds_if_the_radius_is_large_enough(radius: float, says: 
         metrics.attack(explanation, "red", radius)
     with pytest.raises(ValueError, match="radius"):
         metrics.attack(explanation, "blue", 0)
+
+
+def test_a_finer_map_is_compared_with_the_map_of_the_attacked_input() -> None:
+    photo = Image.effect_mandelbrot((64, 64), (-2, -1, 1, 1), 50).convert("RGB")
+    explanation = gradcam_core.explain(photo, detail=2)
+    result = metrics.attack(explanation)
+    assert result.before.raw.shape == (14, 14)
+    assert result.after.raw.shape == (7, 7)
+    assert -1 <= result.correlation <= 1
