@@ -1,9 +1,10 @@
 // Every sentence that the page composes, by code. Those of its fixed parts are in the HTML files.
 
 import { logOf, percent, significant, wholePercent } from './format.js';
+import { isGuess, isReplaced, unlikelyWords } from './selectors.js';
 
 /**
- * @import { Box, Download, Evaluations, ModelInfo, Problem, Result, Status, Task, View } from './types.js'
+ * @import { Box, Contradiction, Download, ModelInfo, Problem, Result, Status, Task, View } from './types.js'
  */
 
 /** @typedef {Node | string} Part */
@@ -111,9 +112,6 @@ export const HEADINGS = {
 export const NO_RESULT = { title: 'Choose a photo', text: 'The network says what it sees, and Grad-CAM shows where.' };
 export const FAILED = { title: 'No explanation', text: '' };
 
-/** Log-probability of a word of a caption that the network would hardly use there. */
-const UNLIKELY = Math.log(0.01);
-
 /**
  * What stands under the heading.
  * @param {Result} result
@@ -121,20 +119,25 @@ const UNLIKELY = Math.log(0.01);
  */
 export function summary(result, word) {
   if (word != null) {
-    const { log_prob } = result.words[word];
-    const unlikely = log_prob < UNLIKELY ? ' The network would hardly say it there.' : '';
-    return `Log-probability ${log_prob.toFixed(2)} after the words before it.${unlikely}`;
+    const chosen = result.words[word];
+    const unlikely = unlikelyWords(result).includes(chosen) ? ' The network would hardly say it there.' : '';
+    return `Log-probability ${chosen.log_prob.toFixed(2)} after the words before it.${unlikely}`;
   }
-  const { unknown_words: unknown, unsure } = result;
+  const { unknown_words: unknown } = result;
   const lines = [unknown.length ? `Not understood: ${unknown.join(', ')}.` : ''];
   lines.push(result.task === 'captioning' ? captionSummary(result) : labelSummary(result));
-  if (unsure || unknown.length) lines.push('The network is guessing.');
+  if (isGuess(result)) lines.push('The network is guessing.');
   return lines.filter(Boolean).join(' ');
 }
 
 /** @param {Result} result */
-function captionSummary({ target, score, predictions: [best], words }) {
-  const unlikely = words.filter(({ log_prob }) => log_prob < UNLIKELY).map(({ text }) => `“${text}”`);
+function captionSummary(result) {
+  const {
+    target,
+    score,
+    predictions: [best],
+  } = result;
+  const unlikely = unlikelyWords(result).map(({ text }) => `“${text}”`);
   const own = target === best.text;
   return [
     `Log-probability ${score.toFixed(1)}.`,
@@ -148,11 +151,16 @@ function captionSummary({ target, score, predictions: [best], words }) {
 }
 
 /** @param {Result} result */
-function labelSummary({ typed, target, probability, predictions: [best] }) {
-  const renamed = typed && !/^\d+$/.test(typed) && typed.toLowerCase() !== target.toLowerCase();
+function labelSummary(result) {
+  const {
+    typed,
+    target,
+    probability,
+    predictions: [best],
+  } = result;
   const likely = `Probability ${percent(probability)}`;
   return [
-    renamed ? `“${typed}” is read as the most likely match: ${target}.` : '',
+    isReplaced(result) ? `“${typed}” is read as the most likely match: ${target}.` : '',
     best.text === target
       ? `${likely}: the network’s first choice.`
       : `${likely}. The network’s first choice is ${best.text} (${percent(best.probability)}).`,
@@ -244,14 +252,8 @@ export const noConcepts = (target) => `No concept with a name speaks for ${targe
 export const conceptCaption = (share, correct) =>
   `${wholePercent(Math.abs(share))} ${share > 0 ? 'for it' : 'against it'}. Of the 10 photos where it was strongest, ${correct} have it.`;
 
-/**
- * What two tests mean together that contradict each other; null where they do not.
- * @param {Evaluations} evaluations
- */
-export function jointVerdict({ occlusion, curves }) {
-  const supports = { ...occlusion?.supports, ...curves?.supports };
-  if (!occlusion?.supports || !curves?.supports || new Set(Object.values(supports)).size < 2) return null;
-  const { deletion: needed, insertion: enough, 'occlusion-correlation': alike } = supports;
+/** @param {Contradiction} contradiction */
+export function jointVerdict({ needed, enough, alike }) {
   const decides = [
     'the marked parts decide the answer no sooner than chance',
     'the marked parts are enough for the answer, but the network can do without them',
@@ -259,12 +261,9 @@ export function jointVerdict({ occlusion, curves }) {
     'the most strongly marked parts decide the answer',
   ][2 * Number(needed) + Number(enough)];
   const ranks = `the map ${alike ? 'ranks' : 'does not rank'} the parts as the network uses them`;
-  const advice =
-    needed && enough
-      ? ': trust where it is strongest, not its shades'
-      : needed || enough
-        ? ''
-        : ': the parts it marks count, but do not decide';
+  let advice = '';
+  if (needed && enough) advice = ': trust where it is strongest, not its shades';
+  if (!needed && !enough) advice = ': the parts it marks count, but do not decide';
   return `Taken together: ${decides}; ${alike === (needed || enough) ? 'and' : 'but'} ${ranks}${advice}.`;
 }
 

@@ -4,7 +4,7 @@ import { unpackMap } from '../canvas/unpack.js';
 import { $, button, make, onClick, saveFile } from '../dom.js';
 import { percent } from '../format.js';
 import { dropText, fooledVerdict, jointVerdict, roadText, SANITY } from '../messages.js';
-import { analysedResult } from '../selectors.js';
+import { analysedResult, contradiction } from '../selectors.js';
 import { store } from '../store.js';
 import { chart } from './chart.js';
 import { boxOf } from './locate.js';
@@ -112,7 +112,8 @@ function renderTest(test, parts, result, found) {
   renderStart(start, `test ${test}`, done ? 'Test again' : 'Test');
   start.classList.toggle('main', !done);
   renderProblem(problem, reply?.problem);
-  const joint = jointVerdict(found);
+  const contradicting = contradiction(found);
+  const joint = contradicting && jointVerdict(contradicting);
   const wanted = [done, store.state.look.colour, joint];
   if (parts.drawn.length && wanted.every((each, i) => each === parts.drawn[i])) return;
   parts.drawn = wanted;
@@ -255,11 +256,12 @@ export function measurementsOf(result) {
   if (!hasMeasurements(found)) return null;
   const { occlusion, curves, sanity, fool } = found;
   const { task, model, layer, method, question, target, score, probability } = result;
+  const contradicting = contradiction(found);
   const sentences = [occlusion, curves].map((reply) => reply?.sentence);
   const content = {
     ...{ picture: result.photo.name, task, model, layer, method, question, target, score, probability },
     measurements: { ...occlusion?.measurements, ...curves?.measurements },
-    sentences: [jointVerdict(found) ?? sentences].flat().filter(Boolean),
+    sentences: [contradicting ? jointVerdict(contradicting) : sentences].flat().filter(Boolean),
     sanity: sanity?.steps?.map(({ layer: step, correlation }) => ({ layer: step, correlation })) ?? [],
     fooled: fool && !fool.problem ? fooledNumbers(fool) : null,
     box: boxOf(result),
