@@ -4,7 +4,7 @@ import { logOf, percent, significant, wholePercent } from './format.js';
 import { isGuess, isReplaced, unlikelyWords } from './selectors.js';
 
 /**
- * @import { Box, Contradiction, Download, ModelInfo, Problem, Result, Status, Task, View } from './types.js'
+ * @import { Box, Contradiction, Download, ModelInfo, Problem, Result, Status, Task, Test, View } from './types.js'
  */
 
 /** @typedef {Node | string} Part */
@@ -23,6 +23,8 @@ export function statusText(status) {
   }
 }
 
+const SAVE_IT = 'Save the picture and upload the file instead.';
+
 /** @param {Problem} problem */
 export function problemText(problem) {
   switch (problem.code) {
@@ -37,7 +39,7 @@ export function problemText(problem) {
     case 'not_found':
       return `${problem.host} has no picture at that address (status ${problem.status}).`;
     case 'not_fetched':
-      return `${problem.host} cannot be reached, or does not let other pages fetch its pictures. Save the picture and upload the file instead.`;
+      return `${problem.host} cannot be reached, or does not let other pages fetch its pictures. ${SAVE_IT}`;
     default:
       return PROBLEMS[problem.code];
   }
@@ -207,14 +209,16 @@ export const STALE_PHOTO = 'Still showing the previous photo.';
 
 /** @param {Download} download */
 export const downloadOffer = ({ title, megabytes, licence, limits }) =>
-  `${title} has not been downloaded yet: ${megabytes.toLocaleString('en')} MB, licence ${licence}. It is kept for later. ${limits}`;
+  `${title} has not been downloaded yet: ${megabytes.toLocaleString('en')} MB, licence ${licence}. ` +
+  `It is kept for later. ${limits}`;
 
 /** @typedef {'models_apart' | 'apart' | 'models_same' | 'targets_same' | 'all_same' | 'single'} Scale */
 
 /** @type {Record<Scale, string>} */
 export const SCALES = {
   models_apart:
-    'The better of two models looks at the thing itself, not at what is around it (paper, section 5.2). Each map has its own scale.',
+    'The better of two models looks at the thing itself, not at what is around it (paper, section 5.2). ' +
+    'Each map has its own scale.',
   apart: 'Each map has its own scale: colours show where, not how much.',
   models_same: 'Both use one scale, but the two networks count in different units: compare places, not colours.',
   targets_same: 'Both use one scale: the same colour is the same amount of evidence, so a weak map is pale.',
@@ -237,12 +241,67 @@ export function modelOption({ title, year, megabytes, name }) {
 export const WORKING = 'Working … Stop';
 export const STOPPING = 'Stopping …';
 
+/** @type {Record<Test, { title: string, about: string }>} */
+export const TESTS = {
+  occlusion: {
+    title: 'Cover part after part',
+    about:
+      'A grey square is moved over the photo. Where covering it lowers the score most, the network looked. ' +
+      'Does the map rank the parts in the same order?',
+  },
+  curves: {
+    title: 'Remove what it marks, and bring it back',
+    about:
+      'What the map marks turns grey, the strongest parts first: with a good map the probability falls at once. ' +
+      'Then it comes back into a blurred photo: with a good map the probability rises at once.',
+  },
+  sanity: {
+    title: 'Make the network forget',
+    about:
+      'Its layers are filled with random numbers, from the last to the first. A map that does not change ' +
+      'explains the photo, not the network.',
+  },
+  fool: {
+    title: 'Make it say something else',
+    about:
+      'The photo is changed so little that nobody sees it, until the network says another class. ' +
+      'Does the map of the original class stay where it was?',
+  },
+};
+export const OCCLUSION_NOTE =
+  '. 1: the same order of parts, 0: no relation; higher is better. The paper (section 5.3) reports .254 ' +
+  'for Grad-CAM, averaged over many photos.';
+export const SANITY_NOTE =
+  'Below each map: the layer that was made random last (all after it are random too), and the rank correlation ' +
+  'with the true map; near 0 is good (Adebayo et al. 2018).';
+
+export const STRIPS = {
+  methods: {
+    title: 'Methods',
+    about:
+      'Other ways to make a map of the same network, photo and target, at the same layer. Each is coloured up to ' +
+      'its own maximum, since their units differ. At the last layer of most networks CAM, Grad-CAM, XGrad-CAM and ' +
+      'HiResCAM are the same map. Click one to see it large.',
+    label: 'Draw the quick ones',
+  },
+  layers: {
+    title: 'Layers',
+    about:
+      'The same method at each layer, from the input to the output: early layers see edges, late ones things ' +
+      '(Figure 12 of the paper). Each is coloured up to its own maximum.',
+    label: 'Draw all layers',
+  },
+};
+export const SAME_AT_ALL_LAYERS =
+  'The same at every layer: this method uses the network as a whole. Choose another in Options to compare layers.';
+
 /**
  * @param {number} share of all that speaks for the target
  * @param {string} target
  */
 export const conceptsTotal = (share, target) =>
-  `Together ${wholePercent(share)} of what speaks for ${target} (or against it, where that is more). The rest has no name.`;
+  `Together ${wholePercent(share)} of what speaks for ${target} (or against it, where that is more). ` +
+  'The rest has no name.';
 /** @param {string} target */
 export const noConcepts = (target) => `No concept with a name speaks for ${target} here, or against it.`;
 /**
@@ -250,7 +309,8 @@ export const noConcepts = (target) => `No concept with a name speaks for ${targe
  * @param {number} correct
  */
 export const conceptCaption = (share, correct) =>
-  `${wholePercent(Math.abs(share))} ${share > 0 ? 'for it' : 'against it'}. Of the 10 photos where it was strongest, ${correct} have it.`;
+  `${wholePercent(Math.abs(share))} ${share > 0 ? 'for it' : 'against it'}. ` +
+  `Of the 10 photos where it was strongest, ${correct} have it.`;
 
 /** @param {Contradiction} contradiction */
 export function jointVerdict({ needed, enough, alike }) {
@@ -273,7 +333,8 @@ export function jointVerdict({ needed, enough, alike }) {
 export const SANITY = {
   unchanged: 'The map hardly changes: it shows the photo rather than what the network learned.',
   not_specific:
-    'The map falls apart in the end, but stays while only the last layer is random: it shows what the network learned, but hardly why this class.',
+    'The map falls apart in the end, but stays while only the last layer is random: ' +
+    'it shows what the network learned, but hardly why this class.',
   passed: 'The map falls apart as the network forgets: it shows what the network learned.',
 };
 
@@ -287,6 +348,12 @@ export function fooledVerdict(fooled, said, probability, stays) {
   const box = `The box around the map of the original class ${stays ? 'stays' : 'moves away'}.`;
   return `It ${fooled ? 'now says' : 'still says'} “${said}” (${percent(probability)}). ${box}`;
 }
+
+/** @param {{ target: string, before: number, after: number, radius: number }} found */
+export const fooledNote = ({ target, before, after, radius }) =>
+  ` between the maps of “${target}” before and after; 1 is the same. Its probability went from ${percent(before)} ` +
+  `to ${percent(after)}. No colour value (0 to 255) was changed by more than ${radius}. ` +
+  'The paper (section 6.2) shows maps that stay.';
 
 /**
  * @param {{ target: string, before: string, after: string, covered: number, first: string, then: string }} found
@@ -325,11 +392,14 @@ export function boxText(box, width, height) {
  */
 export const dropText = (drop, rises) => [
   `Drop ${wholePercent(drop)}`,
-  `: how much of the probability is lost when only the marked parts are shown (0 is best)${rises ? '; here it even rises' : ''}. Curves: Petsiuk et al. 2018; drop: Chattopadhay et al. 2018.`,
+  `: how much of the probability is lost when only the marked parts are shown (0 is best)` +
+    `${rises ? '; here it even rises' : ''}. ` +
+    'Curves: Petsiuk et al. 2018; drop: Chattopadhay et al. 2018.',
 ];
 
 /** @param {number} road */
 export const roadText = (road) => [
   `ROAD ${significant(road)}`,
-  ': removed parts are filled in from around them, so that no hole gives them away. Half of the probability without the least marked parts, minus that without the most marked parts; 0 is chance, 0.5 is best (Rong et al. 2022).',
+  ': removed parts are filled in from around them, so that no hole gives them away. Half of the probability without ' +
+    'the least marked parts, minus that without the most marked parts; 0 is chance, 0.5 is best (Rong et al. 2022).',
 ];

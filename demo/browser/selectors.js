@@ -3,7 +3,7 @@
 import { bytes } from './canvas/unpack.js';
 import { isGuided, store } from './store.js';
 
-/** @import { Contradiction, Evaluations, MethodInfo, ModelInfo, Result, Style, Task, View } from './types.js' */
+/** @import { Contradiction, Evaluation, MethodInfo, ModelInfo, Result, Style, Task, Test, View } from './types.js' */
 
 /** @type {View[]} */
 const VIEWS = ['grad-cam', 'guided', 'guided-grad-cam', 'counterfactual', 'spotlight'];
@@ -136,7 +136,7 @@ export function styleOf(result, word, view = store.state.look.view) {
 
 /**
  * What two tests of a map say that do not agree; null where they do.
- * @param {Evaluations} evaluations
+ * @param {Partial<Record<Test, Pick<Evaluation, 'supports'>>>} evaluations
  * @returns {Contradiction | null}
  */
 export function contradiction({ occlusion, curves }) {

@@ -130,7 +130,7 @@ def test_curves_and_the_sanity_check_are_drawn(visit: Callable[..., Page]) -> No
     page.locator(".pick", has_text="tabby").click()
     shows(page, "tabby")
     page.get_by_role("button", name="Why not moped?").click()
-    expect(page.locator(".stage figcaption").nth(1)).to_be_visible()
+    expect(page.locator(".pictures figcaption").nth(1)).to_be_visible()
     with page.expect_download(timeout=PATIENCE) as download:
         page.get_by_role("button", name="Everything (ZIP)").click()
     with zipfile.ZipFile(Path(download.value.path())) as archive:
