@@ -37,7 +37,7 @@ _WATCHED = """
 # frame would have the browser draw frames for nothing else.
 _DRAWN = """() => new Promise((drawn) => {
     const look = () => {
-        const told = document.querySelector('#gradcam .details')?.textContent;
+        const told = document.querySelector('#gradcam .technical')?.textContent;
         if (!timing.answered || !told?.includes('cells')) return;
         watched.disconnect();
         requestAnimationFrame(() => drawn(performance.now() - timing.start));

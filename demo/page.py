@@ -137,14 +137,19 @@ def script(module: str, events: Iterable[str]) -> str:
         module: It exports `start`, which gets `props` and `trigger` of the component.
         events: What it triggers; `gr.HTML` wants to find their names in quotes in the script.
     """
-    return _START.replace("ADDRESS", f"browser/{_VERSION}/{module}") + f"// events: {[*events]}"
+    return _START.replace("ADDRESS", address_of(module)) + f"// events: {[*events]}"
+
+
+def address_of(module: str) -> str:
+    """Return the address of a module of `browser/`, from the page."""
+    return f"browser/{_VERSION}/{module}"
 
 
 def _preloads() -> str:
     """Return links that have the browser fetch all modules at once, not one after the other."""
     names = [path.relative_to(_BROWSER).as_posix() for path in _MODULES]
     return "".join(
-        f'<link rel="modulepreload" href="browser/{_VERSION}/{name}">'
+        f'<link rel="modulepreload" href="{address_of(name)}">'
         for name in names
         if name != "quiz.js"
     )

@@ -1,9 +1,10 @@
 // Every sentence that the page composes, by code. Those of its fixed parts are in the HTML files.
 
 import { logOf, percent, significant, wholePercent } from './format.js';
+import { isGuess, isReplaced, unlikelyWords } from './selectors.js';
 
 /**
- * @import { Box, Download, Evaluations, ModelInfo, Problem, Result, Status, Task, View } from './types.js'
+ * @import { Box, Contradiction, Download, ModelInfo, Problem, Result, Status, Task, Test, View } from './types.js'
  */
 
 /** @typedef {Node | string} Part */
@@ -22,6 +23,8 @@ export function statusText(status) {
   }
 }
 
+const SAVE_IT = 'Save the picture and upload the file instead.';
+
 /** @param {Problem} problem */
 export function problemText(problem) {
   switch (problem.code) {
@@ -36,7 +39,7 @@ export function problemText(problem) {
     case 'not_found':
       return `${problem.host} has no picture at that address (status ${problem.status}).`;
     case 'not_fetched':
-      return `${problem.host} cannot be reached, or does not let other pages fetch its pictures. Save the picture and upload the file instead.`;
+      return `${problem.host} cannot be reached, or does not let other pages fetch its pictures. ${SAVE_IT}`;
     default:
       return PROBLEMS[problem.code];
   }
@@ -111,9 +114,6 @@ export const HEADINGS = {
 export const NO_RESULT = { title: 'Choose a photo', text: 'The network says what it sees, and Grad-CAM shows where.' };
 export const FAILED = { title: 'No explanation', text: '' };
 
-/** Log-probability of a word of a caption that the network would hardly use there. */
-const UNLIKELY = Math.log(0.01);
-
 /**
  * What stands under the heading.
  * @param {Result} result
@@ -121,20 +121,25 @@ const UNLIKELY = Math.log(0.01);
  */
 export function summary(result, word) {
   if (word != null) {
-    const { log_prob } = result.words[word];
-    const unlikely = log_prob < UNLIKELY ? ' The network would hardly say it there.' : '';
-    return `Log-probability ${log_prob.toFixed(2)} after the words before it.${unlikely}`;
+    const chosen = result.words[word];
+    const unlikely = unlikelyWords(result).includes(chosen) ? ' The network would hardly say it there.' : '';
+    return `Log-probability ${chosen.log_prob.toFixed(2)} after the words before it.${unlikely}`;
   }
-  const { unknown_words: unknown, unsure } = result;
+  const { unknown_words: unknown } = result;
   const lines = [unknown.length ? `Not understood: ${unknown.join(', ')}.` : ''];
   lines.push(result.task === 'captioning' ? captionSummary(result) : labelSummary(result));
-  if (unsure || unknown.length) lines.push('The network is guessing.');
+  if (isGuess(result)) lines.push('The network is guessing.');
   return lines.filter(Boolean).join(' ');
 }
 
 /** @param {Result} result */
-function captionSummary({ target, score, predictions: [best], words }) {
-  const unlikely = words.filter(({ log_prob }) => log_prob < UNLIKELY).map(({ text }) => `“${text}”`);
+function captionSummary(result) {
+  const {
+    target,
+    score,
+    predictions: [best],
+  } = result;
+  const unlikely = unlikelyWords(result).map(({ text }) => `“${text}”`);
   const own = target === best.text;
   return [
     `Log-probability ${score.toFixed(1)}.`,
@@ -148,11 +153,16 @@ function captionSummary({ target, score, predictions: [best], words }) {
 }
 
 /** @param {Result} result */
-function labelSummary({ typed, target, probability, predictions: [best] }) {
-  const renamed = typed && !/^\d+$/.test(typed) && typed.toLowerCase() !== target.toLowerCase();
+function labelSummary(result) {
+  const {
+    typed,
+    target,
+    probability,
+    predictions: [best],
+  } = result;
   const likely = `Probability ${percent(probability)}`;
   return [
-    renamed ? `“${typed}” is read as the most likely match: ${target}.` : '',
+    isReplaced(result) ? `“${typed}” is read as the most likely match: ${target}.` : '',
     best.text === target
       ? `${likely}: the network’s first choice.`
       : `${likely}. The network’s first choice is ${best.text} (${percent(best.probability)}).`,
@@ -199,14 +209,16 @@ export const STALE_PHOTO = 'Still showing the previous photo.';
 
 /** @param {Download} download */
 export const downloadOffer = ({ title, megabytes, licence, limits }) =>
-  `${title} has not been downloaded yet: ${megabytes.toLocaleString('en')} MB, licence ${licence}. It is kept for later. ${limits}`;
+  `${title} has not been downloaded yet: ${megabytes.toLocaleString('en')} MB, licence ${licence}. ` +
+  `It is kept for later. ${limits}`;
 
 /** @typedef {'models_apart' | 'apart' | 'models_same' | 'targets_same' | 'all_same' | 'single'} Scale */
 
 /** @type {Record<Scale, string>} */
 export const SCALES = {
   models_apart:
-    'The better of two models looks at the thing itself, not at what is around it (paper, section 5.2). Each map has its own scale.',
+    'The better of two models looks at the thing itself, not at what is around it (paper, section 5.2). ' +
+    'Each map has its own scale.',
   apart: 'Each map has its own scale: colours show where, not how much.',
   models_same: 'Both use one scale, but the two networks count in different units: compare places, not colours.',
   targets_same: 'Both use one scale: the same colour is the same amount of evidence, so a weak map is pale.',
@@ -229,12 +241,67 @@ export function modelOption({ title, year, megabytes, name }) {
 export const WORKING = 'Working … Stop';
 export const STOPPING = 'Stopping …';
 
+/** @type {Record<Test, { title: string, about: string }>} */
+export const TESTS = {
+  occlusion: {
+    title: 'Cover part after part',
+    about:
+      'A grey square is moved over the photo. Where covering it lowers the score most, the network looked. ' +
+      'Does the map rank the parts in the same order?',
+  },
+  curves: {
+    title: 'Remove what it marks, and bring it back',
+    about:
+      'What the map marks turns grey, the strongest parts first: with a good map the probability falls at once. ' +
+      'Then it comes back into a blurred photo: with a good map the probability rises at once.',
+  },
+  sanity: {
+    title: 'Make the network forget',
+    about:
+      'Its layers are filled with random numbers, from the last to the first. A map that does not change ' +
+      'explains the photo, not the network.',
+  },
+  fool: {
+    title: 'Make it say something else',
+    about:
+      'The photo is changed so little that nobody sees it, until the network says another class. ' +
+      'Does the map of the original class stay where it was?',
+  },
+};
+export const OCCLUSION_NOTE =
+  '. 1: the same order of parts, 0: no relation; higher is better. The paper (section 5.3) reports .254 ' +
+  'for Grad-CAM, averaged over many photos.';
+export const SANITY_NOTE =
+  'Below each map: the layer that was made random last (all after it are random too), and the rank correlation ' +
+  'with the true map; near 0 is good (Adebayo et al. 2018).';
+
+export const STRIPS = {
+  methods: {
+    title: 'Methods',
+    about:
+      'Other ways to make a map of the same network, photo and target, at the same layer. Each is coloured up to ' +
+      'its own maximum, since their units differ. At the last layer of most networks CAM, Grad-CAM, XGrad-CAM and ' +
+      'HiResCAM are the same map. Click one to see it large.',
+    label: 'Draw the quick ones',
+  },
+  layers: {
+    title: 'Layers',
+    about:
+      'The same method at each layer, from the input to the output: early layers see edges, late ones things ' +
+      '(Figure 12 of the paper). Each is coloured up to its own maximum.',
+    label: 'Draw all layers',
+  },
+};
+export const SAME_AT_ALL_LAYERS =
+  'The same at every layer: this method uses the network as a whole. Choose another in Options to compare layers.';
+
 /**
  * @param {number} share of all that speaks for the target
  * @param {string} target
  */
 export const conceptsTotal = (share, target) =>
-  `Together ${wholePercent(share)} of what speaks for ${target} (or against it, where that is more). The rest has no name.`;
+  `Together ${wholePercent(share)} of what speaks for ${target} (or against it, where that is more). ` +
+  'The rest has no name.';
 /** @param {string} target */
 export const noConcepts = (target) => `No concept with a name speaks for ${target} here, or against it.`;
 /**
@@ -242,16 +309,11 @@ export const noConcepts = (target) => `No concept with a name speaks for ${targe
  * @param {number} correct
  */
 export const conceptCaption = (share, correct) =>
-  `${wholePercent(Math.abs(share))} ${share > 0 ? 'for it' : 'against it'}. Of the 10 photos where it was strongest, ${correct} have it.`;
+  `${wholePercent(Math.abs(share))} ${share > 0 ? 'for it' : 'against it'}. ` +
+  `Of the 10 photos where it was strongest, ${correct} have it.`;
 
-/**
- * What two tests mean together that contradict each other; null where they do not.
- * @param {Evaluations} evaluations
- */
-export function jointVerdict({ occlusion, curves }) {
-  const supports = { ...occlusion?.supports, ...curves?.supports };
-  if (!occlusion?.supports || !curves?.supports || new Set(Object.values(supports)).size < 2) return null;
-  const { deletion: needed, insertion: enough, 'occlusion-correlation': alike } = supports;
+/** @param {Contradiction} contradiction */
+export function jointVerdict({ needed, enough, alike }) {
   const decides = [
     'the marked parts decide the answer no sooner than chance',
     'the marked parts are enough for the answer, but the network can do without them',
@@ -259,12 +321,9 @@ export function jointVerdict({ occlusion, curves }) {
     'the most strongly marked parts decide the answer',
   ][2 * Number(needed) + Number(enough)];
   const ranks = `the map ${alike ? 'ranks' : 'does not rank'} the parts as the network uses them`;
-  const advice =
-    needed && enough
-      ? ': trust where it is strongest, not its shades'
-      : needed || enough
-        ? ''
-        : ': the parts it marks count, but do not decide';
+  let advice = '';
+  if (needed && enough) advice = ': trust where it is strongest, not its shades';
+  if (!needed && !enough) advice = ': the parts it marks count, but do not decide';
   return `Taken together: ${decides}; ${alike === (needed || enough) ? 'and' : 'but'} ${ranks}${advice}.`;
 }
 
@@ -274,7 +333,8 @@ export function jointVerdict({ occlusion, curves }) {
 export const SANITY = {
   unchanged: 'The map hardly changes: it shows the photo rather than what the network learned.',
   not_specific:
-    'The map falls apart in the end, but stays while only the last layer is random: it shows what the network learned, but hardly why this class.',
+    'The map falls apart in the end, but stays while only the last layer is random: ' +
+    'it shows what the network learned, but hardly why this class.',
   passed: 'The map falls apart as the network forgets: it shows what the network learned.',
 };
 
@@ -288,6 +348,12 @@ export function fooledVerdict(fooled, said, probability, stays) {
   const box = `The box around the map of the original class ${stays ? 'stays' : 'moves away'}.`;
   return `It ${fooled ? 'now says' : 'still says'} “${said}” (${percent(probability)}). ${box}`;
 }
+
+/** @param {{ target: string, before: number, after: number, radius: number }} found */
+export const fooledNote = ({ target, before, after, radius }) =>
+  ` between the maps of “${target}” before and after; 1 is the same. Its probability went from ${percent(before)} ` +
+  `to ${percent(after)}. No colour value (0 to 255) was changed by more than ${radius}. ` +
+  'The paper (section 6.2) shows maps that stay.';
 
 /**
  * @param {{ target: string, before: string, after: string, covered: number, first: string, then: string }} found
@@ -326,11 +392,14 @@ export function boxText(box, width, height) {
  */
 export const dropText = (drop, rises) => [
   `Drop ${wholePercent(drop)}`,
-  `: how much of the probability is lost when only the marked parts are shown (0 is best)${rises ? '; here it even rises' : ''}. Curves: Petsiuk et al. 2018; drop: Chattopadhay et al. 2018.`,
+  `: how much of the probability is lost when only the marked parts are shown (0 is best)` +
+    `${rises ? '; here it even rises' : ''}. ` +
+    'Curves: Petsiuk et al. 2018; drop: Chattopadhay et al. 2018.',
 ];
 
 /** @param {number} road */
 export const roadText = (road) => [
   `ROAD ${significant(road)}`,
-  ': removed parts are filled in from around them, so that no hole gives them away. Half of the probability without the least marked parts, minus that without the most marked parts; 0 is chance, 0.5 is best (Rong et al. 2022).',
+  ': removed parts are filled in from around them, so that no hole gives them away. Half of the probability without ' +
+    'the least marked parts, minus that without the most marked parts; 0 is chance, 0.5 is best (Rong et al. 2022).',
 ];

@@ -11,7 +11,8 @@ import { call, connect } from './server.js';
 
 /** @typedef {'guided' | 'guided-grad-cam' | 'networks'} Kind */
 /** @typedef {{ kind: Kind, number: number }} Question */
-/** @typedef {Reply & { answers: Answer<Packed, Packed>[], choices: string[], right: number, picture: Preview }} QuizReply */
+/** @typedef {{ answers: Answer[], choices: string[], right: number, picture: Preview }} Made */
+/** @typedef {Reply & Made} QuizReply */
 /** @typedef {{ target: string, box: Answer['box'], raw: HeatMap, gradient: Gradient }} Drawn */
 
 const SIDE = 420; // pixels
@@ -37,7 +38,9 @@ let score;
 /** @type {'start' | 'failed' | 'asking' | 'answered' | 'finished'} */
 let state = 'start';
 
-/** @param {{ props: { facts: { pairs: number, things: number } }, trigger: Parameters<typeof connect>[0] }} component */
+/** @typedef {{ pairs: number, things: number }} Facts how many pairs of things and single photos there are */
+
+/** @param {{ props: { facts: Facts }, trigger: Parameters<typeof connect>[0] }} component */
 export function start({ props: { facts }, trigger }) {
   connect(trigger);
   $('.next').addEventListener('click', () => {
@@ -98,7 +101,7 @@ function fail(text) {
 }
 
 /**
- * @param {Answer<Packed, Packed>} answer
+ * @param {Answer} answer
  * @returns {Promise<Drawn>}
  */
 const unpack = async ({ target, box, raw, gradient }) => ({

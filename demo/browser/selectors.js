@@ -3,7 +3,7 @@
 import { bytes } from './canvas/unpack.js';
 import { isGuided, store } from './store.js';
 
-/** @import { MethodInfo, ModelInfo, Result, Style, Task, View } from './types.js' */
+/** @import { Contradiction, Evaluation, MethodInfo, ModelInfo, Result, Style, Task, Test, View } from './types.js' */
 
 /** @type {View[]} */
 const VIEWS = ['grad-cam', 'guided', 'guided-grad-cam', 'counterfactual', 'spotlight'];
@@ -81,6 +81,25 @@ export function sameScale() {
   return store.state.look.sameScale ?? !!(second && compared?.target);
 }
 
+/** Log-probability of a word that the network would hardly use at its place in a caption. */
+const UNLIKELY = Math.log(0.01);
+
+/**
+ * The words of a caption that the network would hardly use there.
+ * @param {Result} result
+ */
+export const unlikelyWords = ({ words }) => words.filter(({ log_prob }) => log_prob < UNLIKELY);
+
+/**
+ * Whether what was typed is the name of another class or answer than the one explained.
+ * @param {Result} result
+ */
+export const isReplaced = ({ typed, target }) =>
+  !!typed && !/^\d+$/.test(typed) && typed.toLowerCase() !== target.toLowerCase();
+
+/** @param {Result} result */
+export const isGuess = ({ unsure, unknown_words }) => unsure || unknown_words.length > 0;
+
 /** The end of the shared scale: the largest value of all maps of this photo that were made in the same way. */
 export function sharedMax() {
   /** @param {Result} result */
@@ -113,4 +132,16 @@ export function styleOf(result, word, view = store.state.look.view) {
   const map = mapOf(result, view, word);
   const gain = sameScale() ? map.max / sharedMax() || 0 : 1;
   return { view, map, table: colourTable(), opacity: store.state.look.opacity, gain };
+}
+
+/**
+ * What two tests of a map say that do not agree; null where they do.
+ * @param {Partial<Record<Test, Pick<Evaluation, 'supports'>>>} evaluations
+ * @returns {Contradiction | null}
+ */
+export function contradiction({ occlusion, curves }) {
+  if (!occlusion?.supports || !curves?.supports) return null;
+  const { deletion: needed, insertion: enough } = curves.supports;
+  const alike = occlusion.supports['occlusion-correlation'];
+  return needed === enough && enough === alike ? null : { needed, enough, alike };
 }

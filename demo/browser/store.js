@@ -1,10 +1,9 @@
 // The state of the page. Only the store writes it, each method below is an action; views read `state`.
 // State holds codes: the sentences for them are in messages.js.
 
-/**
- * @import { Analysis, Camera, Evaluation, Evaluations, Explained, Facts, Lane, Look, Paint, Photo, Problem, Reply } from './types.js'
- * @import { Result, Retry, Second, State, Status, Task, TaskState, Test, View } from './types.js'
- */
+/** @import { Analysis, Camera, Evaluation, Evaluations, Explained, Facts, Lane, Look, Paint } from './types.js' */
+/** @import { Photo, Problem, Reply, Result, Retry, Second, State, Status, Task, TaskState } from './types.js' */
+/** @import { Test, View } from './types.js' */
 
 /** @typedef {keyof State} Slice */
 

@@ -105,6 +105,8 @@ export interface Evaluation extends Reply {
 }
 export type Test = 'occlusion' | 'curves' | 'sanity' | 'fool';
 export type Evaluations = Partial<Record<Test, Evaluation>>;
+/** Whether the network needs what a map marks, whether that is enough, whether it ranks the parts alike */
+export type Contradiction = { needed: boolean; enough: boolean; alike: boolean };
 
 // ---- From the page, once ----
 

@@ -38,7 +38,7 @@ def test_what_is_no_question_is_refused() -> None:
 
 
 def test_ten_questions_and_a_score(visit: Callable[..., Page]) -> None:
-    page = visit(width=390, query="quiz", said="")
+    page = visit(width=390, query="quiz", target=None)
     page.get_by_role("button", name="Begin").click()
     for n in range(10):
         expect(page.locator(".place")).to_have_text(f"Question {n + 1} of 10")

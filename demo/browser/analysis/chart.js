@@ -23,7 +23,8 @@ export function chart(title, better, along, { value, references, curve, referenc
   const curves = { map: curve, ...reference_curves };
   /** @type {Record<string, number>} */
   const areas = { map: value, ...references };
-  const label = `${title}: area under the curve ${CURVES.map((c) => `${significant(areas[c.name])} for ${c.title}`).join(', ')}`;
+  const texts = CURVES.map((each) => `${significant(areas[each.name])} for ${each.title}`);
+  const label = `${title}: area under the curve ${texts.join(', ')}`;
   const drawing = svg('svg', { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: 'img', 'aria-label': label });
   drawing.append(...axes(Math.max(...Object.values(curves).flat()) || 1, along), ...lines(curves));
   const legend = CURVES.map(({ name, title: curveTitle, kind }) => {

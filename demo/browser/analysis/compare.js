@@ -1,11 +1,11 @@
 // Maps in a row: by all methods, at all layers.
 
-import { sameMap } from '../canvas/maps.js';
 import { sizeOf } from '../canvas/draw.js';
+import { sameMap } from '../canvas/maps.js';
 import { $, button, make, scrollToHeading } from '../dom.js';
 import { explain, laneFor, unpack } from '../explain.js';
 import { significant } from '../format.js';
-import { problemText } from '../messages.js';
+import { problemText, SAME_AT_ALL_LAYERS, STRIPS } from '../messages.js';
 import { analysedResult } from '../selectors.js';
 import { isLost } from '../server.js';
 import { store } from '../store.js';
@@ -17,17 +17,13 @@ import { miniature, mountSection, renderStart, requestFor, startOrStop, work } f
 /** @typedef {{ method?: string, layer?: string }} Change */
 /** @typedef {{ change: Change, title: string, small: string, slow: boolean, current: boolean }} Variant */
 /** @typedef {Variant & { key: string, result: Result | null, problem: Problem | null }} Found */
-/** @typedef {{ name: string, title: string, about: string, label: string, variants: (result: Result) => Variant[] }} Kind */
-/** @typedef {{ start: HTMLButtonElement, measure: HTMLButtonElement, same: HTMLElement, row: HTMLElement, skipped: HTMLElement }} Strip */
+/** @typedef {ReturnType<typeof newStrip>} Strip */
+/** @typedef {{ name: 'methods' | 'layers', variants: (result: Result) => Variant[] }} Kind */
 
 /** @type {Kind[]} */
 const KINDS = [
   {
     name: 'methods',
-    title: 'Methods',
-    about:
-      'Other ways to make a map of the same network, photo and target, at the same layer. Each is coloured up to its own maximum, since their units differ. At the last layer of most networks CAM, Grad-CAM, XGrad-CAM and HiResCAM are the same map. Click one to see it large.',
-    label: 'Draw the quick ones',
     variants: (result) =>
       store.facts.methods
         .filter(({ name }) => !result.methods[name])
@@ -37,10 +33,6 @@ const KINDS = [
   },
   {
     name: 'layers',
-    title: 'Layers',
-    about:
-      'The same method at each layer, from the input to the output: early layers see edges, late ones things (Figure 12 of the paper). Each is coloured up to its own maximum.',
-    label: 'Draw all layers',
     variants: (result) =>
       Object.entries(result.layers).map(([layer, size]) => ({
         ...{ change: { layer }, title: layer, small: `${size} cells`, slow: false, current: layer === result.layer },
@@ -55,17 +47,13 @@ export function mountCompare() {
   });
 }
 
-/**
- * @param {Kind} kind
- * @returns {Strip}
- */
+/** @param {Kind} kind */
 function newStrip(kind) {
-  const { name, title, about, label } = kind;
+  const { name } = kind;
+  const { title, about, label } = STRIPS[name];
   const start = button({ class: 'main', onclick: startOrStop(() => drawStrip(kind)) }, label);
   const measure = button({ onclick: startOrStop(() => measureStrip(kind)) });
-  const sameText =
-    'The same at every layer: this method uses the network as a whole. Choose another in Options to compare layers.';
-  const same = make('p', { class: 'same', hidden: true }, sameText);
+  const same = make('p', { class: 'same', hidden: true }, SAME_AT_ALL_LAYERS);
   const row = make('div', { class: 'strip', role: 'group', 'aria-label': title });
   const skipped = make('details', { class: 'skipped', hidden: true }, make('summary'), make('ul'));
   const controls = make('div', { class: 'controls' }, start, measure);
@@ -175,7 +163,7 @@ function renderStrip(kind, { start, measure, same, row, skipped }, result) {
   renderStart(
     start,
     kind.name,
-    kind.label,
+    STRIPS[kind.name].label,
     found.some((each) => isOpen(each) && !each.slow),
   );
   renderStart(

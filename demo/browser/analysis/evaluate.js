@@ -2,9 +2,18 @@
 
 import { unpackMap } from '../canvas/unpack.js';
 import { $, button, make, onClick, saveFile } from '../dom.js';
-import { percent } from '../format.js';
-import { dropText, fooledVerdict, jointVerdict, roadText, SANITY } from '../messages.js';
-import { analysedResult } from '../selectors.js';
+import {
+  dropText,
+  fooledNote,
+  fooledVerdict,
+  jointVerdict,
+  OCCLUSION_NOTE,
+  roadText,
+  SANITY,
+  SANITY_NOTE,
+  TESTS,
+} from '../messages.js';
+import { analysedResult, contradiction } from '../selectors.js';
 import { store } from '../store.js';
 import { chart } from './chart.js';
 import { boxOf } from './locate.js';
@@ -24,38 +33,13 @@ import {
 
 /** @typedef {{ start: HTMLButtonElement, problem: HTMLElement, outcome: HTMLElement, drawn: unknown[] }} TestParts */
 
-/** @type {Record<Test, { title: string, about: string, draw: (result: Result, found: Evaluation, verdict: string) => Node[] }>} */
-const TESTS = {
-  occlusion: {
-    title: 'Cover part after part',
-    about:
-      'A grey square is moved over the photo. Where covering it lowers the score most, the network looked. Does the map rank the parts in the same order?',
-    draw: drawOcclusion,
-  },
-  curves: {
-    title: 'Remove what it marks, and bring it back',
-    about:
-      'What the map marks turns grey, the strongest parts first: with a good map the probability falls at once. Then it comes back into a blurred photo: with a good map the probability rises at once.',
-    draw: drawCurves,
-  },
-  sanity: {
-    title: 'Make the network forget',
-    about:
-      'Its layers are filled with random numbers, from the last to the first. A map that does not change explains the photo, not the network.',
-    draw: drawSanity,
-  },
-  fool: {
-    title: 'Make it say something else',
-    about:
-      'The photo is changed so little that nobody sees it, until the network says another class. Does the map of the original class stay where it was?',
-    draw: drawFooled,
-  },
-};
+/** @type {Record<Test, (result: Result, found: Evaluation, verdict: string) => Node[]>} */
+const DRAW = { occlusion: drawOcclusion, curves: drawCurves, sanity: drawSanity, fool: drawFooled };
 const CLASSES_ONLY = ['sanity', 'fool'];
 const goal = make('input', { id: 'gc-goal', maxlength: 300, placeholder: 'the least likely class' });
 
 export function mountEvaluate() {
-  const tests = /** @type {Test[]} */ (Object.keys(TESTS)).map((test) => /** @type {const} */ ([test, newTest(test)]));
+  const tests = /** @type {Test[]} */ (Object.keys(DRAW)).map((test) => /** @type {const} */ ([test, newTest(test)]));
   onClick('.save-measurements button', () => {
     const result = analysedResult();
     if (result) saveFile(`metrics-${result.target}.json`, measurementsOf(result) ?? '');
@@ -112,11 +96,12 @@ function renderTest(test, parts, result, found) {
   renderStart(start, `test ${test}`, done ? 'Test again' : 'Test');
   start.classList.toggle('main', !done);
   renderProblem(problem, reply?.problem);
-  const joint = jointVerdict(found);
+  const contradicting = contradiction(found);
+  const joint = contradicting && jointVerdict(contradicting);
   const wanted = [done, store.state.look.colour, joint];
   if (parts.drawn.length && wanted.every((each, i) => each === parts.drawn[i])) return;
   parts.drawn = wanted;
-  outcome.replaceChildren(...(done ? TESTS[test].draw(result, done, joint ?? done.sentence) : []));
+  outcome.replaceChildren(...(done ? DRAW[test](result, done, joint ?? done.sentence) : []));
 }
 
 /** @param {...(Node | string)} parts */
@@ -129,14 +114,12 @@ const verdict = (...parts) => make('p', { class: 'verdict' }, ...parts);
  */
 function drawOcclusion(result, { measurements }, text) {
   const { value, map } = measurements['occlusion-correlation'];
-  const explanation =
-    '. 1: the same order of parts, 0: no relation; higher is better. The paper (section 5.3) reports .254 for Grad-CAM, averaged over many photos.';
   const drops = miniature(result, dropMap(map ?? []), 'Where covering lowers the score');
   const own = miniature(result, result.raw, 'The map');
   return [
     verdict(text),
     make('div', { class: 'pairs' }, captioned('The map', own), captioned('How much covering costs', drops)),
-    make('p', {}, make('b', {}, `Rank correlation ${value.toFixed(2)}`), explanation),
+    make('p', {}, make('b', {}, `Rank correlation ${value.toFixed(2)}`), OCCLUSION_NOTE),
   ];
 }
 
@@ -201,9 +184,7 @@ function drawSanity(result, { steps }) {
     return make('figure', {}, miniature(result, unpackMap(map), label, 160), caption);
   });
   const row = { class: 'strip', role: 'group', tabindex: 0, 'aria-label': 'The map as the network forgets' };
-  const about =
-    'Below each map: the layer that was made random last (all after it are random too), and the rank correlation with the true map; near 0 is good (Adebayo et al. 2018).';
-  return [text, make('div', row, own, ...figures), make('p', {}, about)];
+  return [text, make('div', row, own, ...figures), make('p', {}, SANITY_NOTE)];
 }
 
 /**
@@ -225,8 +206,7 @@ function drawFooled(result, found) {
   const map = (/** @type {string} */ title, /** @type {HeatMap} */ raw, /** @type {string} */ target) =>
     captioned(title, miniature(result, raw, `The map for ${target}: ${title}`));
   const { target } = result;
-  const change = `Its probability went from ${percent(result.probability)} to ${percent(found.probability)}.`;
-  const about = ` between the maps of “${target}” before and after; 1 is the same. ${change} No colour value (0 to 255) was changed by more than ${radius}. The paper (section 6.2) shows maps that stay.`;
+  const note = fooledNote({ target, before: result.probability, after: found.probability, radius });
   return [
     text,
     make(
@@ -242,7 +222,7 @@ function drawFooled(result, found) {
       map(`“${target}” after`, unpackMap(found.after), target),
       map(`“${other}” after`, unpackMap(found.other), other),
     ),
-    make('p', {}, make('b', {}, `Rank correlation ${correlation.toFixed(2)}`), about),
+    make('p', {}, make('b', {}, `Rank correlation ${correlation.toFixed(2)}`), note),
   ];
 }
 
@@ -255,11 +235,12 @@ export function measurementsOf(result) {
   if (!hasMeasurements(found)) return null;
   const { occlusion, curves, sanity, fool } = found;
   const { task, model, layer, method, question, target, score, probability } = result;
+  const contradicting = contradiction(found);
   const sentences = [occlusion, curves].map((reply) => reply?.sentence);
   const content = {
     ...{ picture: result.photo.name, task, model, layer, method, question, target, score, probability },
     measurements: { ...occlusion?.measurements, ...curves?.measurements },
-    sentences: [jointVerdict(found) ?? sentences].flat().filter(Boolean),
+    sentences: [contradicting ? jointVerdict(contradicting) : sentences].flat().filter(Boolean),
     sanity: sanity?.steps?.map(({ layer: step, correlation }) => ({ layer: step, correlation })) ?? [],
     fooled: fool && !fool.problem ? fooledNumbers(fool) : null,
     box: boxOf(result),

@@ -53,6 +53,12 @@ function render() {
   $('.about-method').textContent = `${title}: ${about} (${paper})`;
   const settings = [modelInfo(tab, model).title, layer ?? 'last layer', title].join(', ');
   $('.options summary').textContent = `Options, other models: ${settings}`;
+  renderTechnical();
+}
+
+function renderTechnical() {
   const result = freshResult();
   $('.technical').textContent = result ? technicalDetails(result, modelInfo(result.task, result.model)) : '';
+  const data = result && { layer: result.layer, method: result.method, cells: `${result.raw.w}x${result.raw.h}` };
+  Object.assign($('.technical').dataset, data ?? { layer: '', method: '', cells: '' });
 }

@@ -5,7 +5,7 @@ import { $, button, focusHeading, make, onClick, refill, scrollToPicture } from 
 import { explain, explainSecond } from '../explain.js';
 import * as messages from '../messages.js';
 import { explainPhoto, upload } from '../photos.js';
-import { freshResult } from '../selectors.js';
+import { freshResult, isGuess, isReplaced, unlikelyWords } from '../selectors.js';
 import { store } from '../store.js';
 import { save } from './downloads.js';
 
@@ -24,6 +24,7 @@ function render() {
   const heading = $('.result-heading');
   heading.classList.toggle('busy', !!status);
   heading.setAttribute('aria-live', store.state.camera === 'live' ? 'off' : 'polite'); // nobody could listen so fast
+  $('.panel').dataset.progress = status?.code === 'uploading' ? String(status.share) : '';
   $('.panel').dataset.state = status?.code ?? problem?.code ?? (shown ? 'explained' : 'empty');
   const result = freshResult();
   if (result && (!status || status.code === 'explaining' || status.code === 'downloading')) renderHeading(result);
@@ -44,9 +45,18 @@ function renderHeading(result) {
   const code = headingCode(result);
   const question = result.question == null ? [] : [`“${result.question}” `];
   refill($('h2'), ...question, ...headingParts(code, result));
-  Object.assign($('.result-heading').dataset, { heading: code, target: result.target });
+  const data = {
+    ...{ heading: code, target: result.target, question: result.question ?? '' },
+    ...{ word: word == null ? '' : result.words[word].text, other: store.current.second?.target ?? '' },
+  };
+  Object.assign($('.result-heading').dataset, data);
   $('.summary').textContent = status ? messages.statusText(status) : messages.summary(result, word);
-  $('.summary').dataset.guess = String(result.unsure || result.unknown_words.length > 0);
+  Object.assign($('.summary').dataset, {
+    ...{ guess: isGuess(result), unknown: result.unknown_words.join(' '), replaced: isReplaced(result) },
+    unlikely: unlikelyWords(result)
+      .map(({ text }) => text)
+      .join(' '),
+  });
 }
 
 function renderNoResult() {
