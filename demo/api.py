@@ -90,7 +90,7 @@ class Api:
                     ),
                     "question": _Text("Question, for the task vqa only", "What animal is this?"),
                     **_query_inputs("classification"),
-                    "sanity": gr.Checkbox(label="Whether to make the sanity check; classes only"),
+                    "sanity": _Flag(label="Whether to make the sanity check; classes only"),
                 },
                 [
                     gr.Textbox(label="What the measurements say of the map, in one sentence"),
@@ -206,6 +206,18 @@ class _Number(gr.Slider):
         return payload
 
 
+class _Flag(gr.Checkbox):
+    """True or False."""
+
+    def get_block_name(self) -> str:
+        return "checkbox"
+
+    def preprocess(self, payload: Any) -> bool:
+        if not isinstance(payload, bool):
+            raise gr.Error(f"{self.label}: true or false, please.", print_exception=False)
+        return payload
+
+
 def _endpoint(
     name: str,
     description: str,
@@ -245,7 +257,7 @@ def _picture() -> UploadedPicture:
 def _query_inputs(task: str) -> dict[str, Component]:
     """Return inputs for the fields of `Query` that all endpoints take."""
     default, other, *_ = gradcam_core.models(task)
-    return {
+    inputs: dict[str, Component] = {
         "layer": _Text("Target layer; None: the last", default.layers[-1]),
         "model": _Text("Model, a name; None: the default", other.name),
         "method": _Text(
@@ -258,6 +270,10 @@ def _query_inputs(task: str) -> dict[str, Component]:
             label="Side of the network's input, in multiples of its own; embedded models only",
         ),
     }
+    for field in fields(Query):
+        if field.default is False and field.name != "guided":  # which the endpoints decide
+            inputs[field.name] = _Flag(value=False, label=f"Whether a query is {field.name}")
+    return inputs
 
 
 def _query(given: Given, **fixed: Any) -> Query:
