@@ -20,6 +20,7 @@ from PIL import Image
 
 import gradcam_core
 from gradcam_core import metrics
+from tests.support.session import classify_data
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,7 +50,7 @@ def test_every_parameter_and_value_is_named_typed_and_described(client: Client) 
             assert not value["label"].startswith("value_"), value
     names = [parameter["parameter_name"] for parameter in api["/classify"]["parameters"]]
     assert names[:2] == ["picture", "target"]
-    assert names[2:] == ["layer", "colour_map", "opacity", "model", "method", "detail"]
+    assert names[2:7] == ["layer", "colour_map", "opacity", "model", "method"]
     # Every field of a query, but what the endpoint itself says.
     for endpoint, fixed in (("/vqa", {"task", "target", "guided"}), ("/evaluate", {"guided"})):
         names = [parameter["parameter_name"] for parameter in api[endpoint]["parameters"]]
@@ -249,7 +250,7 @@ def test_models_that_cannot_be_had(
 
 def call(address: str, picture: object) -> str:
     """Call /classify as no client library would, and return the events' text."""
-    body = json.dumps({"data": [picture, "tabby", None, "jet", 0.5, "lite0", None, 1]}).encode()
+    body = json.dumps({"data": classify_data(address, picture=picture, target="tabby")}).encode()
     url = f"{address}gradio_api/call/classify"
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
     try:
