@@ -2,13 +2,14 @@
 
 import contextlib
 
-from demo.build import build_demo, launch_options, warm_up
+from demo.build import build_demo, create_compute, launch_options, warm_up
 
-demo = build_demo()
+compute = create_compute()
+demo = build_demo(compute)
 
 if __name__ == "__main__":
-    # Gradio handles Ctrl-C itself, but not while it is starting.
+    # Gradio stops by itself on Ctrl-C, but not while it is still starting.
     with contextlib.suppress(KeyboardInterrupt):
         demo.launch(**launch_options(), prevent_thread_lock=True)
-        warm_up()  # after the launch, so that the page opens without waiting for it
+        warm_up(compute)  # only now: the page does not wait for it
         demo.block_thread()

@@ -1,8 +1,8 @@
-"""From click to picture, in a browser, beside what the core takes for the same.
+"""Time from click to picture in a browser, compared with the core alone.
 
     python -m benchmarks.click
 
-Needs Chromium. A new photo is an example with other bytes at its end.
+Needs Chromium. A new photo is an example with random bytes appended.
 """
 
 import os
@@ -33,12 +33,12 @@ _WATCHED = """
         ? timing.shown = performance.now() : requestAnimationFrame(look);
     look();
 """
-# When an answer is drawn: what is told of its map stands below it then. To look for it in every
-# frame would have the browser draw frames for nothing else.
+# An answer is drawn when the technical details stand below it. Checking in every frame would make
+# the browser draw additional frames.
 _DRAWN = """() => new Promise((drawn) => {
     const look = () => {
-        const told = document.querySelector('#gradcam .details')?.textContent;
-        if (!timing.answered || !told?.includes('cells')) return;
+        const details = document.querySelector('#gradcam .technical')?.textContent;
+        if (!timing.answered || !details?.includes('cells')) return;
         watched.disconnect();
         requestAnimationFrame(() => drawn(performance.now() - timing.start));
     };
@@ -49,7 +49,7 @@ _DRAWN = """() => new Promise((drawn) => {
 
 
 def main(rounds: Annotated[int, typer.Option(help="Photos")] = 20) -> None:
-    """Print times in milliseconds, medians, and CPU time of an answer."""
+    """Print median times and mean CPU times, in milliseconds."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -73,7 +73,7 @@ def _compare(page: Page, server: int, folder: Path, rounds: int) -> None:
     cpu: dict[str, list[float]] = {}
     contents = [file.read_bytes() for file in example_pictures().values()]
 
-    def told(name: str, pid: int, work: Callable[[], float]) -> None:
+    def record(name: str, pid: int, work: Callable[[], float]) -> None:
         before = cpu_seconds(pid)
         times.setdefault(name, []).append(work())
         cpu.setdefault(name, []).append(1000 * (cpu_seconds(pid) - before))
@@ -82,27 +82,27 @@ def _compare(page: Page, server: int, folder: Path, rounds: int) -> None:
         content = contents[number % len(contents)] + os.urandom(8)
         file = folder / "photo.jpg"
         file.write_bytes(content)
-        told("core, a new photo", os.getpid(), lambda: _explained(file))  # noqa: B023
-        told("page, a new photo", server, lambda: _uploaded(page, content))  # noqa: B023
-        told("page, another class", server, lambda: _asked(page, "tabby"))
+        record("core, a new photo", os.getpid(), lambda: _time_core(file))  # noqa: B023
+        record("page, a new photo", server, lambda: _time_upload(page, content))  # noqa: B023
+        record("page, another class", server, lambda: _time_target(page, "tabby"))
     for name, taken in times.items():
         middle = statistics.median(taken)
         print(f"{name:20} {middle:6.0f} ms, {statistics.mean(cpu[name]):6.0f} ms CPU")
 
 
-def _uploaded(page: Page, content: bytes) -> float:
+def _time_upload(page: Page, content: bytes) -> float:
     photo: FilePayload = {"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": content}
     page.locator("#gradcam input[type=file]").set_input_files(photo)
     return float(page.evaluate(_DRAWN))
 
 
-def _asked(page: Page, target: str) -> float:
+def _time_target(page: Page, target: str) -> float:
     page.locator("#gc-target").fill(target)
     page.locator("#gc-target").press("Enter")
     return float(page.evaluate(_DRAWN))
 
 
-def _explained(file: Path) -> float:
+def _time_core(file: Path) -> float:
     start = time.perf_counter()
     gradcam_core.explain(file)
     return 1000 * (time.perf_counter() - start)

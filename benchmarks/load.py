@@ -1,10 +1,10 @@
-"""Many visitors at once: what is answered, how soon, whether rightly, and what memory it takes.
+"""Many visitors at once: answers per second, response times, wrong answers, and memory.
 
     python -m benchmarks.load --users 1 --users 8 --users 32 --users 64 --seconds 60
 
-Visitors ask as the page does, in all three tabs; every fourth photo is one that the server has not
-seen, every sixteenth is hostile (tests/bombs.py). A new photo is an example with other bytes at its
-end: so every answer can be compared with the one that was computed alone.
+Visitors send the page's requests, for all three tasks. Every fourth photo is new to the server,
+every sixteenth is hostile (`tests.support.bombs`). A new photo is an example with random bytes
+appended, so every answer can be compared with the one that was computed alone.
 """
 
 import asyncio
@@ -33,9 +33,9 @@ import typer
 from demo.examples import example_pictures
 from tests.support import bombs
 
-_PATIENCE = 600  # seconds
+_TIMEOUT = 600  # seconds
 _HOSTILE = ("bmp_deltas.bmp", "jpeg_scans.jpeg", "png_exif_table.png", "webp_exif_table.webp")
-_ASKED: tuple[dict[str, Any], ...] = (
+_QUERIES: tuple[dict[str, Any], ...] = (
     {"task": "classification"},
     {"task": "captioning"},
     {"task": "vqa", "question": "What animal is this?"},
@@ -46,15 +46,15 @@ _ASKED: tuple[dict[str, Any], ...] = (
 
 @dataclass
 class Load:
-    """What came back.
+    """The result of a run.
 
     Attributes:
-        seconds: Of each good answer, from asking to having it; uploads are not counted.
+        seconds: Response time of each good answer, without uploads.
         busy: Requests refused because too many wait.
-        errors: What else went wrong.
+        errors: Other failures.
         wrong: Answers that differ from the one computed alone.
-        hostile: Hostile files that were answered with a sentence.
-        beside: Answers of the model that is asked beside.
+        hostile: Hostile files that were refused.
+        beside: Answers of the other model.
     """
 
     seconds: list[float] = field(default_factory=list)
@@ -69,11 +69,11 @@ def main(
     users: Annotated[list[int], typer.Option(help="How many visitors at once")] = [1, 8, 32, 64],  # noqa: B006
     seconds: Annotated[float, typer.Option(help="For each number of visitors")] = 60.0,
     running: Annotated[
-        str | None, typer.Option(help="Address of a server to ask in place of a new one")
+        str | None, typer.Option(help="Address of a running server; else a new one is started")
     ] = None,
     beside: Annotated[
         str | None,
-        typer.Option(help="A model that one visitor more asks of new photos all the time"),
+        typer.Option(help="Another model, which one more visitor uses for new photos"),
     ] = None,
 ) -> None:
     """Print throughput, times, errors and memory for each number of visitors."""
@@ -82,9 +82,9 @@ def main(
         serving(folder) if running is None else nullcontext((running, None)) as (address, process),
     ):
         alone = asyncio.run(answers_alone(address))
-        if beside is not None:  # its network is loaded, wherever it is
+        if beside is not None:  # load it
             asyncio.run(drive(address, 0, alone, lambda turn: turn < 1, beside))
-        print(f"after all answers alone: {_held(process, folder)}", flush=True)
+        print(f"after all answers alone: {_usage(process, folder)}", flush=True)
         for count in users:
             start = time.monotonic()
             load = asyncio.run(drive(address, count, alone, _until(start + seconds), beside))
@@ -92,13 +92,15 @@ def main(
             p50, p95, p99 = np.percentile(load.seconds or [0], [50, 95, 99])
             print(
                 f"{count:3} visitors: {len(load.seconds) / took:.2f} answers/s; "
-                f"p50 {p50:.2f} s, p95 {p95:.2f} s, p99 {p99:.2f} s; {load.busy} told busy, "
+                f"p50 {p50:.2f} s, p95 {p95:.2f} s, p99 {p99:.2f} s; {load.busy} refused as busy, "
                 f"{len(load.errors)} errors, {load.wrong} wrong, {load.hostile} hostile; "
-                f"{_held(process, folder)}",
+                f"{_usage(process, folder)}",
                 flush=True,
             )
             if beside is not None:
-                print(f"    beside them {beside}: {load.beside / took:.2f} answers/s", flush=True)
+                print(
+                    f"    {beside} at the same time: {load.beside / took:.2f} answers/s", flush=True
+                )
             for error in dict.fromkeys(load.errors):
                 print("   ", error[:300])
 
@@ -108,13 +110,13 @@ def _until(end: float) -> Callable[[int], bool]:
 
 
 async def answers_alone(address: str) -> dict[str, Any]:
-    """Return what the server says of each example to each request, asked one after the other."""
+    """Return the server's answer to each query about each example, one after the other."""
     async with _client(address) as client:
         lane, page = await _first_lane(client), uuid.uuid4().hex
         return {
-            _key(name, asked): _told(await _ask(client, lane, page, 0, example=name, **asked))
+            _key(name, query): _content(await _send(client, lane, page, 0, example=name, **query))
             for name in _photos()
-            for asked in _ASKED
+            for query in _QUERIES
         }
 
 
@@ -125,14 +127,14 @@ async def drive(
     more: Callable[[int], bool],
     beside: str | None = None,
 ) -> Load:
-    """Let visitors ask at once.
+    """Run visitors at the same time.
 
     Args:
         address: Of the server.
         users: How many.
         alone: From `answers_alone`.
-        more: Whether a visitor who has asked so many times asks once more.
-        beside: A model that another one asks; its answers are counted apart.
+        more: Whether a visitor who has sent this many requests sends another one.
+        beside: A model that one more visitor uses; its answers are counted separately.
     """
     load = Load()
     async with _client(address) as client:
@@ -152,8 +154,7 @@ async def _visit_beside(
         if not more(turn):
             return
         path = await _upload(client, photo.read_bytes() + os.urandom(8), "photo.jpg")
-        asked = {"task": "classification", "model": model}
-        reply = await _ask(client, lane, page, turn, upload=path, **asked)
+        reply = await _send(client, lane, page, turn, upload=path, model=model)
         if "answer" in reply:
             load.beside += 1
         else:
@@ -172,13 +173,13 @@ async def _visit(
     for turn in itertools.count():
         if not more(turn):
             return
-        number = user * 7 + turn  # so that they do not all ask the same
-        name, asked = names[number % len(names)], _ASKED[number % len(_ASKED)]
+        number = user * 7 + turn  # so that visitors differ
+        name, query = names[number % len(names)], _QUERIES[number % len(_QUERIES)]
         try:
             if number % 16 == 15:
                 kind = _HOSTILE[number // 16 % len(_HOSTILE)]
                 path = await _upload(client, _bomb(kind) + os.urandom(8), kind)
-                reply = await _ask(client, lane, page, turn, upload=path, **asked)
+                reply = await _send(client, lane, page, turn, upload=path, **query)
                 load.hostile += "error" in reply and "answer" not in reply
                 continue
             where = {"example": name}
@@ -186,16 +187,16 @@ async def _visit(
                 content = _photos()[name].read_bytes() + os.urandom(8)
                 where = {"upload": await _upload(client, content, "photo.jpg")}
             start = time.monotonic()
-            reply = await _ask(client, lane, page, turn, **where, **asked)
+            reply = await _send(client, lane, page, turn, **where, **query)
             load.seconds.append(time.monotonic() - start)
-            load.wrong += _told(reply) != alone[_key(name, asked)]
+            load.wrong += _content(reply) != alone[_key(name, query)]
         except httpx.HTTPStatusError as error:
             if error.response.status_code != httpx.codes.SERVICE_UNAVAILABLE:
                 load.errors.append(repr(error))
                 continue
             load.busy += 1
             await asyncio.sleep(1)
-        except Exception as error:  # all that can go wrong is to be counted
+        except Exception as error:  # every failure counts
             load.errors.append(repr(error))
 
 
@@ -209,18 +210,18 @@ def _bomb(kind: str) -> bytes:
 
 
 def _client(address: str) -> httpx.AsyncClient:
-    # No connection is used twice: the server closes those that are idle for five seconds.
+    # New connections only: the server closes those that are idle for five seconds.
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
-    return httpx.AsyncClient(base_url=address, timeout=_PATIENCE, limits=limits)
+    return httpx.AsyncClient(base_url=address, timeout=_TIMEOUT, limits=limits)
 
 
-def _key(name: str, asked: dict[str, Any]) -> str:
-    return json.dumps([name, asked])
+def _key(name: str, query: dict[str, Any]) -> str:
+    return json.dumps([name, query])
 
 
-def _told(reply: dict[str, Any]) -> dict[str, Any]:
-    """Return of an answer what must always be the same."""
-    return {**reply["answer"], "milliseconds": None}
+def _content(reply: dict[str, Any]) -> dict[str, Any]:
+    """Return what is the same in every answer to a query, whatever the file's name."""
+    return {**reply["answer"], "milliseconds": None, "source": None}
 
 
 async def _first_lane(client: httpx.AsyncClient) -> int:
@@ -234,10 +235,10 @@ async def _upload(client: httpx.AsyncClient, content: bytes, name: str) -> str:
     return str(answer.json()[0])
 
 
-async def _ask(
+async def _send(
     client: httpx.AsyncClient, lane: int, page: str, number: int, **event: Any
 ) -> dict[str, Any]:
-    """Ask as an open page does, and return the answer."""
+    """Send a request as an open page does, and return the answer."""
     body = {"fn_index": lane, "data": [], "session_hash": page}
     event = {"id": number, **event}
     joined = await client.post("gradio_api/queue/join", json={**body, "event_data": event})
@@ -245,7 +246,7 @@ async def _ask(
     reply = None
     url = "gradio_api/queue/data"
     async with client.stream("GET", url, params={"session_hash": page}) as stream:
-        async for line in stream.aiter_lines():  # to its end, or what is asked next is given up
+        async for line in stream.aiter_lines():  # to its end, else the next request is cancelled
             if '"process_completed"' in line:
                 reply = json.loads(line.removeprefix("data: "))["output"]["data"][0]
     if reply is None:
@@ -255,7 +256,7 @@ async def _ask(
 
 @contextmanager
 def serving(folder: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Run the app with an upload folder; give its address, and its process."""
+    """Run the app with an upload folder; yields its address and its process."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     settings = {"GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": folder}
@@ -266,7 +267,7 @@ def serving(folder: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     try:
         while True:
             try:
-                urllib.request.urlopen(address, timeout=_PATIENCE).close()
+                urllib.request.urlopen(address, timeout=_TIMEOUT).close()
                 break
             except (urllib.error.URLError, ConnectionError):
                 time.sleep(0.1)
@@ -277,7 +278,7 @@ def serving(folder: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the CPU time that a process and its children, its decoders, have taken so far."""
+    """Return the CPU time of a process and its children so far."""
     own = Path(f"/proc/{pid}")
     user, system = (own / "stat").read_text("ascii").rpartition(")")[2].split()[11:13]
     children = (file.read_text("ascii").split() for file in own.glob("task/*/children"))
@@ -286,10 +287,10 @@ def cpu_seconds(pid: int) -> float:
     )
 
 
-def _held(process: subprocess.Popen[bytes] | None, folder: str) -> str:
-    """Say what a server holds (memory without its decoders), and what CPU it took (with them)."""
+def _usage(process: subprocess.Popen[bytes] | None, folder: str) -> str:
+    """Return what a server uses: memory without its decoders, CPU time with them."""
     if process is None:
-        return "what it holds is not known from here"
+        return "usage unknown"
     own = Path(f"/proc/{process.pid}")
     memory = int((own / "status").read_text("ascii").partition("VmRSS:")[2].split()[0]) / 1000
     written = [file.stat().st_size for file in Path(folder).rglob("*") if file.is_file()]

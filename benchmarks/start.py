@@ -1,4 +1,4 @@
-"""Time from the command to the open page, beside importing what any such page imports.
+"""Time from the command to the open page, compared with importing torch and gradio.
 
 python -m benchmarks.start
 """

@@ -1,10 +1,13 @@
-"""The endpoints for other programs: /classify, /caption, /vqa and /evidence.
+"""The endpoints for other programs: /classify, /caption, /vqa and /evaluate.
 
-The page does not use them; pictures are drawn for them only.
+The page does not use them. Each takes the fields of a `Query` as parameters.
 """
 
+import inspect
 import math
 import tempfile
+from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,161 +16,153 @@ from gradio.components import Component
 from PIL import Image
 
 import gradcam_core
-from demo import evaluation as figures
-from demo.compute import service
-from demo.compute.service import Shown
 from demo.handlers import PROGRESS
 from demo.hosting.disk_quota import quota
 from demo.hosting.errors import api_errors
 from demo.hosting.gradio_internals import upload_folder
 from demo.hosting.uploads import UploadedPicture
 from demo.present import summary
+from demo.service import Service, TimedExplanation, full_size
+from gradcam_core import Explanation, Query
 from gradcam_core.metrics import bounding_box, segment
 
-_LONGEST_TEXT = 1000  # characters
+_MAX_TEXT = 1000  # characters
 _STRIP_SIDE = 240  # pixels
-# What the figures are about, of the numbers of an explanation.
-_ABOUT = ("task", "model", "layer", "method", "question", "target", "score", "probability")
+# What /evaluate returns of the explanation.
+_IDENTITY = ("task", "model", "layer", "method", "question", "target", "score", "probability")
+
+Given = dict[str, Any]  # the values of an endpoint's parameters by name
 
 
-def build() -> None:
-    """Build the endpoints inside the page, where nothing of them is seen."""
-    with gr.Column(visible=False):
-        _endpoint(
-            classify,
-            "classification",
-            inputs=[_Text("Class to explain, by name or index; none: the first", "tabby")],
-            outputs=[gr.Label(label="The five best classes")],
-        )
-        _endpoint(
-            caption,
-            "captioning",
-            inputs=[_Text("Caption to explain; none for the network's own", "a cat sleeps")],
-            outputs=[
-                gr.HighlightedText(label="Words, each with its share of the evidence"),
-                gr.Dataframe(headers=["caption", "log p"], label="The network's own captions"),
-                gr.Gallery(label="Overlays: of all, then of each word", columns=8),
-            ],
-        )
-        _endpoint(
-            vqa,
-            "vqa",
-            inputs=[
-                _Text("Question about the picture", "What animal is this?", "What is this?"),
-                _Text("Answer to explain; none for the network's own", "cat"),
-            ],
-            outputs=[gr.Label(label="The five best answers")],
-        )
-        gr.Button().click(
-            api_errors(evidence),
-            [
-                UploadedPicture(label="Picture: give handle_file('photo.jpg')"),
-                _Text("Task: classification, captioning or vqa", "captioning", "classification"),
-                _Text("Class, caption or answer to ask about; none: the network's own", "tabby"),
-                _Text("Question, for the task vqa only", "What animal is this?"),
-                _layer("classification"),
-                *_model_and_method("classification"),
-                gr.Checkbox(label="Whether to make the sanity check too; of classes only"),
-            ],
-            [
-                gr.Textbox(label="What the figures say of the map, in a sentence"),
-                gr.JSON(label="Figures; docs/evidence.md says what they mean"),
-            ],
-            concurrency_id="long",  # in turn with what takes as long in the page
-        )
+class Api:
+    """The endpoints."""
 
+    def __init__(self, service: Service) -> None:
+        self._service = service
 
-def classify(
-    picture: str | None,
-    target: str | None = None,
-    layer: str | None = None,
-    colour_map: str = gradcam_core.DEFAULT_COLOUR_MAP,
-    opacity: float = gradcam_core.DEFAULT_OPACITY,
-    model: str | None = None,
-    method: str | None = None,
-    progress: gr.Progress = PROGRESS,
-) -> list[Any]:
-    """Explain why the network says `target` of a picture, or what it says itself if left out."""
-    shown = _explain("classification", picture, layer, model, method, target=target)
-    return [*_drawn(shown, colour_map, opacity), _labels(shown)]
+    def build(self) -> None:
+        """Add the endpoints to the page, where they are invisible."""
+        with gr.Column(visible=False):
+            self._explaining(
+                "classify",
+                "classification",
+                "Explain why the network says `target` of a picture; None: its first choice.",
+                {"target": _Text("Class to explain, a name or an index; None: the first", "tabby")},
+                [gr.Label(label="The five best classes")],
+                lambda explanation, _: [_probabilities(explanation)],
+            )
+            self._explaining(
+                "caption",
+                "captioning",
+                "Explain `caption` of a picture word by word; None: the network's own caption.",
+                {"caption": _Text("Caption to explain; None: the network's own", "a cat sleeps")},
+                [
+                    gr.HighlightedText(label="Words, each with the sum of its map, the largest 1"),
+                    gr.Dataframe(headers=["caption", "log p"], label="The network's own captions"),
+                    gr.Gallery(label="Overlays: of the caption, then of each word", columns=8),
+                ],
+                _caption_values,
+            )
+            self._explaining(
+                "vqa",
+                "vqa",
+                "Answer a question about a picture, and explain `answer`; None: the network's own.",
+                {
+                    "question": _Text(
+                        "Question about the picture", "What animal is this?", "What is this?"
+                    ),
+                    "answer": _Text("Answer to explain; None: the network's own", "cat"),
+                },
+                [gr.Label(label="The five best answers")],
+                lambda explanation, _: [_probabilities(explanation)],
+            )
+            _endpoint(
+                "evaluate",
+                "Measure whether a map shows what the network uses: some 190 passes, so it takes "
+                "seconds. With `sanity`, also how the map changes as layer by layer is randomized.",
+                {
+                    "picture": _picture(),
+                    "task": _Text(
+                        f"Task: {', '.join(gradcam_core.TASKS)}", "captioning", "classification"
+                    ),
+                    "target": _Text(
+                        "Class, caption or answer to explain; None: the network's own", "tabby"
+                    ),
+                    "question": _Text("Question, for the task vqa only", "What animal is this?"),
+                    **_query_inputs("classification"),
+                    "sanity": _Flag(label="Whether to make the sanity check; classes only"),
+                },
+                [
+                    gr.Textbox(label="What the measurements say of the map, in one sentence"),
+                    gr.JSON(label="Measurements, described in docs/metrics.md"),
+                ],
+                self._evaluate,
+                concurrency_id="long",  # shared with slow requests of the page
+            )
 
+    def _explaining(
+        self,
+        name: str,
+        task: str,
+        description: str,
+        inputs: dict[str, Component],
+        outputs: list[Component],
+        values: Callable[[Explanation, Given], list[Any]],
+    ) -> None:
+        """Add an endpoint that explains.
 
-def caption(
-    picture: str | None,
-    caption: str | None = None,
-    layer: str | None = None,
-    colour_map: str = gradcam_core.DEFAULT_COLOUR_MAP,
-    opacity: float = gradcam_core.DEFAULT_OPACITY,
-    model: str | None = None,
-    method: str | None = None,
-    progress: gr.Progress = PROGRESS,
-) -> list[Any]:
-    """Explain `caption` of a picture word by word, or the network's own if left out."""
-    shown = _explain("captioning", picture, layer, model, method, target=caption)
-    explanation = shown.explanation
-    own = [
-        [best.text, f"{math.log(max(best.probability, 1e-300)):.2f}"]
-        for best in explanation.predictions
-    ]
-    return [
-        *_drawn(shown, colour_map, opacity),
-        _words(explanation),
-        own,
-        _strip(explanation, colour_map, opacity),
-    ]
+        Args:
+            name: The endpoint's name.
+            task: Of its queries.
+            description: What it does.
+            inputs: Its own parameters by name; the last is the target.
+            outputs: What only it returns.
+            values: The values of these.
+        """
 
+        def explain(given: Given) -> list[Any]:
+            query = _query({**given, "target": given[[*inputs][-1]]}, task=task, guided=True)
+            result = self._service.explain(_path(given), query, download=True)
+            return [*_common_values(result, given), *values(result.explanation, given)]
 
-def vqa(
-    picture: str | None,
-    question: str = "What is this?",
-    answer: str | None = None,
-    layer: str | None = None,
-    colour_map: str = gradcam_core.DEFAULT_COLOUR_MAP,
-    opacity: float = gradcam_core.DEFAULT_OPACITY,
-    model: str | None = None,
-    method: str | None = None,
-    progress: gr.Progress = PROGRESS,
-) -> list[Any]:
-    """Answer a question about a picture and explain `answer`, or the network's own if left out."""
-    shown = _explain("vqa", picture, layer, model, method, target=answer, question=question)
-    return [*_drawn(shown, colour_map, opacity), _labels(shown)]
+        colours = {
+            "colour_map": _Text(
+                f"Colour map: {', '.join(gradcam_core.COLOUR_MAPS)}",
+                "viridis",
+                gradcam_core.DEFAULT_COLOUR_MAP,
+            ),
+            "opacity": _Number(
+                0, 1, gradcam_core.DEFAULT_OPACITY, label="Opacity of the heat map, 0 to 1"
+            ),
+        }
+        common = [
+            gr.Textbox(label="Summary"),
+            gr.ImageSlider(label="Picture and overlay"),
+            gr.Image(label="Guided Backprop; None where it is undefined"),
+            gr.Image(label="Overlay of the map, Grad-CAM unless `method` says otherwise"),
+            gr.Image(label="Guided Grad-CAM; None where it is undefined"),
+            gr.Image(label="Overlay of the counterfactual"),
+            gr.JSON(label="The explanation's numbers, described in docs/json.md"),
+        ]
+        of_query = _query_inputs(task)
+        first = {"picture": _picture(), **inputs, "layer": of_query.pop("layer")}
+        every = {**first, **colours, **of_query}
+        _endpoint(name, description, every, [*common, *outputs], explain)
 
-
-def evidence(
-    picture: str | None,
-    task: str = "classification",
-    target: str | None = None,
-    question: str | None = None,
-    layer: str | None = None,
-    model: str | None = None,
-    method: str | None = None,
-    sanity: bool = False,
-    progress: gr.Progress = PROGRESS,
-) -> tuple[str, dict[str, Any]]:
-    """Measure whether a map shows what the network uses: some 180 passes, so it takes seconds.
-
-    With `sanity` also how it changes as the network forgets what it learned, layer by layer.
-    """
-    shown = _explain(
-        task, picture, layer, model, method, target=target, question=question, guided=False
-    )
-    explanation = shown.full_size()
-    wanted = service.Wanted(task, target, question, model, layer, method)
-    # First, for it may be refused.
-    steps = _tested(shown.path, wanted, "sanity")["steps"] if sanity else []
-    found = _tested(shown.path, wanted, "all")
-    numbers = explanation.numbers()
-    return found["sentence"], {
-        **{name: numbers[name] for name in _ABOUT},
-        "findings": found["findings"],
-        "sanity": [{name: step[name] for name in ("layer", "correlation")} for step in steps],
-        "box": bounding_box(segment(explanation.heatmap)),
-    }
-
-
-def _tested(path: Path, wanted: service.Wanted, test: str) -> dict[str, Any]:
-    found: dict[str, Any] = service.compute(figures.tested, path, wanted, test=test)
-    return found
+    def _evaluate(self, given: Given) -> tuple[str, dict[str, Any]]:
+        query, path = _query(given), _path(given)
+        explanation = full_size(self._service.explain(path, query, download=True).explanation)
+        # First, since it may be refused.
+        sanity = self._service.evaluate(path, query, "sanity")["steps"] if given["sanity"] else []
+        found = self._service.evaluate(path, query, "all")
+        numbers = explanation.to_dict()
+        return found["sentence"], {
+            **{name: numbers[name] for name in _IDENTITY},
+            "measurements": found["measurements"],
+            "supports": found["supports"],
+            "sanity": [{name: step[name] for name in ("layer", "correlation")} for step in sanity],
+            "box": bounding_box(segment(explanation.heatmap)),
+        }
 
 
 class _Text(gr.Textbox):
@@ -187,129 +182,160 @@ class _Text(gr.Textbox):
     def preprocess(self, payload: Any) -> str | None:
         if payload is None:
             return None
-        text = str(payload)  # a class may be given by its number
-        if not isinstance(payload, str | int) or len(text) > _LONGEST_TEXT:
+        text = str(payload)  # a class may be given by its index
+        if not isinstance(payload, str | int) or len(text) > _MAX_TEXT:
             raise gr.Error(
-                f"{self.label}: a text of at most {_LONGEST_TEXT} characters, please.",
+                f"{self.label}: a text of at most {_MAX_TEXT} characters, please.",
                 print_exception=False,
             )
         return text
 
 
-class _Share(gr.Slider):
-    """A number from 0 to 1."""
+class _Number(gr.Slider):
+    """A number in a range."""
 
     def get_block_name(self) -> str:
         return "slider"
 
     def preprocess(self, payload: Any) -> float:
-        if not isinstance(payload, int | float) or not 0 <= payload <= 1:
-            raise gr.Error(f"{self.label}: a number from 0 to 1, please.", print_exception=False)
+        low, high = self.minimum, self.maximum
+        if not isinstance(payload, int | float) or not low <= payload <= high:
+            raise gr.Error(
+                f"{self.label}: a number from {low:g} to {high:g}, please.", print_exception=False
+            )
+        return payload
+
+
+class _Flag(gr.Checkbox):
+    """True or False."""
+
+    def get_block_name(self) -> str:
+        return "checkbox"
+
+    def preprocess(self, payload: Any) -> bool:
+        if not isinstance(payload, bool):
+            raise gr.Error(f"{self.label}: true or false, please.", print_exception=False)
         return payload
 
 
 def _endpoint(
-    function: Any, task: str, *, inputs: list[Component], outputs: list[Component]
+    name: str,
+    description: str,
+    inputs: dict[str, Component],
+    outputs: list[Component],
+    answer: Callable[[Given], Any],
+    concurrency_id: str | None = None,
 ) -> None:
-    """Make a function an endpoint of its name."""
+    """Add an endpoint whose parameters are the names of its inputs."""
+
+    def call(*values: Any) -> Any:
+        return answer(dict(zip(inputs, values, strict=False)))  # without the progress
+
+    # Gradio takes names, defaults and description from the function.
+    parameters = [
+        inspect.Parameter(
+            each,
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            default=inspect.Parameter.empty if each == "picture" else component.value,
+        )
+        for each, component in inputs.items()
+    ]
+    progress = inspect.Parameter(
+        "progress", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=PROGRESS
+    )
+    call.__signature__ = inspect.Signature([*parameters, progress])  # type: ignore[attr-defined]
+    call.__doc__ = description
     gr.Button().click(
-        api_errors(function),
-        [
-            UploadedPicture(label="Picture: give handle_file('photo.jpg')"),
-            *inputs,
-            _layer(task),
-            _Text(
-                f"Colour map: {', '.join(gradcam_core.COLOUR_MAPS)}",
-                "viridis",
-                gradcam_core.DEFAULT_COLOUR_MAP,
-            ),
-            _Share(0, 1, gradcam_core.DEFAULT_OPACITY, label="Opacity of the heat map, 0 to 1"),
-            *_model_and_method(task),
-        ],
-        [
-            gr.Textbox(label="In words"),
-            gr.ImageSlider(label="Picture and overlay"),
-            gr.Image(label="Guided Backprop; none where it has no meaning"),
-            gr.Image(label="Grad-CAM over the picture"),
-            gr.Image(label="Guided Grad-CAM; none where it has no meaning"),
-            gr.Image(label="Counterfactual over the picture"),
-            gr.JSON(label="Numbers; docs/json.md says what they are"),
-            *outputs,
-        ],
-        api_name=function.__name__,
+        api_errors(call), [*inputs.values()], outputs, api_name=name, concurrency_id=concurrency_id
     )
 
 
-def _layer(task: str) -> _Text:
-    return _Text("Target layer; none for the last", gradcam_core.models(task)[0].layers[-1])
+def _picture() -> UploadedPicture:
+    return UploadedPicture(label="Picture, from handle_file('photo.jpg') of gradio_client")
 
 
-def _model_and_method(task: str) -> list[_Text]:
-    return [
-        _Text("Model, by its name; none for the default", gradcam_core.models(task)[1].name),
-        _Text(f"Method: {', '.join(gradcam_core.methods())}", "layercam", "grad-cam"),
-    ]
+def _query_inputs(task: str) -> dict[str, Component]:
+    """Return inputs for the fields of `Query` that all endpoints take."""
+    default, other, *_ = gradcam_core.models(task)
+    inputs: dict[str, Component] = {
+        "layer": _Text("Target layer; None: the last", default.layers[-1]),
+        "model": _Text("Model, a name; None: the default", other.name),
+        "method": _Text(
+            f"Method: {', '.join(gradcam_core.methods())}", "layercam", gradcam_core.DEFAULT_METHOD
+        ),
+        "detail": _Number(
+            1,
+            gradcam_core.MAX_DETAIL,
+            1.0,
+            label="Side of the network's input, in multiples of its own; embedded models only",
+        ),
+    }
+    for field in fields(Query):
+        if field.default is False and field.name != "guided":  # which the endpoints decide
+            inputs[field.name] = _Flag(value=False, label=f"Whether a query is {field.name}")
+    return inputs
 
 
-def _explain(
-    task: str,
-    picture: str | None,
-    layer: str | None,
-    model: str | None,
-    method: str | None,
-    *,
-    target: str | None,
-    question: str | None = None,
-    guided: bool = True,
-) -> Shown:
-    if picture is None:
+def _query(given: Given, **fixed: Any) -> Query:
+    names = {field.name for field in fields(Query)} & given.keys()
+    return Query(**{name: given[name] for name in names if given[name] is not None}, **fixed)
+
+
+def _path(given: Given) -> Path:
+    if given["picture"] is None:
         raise ValueError("Please give a picture: handle_file('photo.jpg') of gradio_client.")
-    wanted = service.Wanted(task, target, question, model, layer, method, guided=guided)
-    return service.explain(Path(picture), wanted)
+    return Path(given["picture"])
 
 
-def _drawn(shown: Shown, colour_map: str, opacity: float) -> list[Any]:
-    """Return what the three endpoints have in common, in the order of their outputs."""
-    explanation = shown.explanation
-    pictures = {"picture": explanation.picture, **explanation.panels(colour_map, opacity)}
+def _common_values(result: TimedExplanation, given: Given) -> list[Any]:
+    """Return the values of the outputs that `/classify`, `/caption` and `/vqa` share."""
+    explanation = result.explanation
+    panels = explanation.panels(given["colour_map"], given["opacity"])
     folder = Path(tempfile.mkdtemp(dir=upload_folder()))
     files = {}
-    for name, picture in pictures.items():
+    for name, picture in {"picture": explanation.picture, **panels}.items():
         files[name] = str(folder / f"{name}.png")
-        # Gradio would take ten times as long to write them smaller by a tenth.
+        # Gradio would take ten times as long, for files smaller by a tenth.
         picture.save(files[name], compress_level=1)
     quota.add(2 * sum(Path(file).stat().st_size for file in files.values()))  # Gradio copies them
     return [
-        summary(shown),
+        summary(result),
         (files["picture"], files["grad_cam"]),
         files.get("guided_backprop"),
         files["grad_cam"],
         files.get("guided_grad_cam"),
         files["counterfactual"],
-        explanation.numbers(),
+        explanation.to_dict(),
     ]
 
 
-def _labels(shown: Shown) -> dict[str, float]:
-    return {best.text: best.probability for best in shown.explanation.predictions}
+def _probabilities(explanation: Explanation) -> dict[str, float]:
+    return {prediction.text: prediction.probability for prediction in explanation.predictions}
 
 
-def _words(explanation: gradcam_core.Explanation) -> list[tuple[str, float]]:
-    evidence = [float(word.raw.sum()) for word in explanation.words]
-    most = max(evidence) or 1.0
+def _caption_values(explanation: Explanation, given: Given) -> list[Any]:
+    """Return words, own captions and overlays."""
+    sums = [float(word.raw.sum()) for word in explanation.words]
+    largest = max(sums) or 1.0
+    captions = [
+        [best.text, f"{math.log(max(best.probability, 1e-300)):.2f}"]
+        for best in explanation.predictions
+    ]
     return [
-        (word.text, value / most) for word, value in zip(explanation.words, evidence, strict=True)
+        [(word.text, each / largest) for word, each in zip(explanation.words, sums, strict=True)],
+        captions,
+        _strip(explanation, given["colour_map"], given["opacity"]),
     ]
 
 
 def _strip(
-    explanation: gradcam_core.Explanation, colour_map: str, opacity: float
+    explanation: Explanation, colour_map: str, opacity: float
 ) -> list[tuple[Image.Image, str]]:
     heatmaps = [explanation.heatmap, *map(explanation.word_heatmap, range(len(explanation.words)))]
-    captions = ["all", *(f"{word.text} {word.log_prob:.1f}" for word in explanation.words)]
+    labels = ["all", *(f"{word.text} {word.log_prob:.1f}" for word in explanation.words)]
     strip = []
-    for heatmap, text in zip(heatmaps, captions, strict=True):
-        drawn = gradcam_core.overlay(explanation.picture, heatmap, colour_map, opacity)
-        drawn.thumbnail((_STRIP_SIDE, _STRIP_SIDE))
-        strip.append((drawn, text))
+    for heatmap, label in zip(heatmaps, labels, strict=True):
+        overlay = gradcam_core.overlay(explanation.picture, heatmap, colour_map, opacity)
+        overlay.thumbnail((_STRIP_SIDE, _STRIP_SIDE))
+        strip.append((overlay, label))
     return strip

@@ -14,12 +14,17 @@ os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
 import gradio as gr
 from starlette.middleware import Middleware
 
-from demo import api, page, quiz
-from demo.answers import answer
-from demo.compute import service
+from demo import page
+from demo.api import Api
+from demo.compute.base import Compute
+from demo.compute.local import LocalCompute
 from demo.examples import example_pictures
+from demo.handlers import Handlers
 from demo.hosting import disk_quota, memory, request_filter
 from demo.hosting.fair_queue import CONCURRENCY, FairQueue
+from demo.quiz import Quiz
+from demo.service import Service
+from gradcam_core import Query
 
 _HERE = Path(__file__).parent
 
@@ -28,12 +33,23 @@ _HERE = Path(__file__).parent
 _SESSIONS = 100
 
 
-def build_demo(concurrency: int = CONCURRENCY) -> gr.Blocks:
+def create_compute() -> Compute:
+    """Return where this machine computes, without Ray."""
+    if "SPACES_ZERO_GPU" not in os.environ:
+        return LocalCompute()
+    from demo.compute.zero_gpu import ZeroGpuCompute
+
+    return ZeroGpuCompute()
+
+
+def build_demo(compute: Compute, concurrency: int = CONCURRENCY) -> gr.Blocks:
     """Return the demo, not yet launched; see `launch_options`.
 
     Args:
+        compute: Where explanations are computed.
         concurrency: How many requests of an event run at once; the others wait in the queue.
     """
+    service = Service(compute)
     memory.return_freed_memory()
     disk_quota.use_own_folder()
     with gr.Blocks(
@@ -41,22 +57,23 @@ def build_demo(concurrency: int = CONCURRENCY) -> gr.Blocks:
         delete_cache=(86400, 86400),  # makes Gradio delete its files when it stops
         analytics_enabled=False,
     ) as demo:
-        page.build()
+        page.build(Handlers(service))
         with gr.Accordion("How to read the pictures, and where they come from", open=False):
             gr.HTML((_HERE / "browser" / "figure2.html").read_text("utf-8"), padding=False)
             gr.Markdown((_HERE / "reading.md").read_text("utf-8"))
-        api.build()
+        Api(service).build()
     with demo.route("Quiz", "/quiz", show_in_navbar=False):
-        quiz.build()
+        Quiz(service).build()
     demo.queue(api_open=False, default_concurrency_limit=concurrency)
     FairQueue(demo, concurrency).install()
     return demo
 
 
-def warm_up() -> None:
-    """Answer the first request of a new page, so that model, decoder and answer are cached."""
-    picture = next(iter(example_pictures().values()))
-    answer(service.explain(picture, service.Wanted("classification")))
+def warm_up(compute: Compute) -> None:
+    """Compute the first answer of a new page, so that models and answer are in memory."""
+    query = Query()
+    compute.explain(next(iter(example_pictures().values())), query)
+    compute.describe(query)
 
 
 def launch_options() -> dict[str, object]:
@@ -80,6 +97,7 @@ def launch_options() -> dict[str, object]:
         "ssr_mode": False,
         "footer_links": ["api", "settings"],
         "app_kwargs": {
+            "routes": [page.modules()],
             "middleware": [Middleware(request_filter.RequestFilter)],
             "exception_handlers": request_filter.EXCEPTION_HANDLERS,
             "lifespan": disk_quota.enforce_periodically,

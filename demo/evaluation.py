@@ -1,14 +1,14 @@
-"""Evidence for one explanation, as the page gets it: figures, and what they say in one sentence."""
+"""Tests of one map, as the page gets them: measurements, and what they mean in one sentence."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 import gradcam_core
-from demo.answers import packed, preview
+from demo.answers import preview
+from demo.compute.base import Picture
 from gradcam_core.metrics import (
     METRICS,
     AttackResult,
@@ -20,71 +20,79 @@ from gradcam_core.metrics import (
     verdict,
 )
 from gradcam_core.metrics.robustness import RADIUS
+from gradcam_core.serialize import pack_map
 
-# What can be asked in one go, and by which metrics it is answered.
-TESTS = {
+# The metrics of each test.
+_METRICS = {
     "occlusion": ("occlusion-correlation",),
     "curves": ("deletion", "insertion", "average-drop", "road"),
     "figures": ("occlusion-correlation", "deletion", "insertion"),
     "all": tuple(METRICS),
 }
+_DISPLAY_SIDE = 480  # pixels, of an attacked picture
 
 
-_SHOWN_SIDE = 480  # pixels, of a changed picture
-
-
-def tested(path: Path, test: str, goal: str | None = None, **settings: Any) -> dict[str, Any]:
-    """Ask an explanation for evidence.
+def evaluate(
+    explainer: gradcam_core.Explainer,
+    picture: Picture,
+    query: gradcam_core.Query,
+    test: str,
+    goal: str | None = None,
+) -> dict[str, Any]:
+    """Explain a picture and test the map; takes dozens to hundreds of passes.
 
     Args:
-        path: The picture.
-        test: One of `TESTS`, or "sanity" or "fool".
-        goal: For "fool", the class that the network is made to say; None for the least likely.
-        settings: Of the explanation, as for `gradcam_core.explain_file`.
+        explainer: Explains the picture.
+        picture: A file or a picture.
+        query: What is explained.
+        test: "occlusion", "curves", "figures" or "all", each for some of `METRICS`; "sanity" or
+            "fool", for classifiers only.
+        goal: For "fool", the class that the network is made to predict; None for the least likely.
 
     Raises:
-        ValueError: It cannot be tested so; the message says why.
-        FileNotFoundError: The file is gone.
+        ValueError: The test does not apply; or see `gradcam_core.explain`.
+        FileNotFoundError: There is no such file.
     """
-    explanation = gradcam_core.explain_file(path, **settings)
-    explanation = replace(explanation, picture=gradcam_core.open_image(path))
+    explanation = explainer.explain(picture, query)
+    # Measured at the picture's own size: the explanation's is made smaller.
+    explanation = replace(explanation, picture=gradcam_core.open_image(picture))
     if test == "sanity":
         return {
             "steps": [
-                {"layer": step.layer, "correlation": step.correlation, "map": packed(step.raw)}
+                {"layer": step.layer, "correlation": step.correlation, "map": pack_map(step.raw)}
                 for step in sanity_check(explanation)
             ]
         }
     if test == "fool":
-        return _attacked(attack(explanation, goal))
-    measurements = measure(explanation, TESTS[test])
+        return _attack_numbers(attack(explanation, goal))
+    measurements = measure(explanation, _METRICS[test])
     return {
-        "findings": {name: _numbers(name, each) for name, each in measurements.items()},
+        "measurements": {name: _numbers(name, each) for name, each in measurements.items()},
         "sentence": verdict(measurements),
-        "speaks": supports(measurements),
+        "supports": supports(measurements),
     }
 
 
-def _attacked(found: AttackResult) -> dict[str, Any]:
-    after, other = found.after, found.adversarial
+def _attack_numbers(result: AttackResult) -> dict[str, Any]:
+    after, example = result.after, result.example
     left, top, right, bottom = after.box
-    # The network may have been shown the photo squashed, or its middle only.
+    # The network may see the picture squashed, or its middle only.
     width, height = after.picture.width * (right - left), after.picture.height * (bottom - top)
-    scale = _SHOWN_SIDE / max(width, height)
+    scale = _DISPLAY_SIDE / max(width, height)
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    change = Image.fromarray(np.rint((found.example.change + 1) * 127.5).astype(np.uint8))
+    change = Image.fromarray(np.rint((example.change + 1) * 127.5).astype(np.uint8))
     return {
-        "goal": other.target,
-        "picture": preview(found.example.picture.resize(size)),
+        "goal": result.adversarial.target,
+        "picture": preview(example.picture.resize(size)),
         "change": preview(change.resize(size)),
-        "of_255": round(255 * RADIUS),
-        "predictions": [{"text": b.text, "probability": b.probability} for b in after.predictions],
+        "radius": round(255 * RADIUS),  # levels of 255
+        "predictions": [vars(prediction) for prediction in after.predictions],
         "probability": after.probability,
-        "after": packed(after.raw),
-        "other": packed(other.raw),
-        "fooled": found.succeeded,
-        "correlation": found.correlation,
-        "found": found.localized,
+        "after": pack_map(after.raw),
+        "other": pack_map(result.adversarial.raw),
+        "fooled": result.succeeded,
+        "correlation": result.correlation,
+        "found": result.localized,
     }
 
 
@@ -94,9 +102,6 @@ def _numbers(name: str, measurement: Measurement) -> dict[str, Any]:
         "title": metric.title,
         "paper": metric.paper,
         "better": metric.better,
-        "value": measurement.value,
-        "beside": measurement.references,
-        "curve": measurement.curve,
-        "curves_beside": measurement.reference_curves,
+        **vars(measurement),
         "map": None if measurement.map is None else measurement.map.tolist(),
     }

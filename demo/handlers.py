@@ -1,63 +1,102 @@
-"""What the page asks of the server: plain values, checked before anything is done with them.
+"""Answers the page's requests.
 
-"Private" events of Gradio are not listed, but open to anybody, with any data. So each request has
-a schema, nothing of a request that does not fit is sent back, and an answer holds only what was
+"Private" events of Gradio are not listed, but anybody can call them with any data. So every request
+has a strict schema, nothing of an invalid request is sent back, and answers hold only what was
 computed here.
+
+A failed request answers {"code": ..., "error": ...}, for programs and for people.
 """
 
 import base64
 import logging
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 import gradio as gr
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    create_model,
+    model_validator,
+)
 
 import gradcam_core
-from demo import evaluation as evidence
 from demo.answers import answer, preview
-from demo.compute import service
 from demo.examples import example_pictures
 from demo.hosting.cancellation import Cancelled, cancel, cancellable
 from demo.hosting.errors import INTERNAL_ERROR
 from demo.hosting.gradio_internals import event_payload
 from demo.hosting.uploads import UploadMissingError, uploaded_file
-from demo.present import written
+from demo.present import write_file
+from demo.service import DISPLAY_SIDE, NotDownloadedError, Service, TimedExplanation
+from gradcam_core import Query
 
 _log = logging.getLogger(__name__)
 
-# As a default value it tells Gradio to show a bar, here also of every download.
+# As a default value it makes Gradio show all tqdm bars of a handler, those of downloads included.
 PROGRESS = gr.Progress(track_tqdm=True)
 
-_Text = Annotated[str, Field(max_length=1000)]
-_Name = Annotated[str, Field(max_length=200)]
+_OUT_OF_DATE = {
+    "code": "out_of_date",
+    "error": "This page is out of date. Please reload it.",
+}
+_STRICT = ConfigDict(extra="forbid", strict=True, str_max_length=1000)
+
+Answer = dict[str, Any]
+R = TypeVar("R", bound="Request")
 
 
-class Asked(BaseModel):
-    """What every request tells."""
+class Request(BaseModel):
+    """What every request contains."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = _STRICT
 
-    id: Annotated[int, Field(ge=0, le=2**53)]  # by which the page knows the answer
+    id: Annotated[int, Field(ge=0, le=2**53)]  # repeated in the answer
 
 
-class _Request(Asked):
-    """Which picture is meant, and what is asked of it."""
+_hints = get_type_hints(Query)
+_QUERY_FIELDS = {field.name: (_hints[field.name], field.default) for field in fields(Query)}
+_query_schema = create_model("QueryValues", __config__=_STRICT, **_QUERY_FIELDS)  # type: ignore[call-overload]
 
-    task: Literal["classification", "captioning", "vqa"]
-    example: _Name | None = None
-    upload: _Text | None = None
-    model: _Name | None = None
-    question: _Text | None = None
+
+class PictureRequest(Request):
+    """A query about a picture; the page sends the query's fields beside the others."""
+
+    query_values: Annotated[
+        dict[str, Any], PlainValidator(lambda sent: dict(_query_schema.model_validate(sent)))
+    ]
+    example: str | None = None
+    upload: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_query(cls, sent: Any) -> Any:
+        if not isinstance(sent, dict):
+            return sent
+        query = {name: value for name, value in sent.items() if name in _QUERY_FIELDS}
+        rest = {name: value for name, value in sent.items() if name not in _QUERY_FIELDS}
+        return {**rest, "query_values": query}
+
+    def query(self) -> Query:
+        """Return the query.
+
+        Raises:
+            ValueError: See `Query`.
+        """
+        return Query(**self.query_values)
 
     def path(self) -> Path:
         """Return the picture's file.
 
         Raises:
-            UploadMissingError: There is no such upload here.
-            ValueError: There is no such example, or none is meant.
+            UploadMissingError: The upload is not on this server.
+            ValueError: There is no such example, or no picture in the request.
         """
         if self.example is not None:
             if self.example not in example_pictures():
@@ -67,262 +106,262 @@ class _Request(Asked):
             raise ValueError("Please choose a picture first: upload, paste, or click an example.")
         try:
             return uploaded_file(self.upload)
-        except ValueError:  # the page may have sent it to another server: docs/scale.md
+        except ValueError:  # perhaps it was sent to another server, see docs/scale.md
             raise UploadMissingError from None
 
 
-class _Explain(_Request):
-    target: _Text | None = None
-    layer: _Name | None = None
-    method: _Name | None = None
-    guided: bool = False
-    new_picture: bool = False  # whether the page has not got it yet
-    download: bool = False  # of the model, if need be
+class ExplainRequest(PictureRequest):
+    """Explain a picture."""
+
+    new_picture: bool = False  # whether to send the picture, too
+    download: bool = False  # whether to download the model if need be
 
 
-class _Test(_Explain):
+class EvaluateRequest(PictureRequest):
+    """Test a map."""
+
     test: Literal["occlusion", "curves", "figures", "sanity", "fool"]
-    goal: _Text | None = None  # of "fool": what the network is to say
+    goal: str | None = None  # for "fool": the class that the network is made to predict
 
 
 _Side = Annotated[int, Field(ge=1, le=256)]
 
 
-class _Paint(_Explain):
+class PaintRequest(PictureRequest):
+    """Explain a picture with a part painted over."""
+
     columns: _Side
     rows: _Side
-    mask: Annotated[str, Field(max_length=12_000)]  # a bit a cell, row by row, as base64
+    mask: Annotated[str, Field(max_length=12_000)]  # one bit per cell, row by row, as base64
     filling: Literal["grey", "mean", "blur", "inpainted"]
 
-    def covered(self) -> np.ndarray:
+    def cells(self) -> np.ndarray:
         """Return the mask, (rows, columns) bool.
 
         Raises:
-            ValueError: It is none of this size.
+            ValueError: It has another size.
         """
-        cells = self.rows * self.columns
+        count = self.rows * self.columns
         try:
             data = np.frombuffer(base64.b64decode(self.mask, validate=True), np.uint8)
         except ValueError:
             data = np.empty(0, np.uint8)
-        if len(data) != -(-cells // 8):
-            raise ValueError("What is painted over does not fit the photo: reload the page.")
-        bits = np.unpackbits(data, count=cells, bitorder="little")
+        if len(data) != -(-count // 8):
+            raise ValueError("The painted area does not match the picture. Please paint again.")
+        bits = np.unpackbits(data, count=count, bitorder="little")
         return bits.reshape(self.rows, self.columns).astype(bool)
 
 
-class _Suggest(_Request):
-    text: _Name
+class SuggestRequest(PictureRequest):
+    """Suggest labels for an unfinished text."""
+
+    text: Annotated[str, Field(max_length=200)]
 
 
-class _Stop(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+_Measurements = Annotated[str, Field(max_length=100_000)] | None
+
+
+class SaveRequest(PictureRequest):
+    """Write an explanation, or two beside each other, into a file."""
+
+    format: Literal["zip", "pdf", "svg", "png"]
+    colour_map: str
+    opacity: Annotated[float, Field(ge=0, le=1)]
+    beside_target: str | None = None  # the second one's target; None for the same
+    beside_model: str | None = None  # and its model
+    highest: Annotated[float, Field(gt=0, le=1e30)] | None = None  # where a shared scale ends
+    # What the page has measured already, as JSON: measuring again would take long.
+    measurements: _Measurements = None
+    beside_measurements: _Measurements = None
+
+
+class LiveRequest(PictureRequest):
+    """Explain one frame of a camera."""
+
+    frame: Annotated[str, Field(max_length=60_000)]  # a JPEG file as base64
+
+
+class _CancelRequest(BaseModel):
+    model_config = _STRICT
 
     stop: Annotated[int, Field(ge=0, le=2**53)]  # the id of a request
 
 
-_Figures = Annotated[str, Field(max_length=100_000)] | None
+class Handlers:
+    """Handlers of the page's events, each from a request to an answer."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def explain(
+        self, event: gr.EventData, page: gr.Request, progress: gr.Progress = PROGRESS
+    ) -> Answer:
+        """Explain a picture by a quick method."""
+        return respond(event, page, ExplainRequest, self._explain_quickly)
+
+    def explain_slowly(
+        self, event: gr.EventData, page: gr.Request, progress: gr.Progress = PROGRESS
+    ) -> Answer:
+        """Explain a picture by any method, after a download if need be."""
+        return respond(event, page, ExplainRequest, self._explain)
+
+    def evaluate(
+        self, event: gr.EventData, page: gr.Request, progress: gr.Progress = PROGRESS
+    ) -> Answer:
+        """Test a map."""
+        return respond(event, page, EvaluateRequest, self._evaluate)
+
+    def paint(
+        self, event: gr.EventData, page: gr.Request, progress: gr.Progress = PROGRESS
+    ) -> Answer:
+        """Explain a picture with a part painted over."""
+        return respond(event, page, PaintRequest, self._paint)
+
+    def suggest(self, event: gr.EventData, page: gr.Request) -> Answer:
+        """Suggest labels for an unfinished text."""
+        return respond(event, page, SuggestRequest, self._suggest)
+
+    def save(
+        self, event: gr.EventData, page: gr.Request, progress: gr.Progress = PROGRESS
+    ) -> tuple[Answer, str | None]:
+        """Write an explanation into a file to download."""
+        reply = respond(event, page, SaveRequest, self._save)
+        return reply, reply.pop("file", None)
+
+    def live(self, event: gr.EventData, page: gr.Request) -> Answer:
+        """Explain one frame of a camera."""
+        return respond(event, page, LiveRequest, self._explain_frame)
+
+    async def cancel(self, event: gr.EventData, page: gr.Request) -> None:
+        """Cancel another request of the same page, which then answers with code "cancelled"."""
+        try:
+            request_id = _CancelRequest.model_validate(event_payload(event)).stop
+        except ValidationError:
+            return
+        cancel(page.session_hash, request_id, {"id": request_id, **_failure(Cancelled())})
+
+    def _explain_quickly(self, request: ExplainRequest) -> Answer:
+        if request.download or _method(request.query()).slow:
+            return _OUT_OF_DATE  # such requests have their own event
+        return self._explain(request)
+
+    def _explain(self, request: ExplainRequest) -> Answer:
+        path = request.path()
+        try:
+            result = self._service.explain(path, request.query(), download=request.download)
+        except (ValueError, ConnectionError) as error:
+            if not request.new_picture:
+                raise
+            # The picture may be good all the same.
+            picture = gradcam_core.open_image(path)
+            picture.thumbnail((DISPLAY_SIDE, DISPLAY_SIDE))
+            return {"picture": preview(picture), **_failure(error)}
+        return self._answer(result, with_picture=request.new_picture)
+
+    def _explain_frame(self, request: LiveRequest) -> Answer:
+        query = _quick(request.query())
+        try:
+            frame = base64.b64decode(request.frame, validate=True)
+        except ValueError:
+            raise ValueError("The camera's frame is not a picture.") from None
+        return self._answer(self._service.explain_frame(frame, query))
+
+    def _paint(self, request: PaintRequest) -> Answer:
+        query = _quick(request.query())
+        result = self._service.explain_occluded(
+            request.path(), request.cells(), request.filling, query
+        )
+        return self._answer(result, with_picture=True)
+
+    def _suggest(self, request: SuggestRequest) -> Answer:
+        found = self._service.suggest(request.path(), request.query(), request.text)
+        return {"labels": [vars(prediction) for prediction in found]}
+
+    def _evaluate(self, request: EvaluateRequest) -> Answer:
+        return self._service.evaluate(request.path(), request.query(), request.test, request.goal)
+
+    def _save(self, request: SaveRequest) -> Answer:
+        path, query = request.path(), replace(request.query(), guided=True)
+        queries = [query]
+        if request.beside_target is not None or request.beside_model is not None:
+            other: dict[str, Any] = {"target": request.beside_target or query.target}
+            if request.beside_model is not None:
+                other |= {"model": request.beside_model, "layer": None}
+            queries.append(replace(query, **other))
+        file = write_file(
+            [self._service.explain(path, each).explanation for each in queries],
+            request.format,
+            request.colour_map,
+            request.opacity,
+            request.highest,
+            [request.measurements, request.beside_measurements],
+        )
+        return {"file": str(file)}
+
+    def _answer(self, result: TimedExplanation, *, with_picture: bool = False) -> Answer:
+        explanation, seconds = result
+        facts = self._service.describe(explanation.query)
+        reply = {"answer": answer(explanation, seconds, facts)}
+        if with_picture:
+            reply["picture"] = preview(explanation.picture)
+        return reply
 
 
-class _Keep(_Explain):
-    format: Literal["zip", "pdf", "svg", "png"]
-    colour_map: _Name
-    opacity: Annotated[float, Field(ge=0, le=1, strict=False)]
-    beside_target: _Text | None = None  # what is shown beside it: another target, or the same
-    beside_model: _Name | None = None  # target of another model
-    highest: Annotated[float, Field(gt=0, le=1e30, strict=False)] | None = None  # of one scale
-    # As JSON, the figures that the page has been told: to measure them again would take long.
-    evidence: _Figures = None
-    beside_evidence: _Figures = None
-
-
-class _Live(_Explain):
-    frame: Annotated[str, Field(max_length=60_000)]  # of a camera: a JPEG file as base64
-
-
-def explain(
-    event: gr.EventData, visit: gr.Request, progress: gr.Progress = PROGRESS
-) -> dict[str, Any]:
-    """Explain a picture: the numbers that the page draws, or one sentence that says why not."""
-    return answered(event, visit, _Explain, _explained_at_once)
-
-
-def explain_slowly(
-    event: gr.EventData, visit: gr.Request, progress: gr.Progress = PROGRESS
-) -> dict[str, Any]:
-    """Do the same where it may take long: by slow methods too, and after downloads."""
-    return answered(event, visit, _Explain, _explained)
-
-
-def test(
-    event: gr.EventData, visit: gr.Request, progress: gr.Progress = PROGRESS
-) -> dict[str, Any]:
-    """Ask a map for evidence: figures, and what they say."""
-    return answered(event, visit, _Test, _tested)
-
-
-def paint(
-    event: gr.EventData, visit: gr.Request, progress: gr.Progress = PROGRESS
-) -> dict[str, Any]:
-    """Explain the same of a picture of which a part is painted over."""
-    return answered(event, visit, _Paint, _painted)
-
-
-def suggest(event: gr.EventData, visit: gr.Request) -> dict[str, Any]:
-    """Offer labels for what is typed."""
-    return answered(event, visit, _Suggest, _suggested)
-
-
-def keep(
-    event: gr.EventData, visit: gr.Request, progress: gr.Progress = PROGRESS
-) -> tuple[dict[str, Any], str | None]:
-    """Write an explanation into a file to download."""
-    reply = answered(event, visit, _Keep, _kept)
-    return reply, reply.pop("file", None)
-
-
-def live(event: gr.EventData, visit: gr.Request) -> dict[str, Any]:
-    """Explain one frame of a camera."""
-    return answered(event, visit, _Live, _seen)
-
-
-async def stop_request(event: gr.EventData, visit: gr.Request) -> None:
-    """Cancel another request of the same page; that one answers that it was stopped."""
-    try:
-        number = _Stop.model_validate(event_payload(event)).stop
-    except ValidationError:
-        return
-    cancel(visit.session_hash, number, _stopped(number))
-
-
-def _explained_at_once(request: _Explain) -> dict[str, Any]:
-    if request.download or _slow(request):
-        raise ValueError("What takes long has a lane of its own: reload the page.")
-    return _explained(request)
-
-
-def _slow(request: _Explain) -> bool:
-    method = gradcam_core.methods().get(request.method or "")
-    return method is not None and method.slow
-
-
-def _explained(request: _Explain) -> dict[str, Any]:
-    path = request.path()
-    try:
-        wanted = _wanted(request, guided=request.guided)
-        shown = service.explain(path, wanted, download=request.download)
-    except (ValueError, ConnectionError) as error:
-        if not request.new_picture:
-            raise
-        # What was asked for failed, but the picture may be good all the same.
-        picture = gradcam_core.open_image(path)
-        picture.thumbnail((768, 768))
-        return {"picture": preview(picture), **_failure(error)}
-    reply: dict[str, Any] = {"answer": answer(shown)}
-    if request.new_picture:
-        reply["picture"] = preview(shown.explanation.picture)
-    return reply
-
-
-def _suggested(request: _Suggest) -> dict[str, Any]:
-    found = service.suggestions(
-        request.path(), request.task, request.text, question=request.question, model=request.model
-    )
-    return {"labels": [{"text": label.text, "probability": label.probability} for label in found]}
-
-
-def _seen(request: _Live) -> dict[str, Any]:
-    method = gradcam_core.methods().get(request.method or "")
-    if method is not None and method.slow:
-        raise ValueError(f"{method.title} takes too long to be live: choose another method.")
-    try:
-        frame = base64.b64decode(request.frame, validate=True)
-    except ValueError:
-        raise ValueError("The frame is no picture.") from None
-    return {"answer": answer(service.explain_frame(frame, _wanted(request, guided=request.guided)))}
-
-
-def _tested(request: _Test) -> dict[str, Any]:
-    asked = {"test": request.test, "goal": request.goal}
-    found: dict[str, Any] = service.compute(
-        evidence.tested, request.path(), _wanted(request), **asked
-    )
-    return found
-
-
-def _painted(request: _Paint) -> dict[str, Any]:
-    if _slow(request):
-        raise ValueError("This answers at once: choose a quick method in Options first.")
-    shown = service.explain_covered(
-        request.path(), request.covered(), request.filling, _wanted(request)
-    )
-    return {"answer": answer(shown), "picture": preview(shown.explanation.picture)}
-
-
-def _kept(request: _Keep) -> dict[str, Any]:
-    path = request.path()
-    wanted = _wanted(request, guided=True)
-    rows = [service.explain(path, wanted, download=False)]
-    if request.beside_target is not None or request.beside_model is not None:
-        other: dict[str, Any] = {"target": request.beside_target or request.target}
-        if request.beside_model is not None:
-            other |= {"model": request.beside_model, "layer": None}
-        rows.append(service.explain(path, replace(wanted, **other), download=False))
-    file = written(
-        rows,
-        request.format,
-        request.colour_map,
-        request.opacity,
-        request.highest,
-        [request.evidence, request.beside_evidence],
-    )
-    return {"file": str(file)}
-
-
-def _wanted(request: _Explain, *, guided: bool = False) -> service.Wanted:
-    asked = {"task", "target", "question", "model", "layer", "method"}
-    return service.Wanted(**request.model_dump(include=asked), guided=guided)
-
-
-def answered(
-    event: gr.EventData, visit: gr.Request, schema: type[Asked], handler: Any
-) -> dict[str, Any]:
-    """Answer a request that fits `schema`; others, and what goes wrong, with a sentence."""
+def respond(
+    event: gr.EventData, page: gr.Request, schema: type[R], handler: Callable[[R], Answer]
+) -> Answer:
+    """Answer a request that fits `schema`; everything that goes wrong is an answer, too."""
     try:
         request = schema.model_validate(event_payload(event))
     except ValidationError:
-        return {"error": "The page and the server do not understand each other: reload it."}
+        return dict(_OUT_OF_DATE)
     try:
-        with cancellable(visit.session_hash, request.id):
+        with cancellable(page.session_hash, request.id):
             return {"id": request.id, **handler(request)}
-    except Cancelled:
-        return _stopped(request.id)
-    except (ValueError, FileNotFoundError, ConnectionError) as error:
+    except (Cancelled, ValueError, FileNotFoundError, ConnectionError) as error:
         return {"id": request.id, **_failure(error)}
-    except Exception:
+    except Exception as error:
         _log.exception("A request failed")
-        return {"id": request.id, "error": INTERNAL_ERROR}
+        return {"id": request.id, **_failure(error)}
 
 
-def _stopped(number: int) -> dict[str, Any]:
-    return {"id": number, "stopped": True, "error": "Stopped."}
+def _quick(query: Query) -> Query:
+    method = _method(query)
+    if method.slow:
+        raise ValueError(f"{method.title} is too slow here. Please choose a quick method.")
+    return query
 
 
-def _failure(error: Exception) -> dict[str, Any]:
-    """Return the sentence, and what there is to choose: labels like it, or a download."""
-    if isinstance(error, service.NotHereError):
-        info = error.info
-        return {
-            "error": str(error),
-            "download": {
-                "title": info.title,
-                "megabytes": info.download_mb,
-                "licence": info.licence,
-                "limits": info.limits,
-            },
+def _method(query: Query) -> gradcam_core.Method:
+    return gradcam_core.methods()[query.method]
+
+
+# The codes of errors whose own sentence is shown.
+_CODES: dict[type[Exception], str] = {
+    UploadMissingError: "gone",
+    NotDownloadedError: "not_downloaded",
+    gradcam_core.UnknownLabelError: "unknown_label",
+    ValueError: "bad_request",
+    FileNotFoundError: "bad_request",
+    ConnectionError: "failed",
+}
+
+
+def _failure(error: BaseException) -> Answer:
+    """Return an error's code and sentence, and what the visitor can choose instead."""
+    if isinstance(error, Cancelled):
+        return {"code": "cancelled", "error": "Cancelled."}
+    code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), None)
+    if code is None:
+        return {"code": "failed", "error": INTERNAL_ERROR}
+    answer: Answer = {"code": code, "error": str(error)}
+    if isinstance(error, NotDownloadedError):
+        answer["download"] = {
+            "title": error.info.title,
+            "megabytes": error.info.download_mb,
+            "licence": error.info.licence,
+            "limits": error.info.limits,
         }
-    if isinstance(error, UploadMissingError):
-        return {"error": str(error), "gone": True}
     if isinstance(error, gradcam_core.UnknownLabelError):
-        return {"error": error.message, "near": error.suggestions}
-    return {"error": str(error)}
+        answer |= {"error": error.message, "near": error.suggestions}
+    return answer

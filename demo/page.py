@@ -1,84 +1,57 @@
-"""The page: one component of our own, drawn and driven by the files in `browser/`.
+"""The page: one component of our own, drawn and driven by the modules in `browser/`.
 
-It asks the server through `LANES`, each with one request at a time, and gets numbers.
+It sends requests to the server through lanes, each with one request at a time, and gets numbers.
 """
 
 import base64
+import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
 
 import gradcam_core
-from demo import handlers as ask
 from demo.answers import colour_tables
 from demo.examples import QUESTIONS, example_thumbnails
+from demo.handlers import Handlers
 from demo.hosting.request_filter import MAX_UPLOAD
 
 _BROWSER = Path(__file__).parent / "browser"
+_MODULES = sorted(_BROWSER.rglob("*.js"))
+# In the address of each module, so that browsers can cache them, and never mix old and new ones.
+_VERSION = hashlib.sha256(b"".join(path.read_bytes() for path in _MODULES)).hexdigest()[:12]
 
-# One script in the end, in this order: what a file needs while it is read stands before it.
-_SCRIPTS = (
-    "draw.js",
-    "state.js",
-    "server.js",
-    "explain.js",
-    "camera.js",
-    "photo.js",
-    "said.js",
-    "stage.js",
-    "found.js",
-    "fields.js",
-    "target.js",
-    "dig.js",
-    "reasons.js",
-    "trust.js",
-    "compare.js",
-    "paint.js",
-    "box.js",
-    "start.js",
-)
-
-# Several, so that a download or long work does not hold up what is shown meanwhile.
-LANES: dict[str, Callable[..., Any]] = {
-    "first": ask.explain,
-    "second": ask.explain,
-    "download": ask.explain_slowly,
-    "long": ask.explain_slowly,
-    "compare": ask.explain,
-    "evidence": ask.test,
-    "paint": ask.paint,
-    "suggest": ask.suggest,
-    "keep": ask.keep,
-    "live": ask.live,
-}
 # How many of a lane's requests run at once, where that is not the default: a large photo takes a
 # gigabyte to keep and some 300 MB to paint over, and long work is the same to everybody whether
 # done together or in turn.
 _AT_ONCE = {"keep": 1, "download": 2, "paint": 2, "long": max(1, (os.cpu_count() or 1) // 4)}
 # Lanes that wait for each other; Gradio itself would let those of one handler do so.
-_TURN = {"second": "first", "compare": "first", "evidence": "long"}
+_TURN = {"second": "first", "compare": "first", "evaluate": "long"}
 
 
-def build() -> None:
+def build(handlers: Handlers) -> None:
     """Build the page, and wire it."""
+    lanes = _lanes(handlers)
     page = gr.HTML(
         html_template=browser_file("page.html").replace(
-            "<!-- evidence.html -->", browser_file("evaluation.html")
+            "<!-- analysis.html -->", browser_file("analysis.html")
         ),
-        js_on_load="\n".join([*map(browser_file, _SCRIPTS), *map(named, [*LANES, "stop"])]),
+        js_on_load=script("main.js", [*lanes, "stop"]),
+        head=_preloads(),
         apply_default_css=False,
         padding=False,
         elem_id="gradcam",
-        facts=_facts(),
+        facts=_facts(lanes),
     )
     file = gr.DownloadButton(visible="hidden", elem_id="gradcam-file")
-    for lane, handler in LANES.items():
+    for lane, handler in lanes.items():
         wire(page, lane, handler, file if lane == "keep" else None)
     page.stop(
-        ask.stop_request,
+        handlers.cancel,
         None,
         None,
         trigger_mode="multiple",
@@ -86,6 +59,25 @@ def build() -> None:
         concurrency_limit=None,  # it waits for nobody
         api_visibility="private",
     )
+
+
+def _lanes(handlers: Handlers) -> dict[str, Callable[..., Any]]:
+    """Return the handler of each lane.
+
+    Several lanes, so that a download or long work does not delay what is shown meanwhile.
+    """
+    return {
+        "first": handlers.explain,
+        "second": handlers.explain,
+        "download": handlers.explain_slowly,
+        "long": handlers.explain_slowly,
+        "compare": handlers.explain,
+        "evaluate": handlers.evaluate,
+        "paint": handlers.paint,
+        "suggest": handlers.suggest,
+        "keep": handlers.save,
+        "live": handlers.live,
+    }
 
 
 def wire(
@@ -97,8 +89,8 @@ def wire(
     """Let the script of a component ask the server.
 
     Args:
-        component: Its script calls `trigger(lane, request)`, names the event in a line of
-            `named(lane)`, and hears "gradcam-answer" of the document.
+        component: Its script, see `script`, calls `trigger(lane, request)` and listens to
+            "gradcam-answer" of the document.
         lane: The name of the event.
         handler: From the event to an answer, and to the path of a file if there is `file`.
         file: Downloads that file as soon as it is written.
@@ -120,6 +112,7 @@ def wire(
         show_progress_on=hears,
         concurrency_limit=_AT_ONCE.get(_TURN.get(lane, lane), "default"),
         concurrency_id=_TURN.get(lane, lane),
+        api_name=f"page_{lane}",  # that of the handler may be an endpoint's
         api_visibility="private",
     )
     answered.failure(None, js=_FAILED.replace("LANE", lane))
@@ -129,11 +122,41 @@ def wire(
 
 def styles() -> list[Path]:
     """Return the page's style sheets."""
-    return [_BROWSER / "page.css", _BROWSER / "evaluation.css"]
+    return [_BROWSER / "page.css", _BROWSER / "analysis.css"]
 
 
-def _facts() -> dict[str, Any]:
-    """Return what the page knows before it asks anything."""
+def modules() -> Mount:
+    """Return the route of the modules, for `app_kwargs` of `launch`."""
+    return Mount(f"/browser/{_VERSION}", StaticFiles(directory=_BROWSER))
+
+
+def script(module: str, events: Iterable[str]) -> str:
+    """Return the script of a component: it starts a module of `browser/`.
+
+    Args:
+        module: It exports `start`, which gets `props` and `trigger` of the component.
+        events: What it triggers; `gr.HTML` wants to find their names in quotes in the script.
+    """
+    return _START.replace("ADDRESS", address_of(module)) + f"// events: {[*events]}"
+
+
+def address_of(module: str) -> str:
+    """Return the address of a module of `browser/`, from the page."""
+    return f"browser/{_VERSION}/{module}"
+
+
+def _preloads() -> str:
+    """Return links that have the browser fetch all modules at once, not one after the other."""
+    names = [path.relative_to(_BROWSER).as_posix() for path in _MODULES]
+    return "".join(
+        f'<link rel="modulepreload" href="{address_of(name)}">'
+        for name in names
+        if name != "quiz.js"
+    )
+
+
+def _facts(lanes: Iterable[str]) -> dict[str, Any]:
+    """Return what the page knows before its first request."""
     return {
         "tasks": {task: _models(task) for task in ("classification", "captioning", "vqa")},
         "methods": [
@@ -143,16 +166,13 @@ def _facts() -> dict[str, Any]:
                 "paper": method.paper,
                 "about": method.about,
                 "slow": method.slow,
-                "reads": method.reads,
-                "transformers": method.transformers,
-                "only": method.only,
             }
             for name, method in gradcam_core.methods().items()
         ],
         "colours": colour_tables(),
         "colour": gradcam_core.DEFAULT_COLOUR_MAP,
         "opacity": gradcam_core.DEFAULT_OPACITY,
-        "lanes": list(LANES),
+        "lanes": list(lanes),
         "examples": [
             {"name": name, "thumbnail": _data_url(path)}
             for name, path in example_thumbnails().items()
@@ -169,9 +189,7 @@ def _models(task: str) -> list[dict[str, Any]]:
             "title": info.title,
             "year": info.year,
             "megabytes": info.download_mb,
-            "licence": info.licence,
             "guided": info.guided,
-            "convolutional": info.convolutional,
         }
         for info in gradcam_core.models(task)
     ]
@@ -186,11 +204,13 @@ def browser_file(name: str) -> str:
     return (_BROWSER / name).read_text("utf-8")
 
 
-def named(lane: str) -> str:
-    """Name an event as `gr.HTML` wants to find it in the script."""
-    return f"// event: '{lane}'"
-
-
+# From where the page is, also below another path. The quiz may be opened as /quiz/, too.
+_START = """
+const address = new URL('ADDRESS', document.baseURI.replace(/quiz\\/$/, ''));
+import(address).then(({ start }) => start({ props, trigger }), () => {
+    element.querySelector('h2').textContent = 'This page is out of date. Please reload it.';
+});
+"""
 # Gradio shows the queue and downloads at the component that an answer goes to.
 _RELAY = """
 watch('value', () => document.dispatchEvent(

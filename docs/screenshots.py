@@ -17,13 +17,14 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from demo.build import build_demo, launch_options  # noqa: E402
+from demo.compute.local import LocalCompute  # noqa: E402
 from demo.examples import example_pictures  # noqa: E402
 
 
 def main(folder: Path, photos: list[Path]) -> None:
     """Write the screenshots into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    demo = build_demo()
+    demo = build_demo(LocalCompute())
     _, address, _ = demo.launch(**launch_options(), prevent_thread_lock=True, quiet=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(

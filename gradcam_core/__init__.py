@@ -14,6 +14,7 @@ from gradcam_core.image.render import (
     overlay,
 )
 from gradcam_core.methods import DEFAULT_METHOD, Method, methods
+from gradcam_core.models.backbone import MAX_DETAIL, batch_size
 from gradcam_core.models.base import Head, LabelModel, Model, Prediction, ResolvedTarget, Score
 from gradcam_core.models.embedded.concepts import Concept
 from gradcam_core.models.info import TASKS, ModelInfo
@@ -29,6 +30,7 @@ __all__ = [
     "DEFAULT_COLOUR_MAP",
     "DEFAULT_METHOD",
     "DEFAULT_OPACITY",
+    "MAX_DETAIL",
     "TASKS",
     "Concept",
     "Explainer",
@@ -46,6 +48,7 @@ __all__ = [
     "UnknownLabelError",
     "Word",
     "__version__",
+    "batch_size",
     "coloured",
     "describe",
     "explain",

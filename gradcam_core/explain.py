@@ -1,8 +1,10 @@
 """Figure 2 of the paper from top to bottom: a picture and a query become an Explanation."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image
 from torch import nn
@@ -13,7 +15,7 @@ from gradcam_core.image import ImageSource, open_image
 from gradcam_core.methods import DEFAULT_METHOD, Method, method_named
 from gradcam_core.methods.gradients import Maps
 from gradcam_core.methods.guided import encode_guided, guided_backprop, why_not_rule
-from gradcam_core.models.backbone import Encoded
+from gradcam_core.models.backbone import Backbone, Encoded
 from gradcam_core.models.base import Head, LabelHead, Model, Prediction, ResolvedTarget
 from gradcam_core.models.embedded.concepts import concepts
 from gradcam_core.models.model_cache import load
@@ -213,18 +215,31 @@ class Explainer:
             for label in head.suggestions(text, _SUGGESTED)
         ]
 
-    def encode_many(self, files: Sequence[Path], query: Query) -> None:
-        """Run the CNN once over several files, so that `explain` finds them in the cache."""
+    def open_new(self, file: Path, query: Query) -> "NewPicture | None":
+        """Open a picture file for `encode_many`; None if it is cached already.
+
+        Raises:
+            FileNotFoundError, ValueError, ConnectionError: See `explain`.
+        """
         assert self._cache is not None
         model = load(query.model_name, query.task)
         query = query.resolved(model)
-        keys = {(digest(file), *_key(query, model)): file for file in files}
-        new = {key: file for key, file in keys.items() if not self._cache.has_picture(key)}
-        pictures = [open_image(file) for file in new.values()]
-        encoded = model.backbone.encode_many(pictures, query.layer) if pictures else []
-        for key, one, picture in zip(new, encoded, pictures, strict=True):
-            picture.thumbnail((DISPLAY_SIDE, DISPLAY_SIDE))
-            self._cache.add_picture(key, (one, picture))
+        key = (digest(file), *_key(query, model))
+        if self._cache.has_picture(key):
+            return None
+        return NewPicture(key, open_image(file), model.backbone, query.layer)
+
+    def encode_many(self, pictures: Iterable["NewPicture"]) -> None:
+        """Run the CNN once over several pictures, so that `explain` finds them in the cache."""
+        assert self._cache is not None
+        groups: defaultdict[tuple[Backbone, str | None], list[NewPicture]] = defaultdict(list)
+        for new in pictures:
+            groups[new.backbone, new.layer].append(new)
+        for (backbone, layer), group in groups.items():
+            encoded = backbone.encode_many([new.picture for new in group], layer)
+            for new, one in zip(group, encoded, strict=True):
+                new.picture.thumbnail((DISPLAY_SIDE, DISPLAY_SIDE))
+                self._cache.add_picture(new.key, (one, new.picture))
 
     def _encode(self, image: ImageSource, query: Query, model: Model, key: str | None) -> Picture:
         """Run the CNN once, unless the picture is cached; with the guided rule if asked for."""
@@ -281,13 +296,27 @@ class Explainer:
     ) -> list[Maps]:
         if self._cache is None or key is None or not method.slow:
             return method.attribute(head, targets)
-        cache, without_target = self._cache, replace(query, target=None)
+        cache, of_map = self._cache, replace(query, target=None, guided=False)
         return [
-            cache.maps(
-                (key, without_target, target), lambda t=target: method.attribute(head, [t])[0]
-            )
+            cache.maps((key, of_map, target), lambda t=target: method.attribute(head, [t])[0])
             for target in targets
         ]
+
+
+class NewPicture(NamedTuple):
+    """An opened picture file that is not in the cache.
+
+    Attributes:
+        key: Identifies it in the cache.
+        picture: RGB.
+        backbone: The CNN.
+        layer: The target layer.
+    """
+
+    key: tuple[str, ...]
+    picture: Image.Image
+    backbone: Backbone
+    layer: str | None
 
 
 def check(query: Query, model: Model) -> Query:

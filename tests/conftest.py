@@ -59,8 +59,9 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The demo, served on a free port with an upload folder of its own."""
     os.environ["GRADIO_TEMP_DIR"] = str(tmp_path_factory.mktemp("uploads"))
     from demo.build import build_demo, launch_options
+    from demo.compute.local import LocalCompute
 
-    demo = build_demo()
+    demo = build_demo(LocalCompute())
     _, url, _ = demo.launch(**launch_options(), prevent_thread_lock=True, quiet=True)
     yield url
     demo.close()

@@ -1,165 +1,171 @@
-// From what is chosen to a result: what is asked, and what is kept of the answer.
+// From what is chosen to a result.
 
-function request(task, more, of = photo) {
-  const where = of.example ? { example: of.example } : of.frame ? { frame: of.frame } : { upload: of.upload };
-  const { model, layer, method, question } = states[task];
+import { copyOf } from './canvas/draw.js';
+import { unpackGradient, unpackMap } from './canvas/unpack.js';
+import { loadImage } from './dom.js';
+import { methodInfo } from './selectors.js';
+import { call, isLost, sendFile, sentIn, stop } from './server.js';
+import { keepForReload, writeAddress } from './session.js';
+import { isGuided, store } from './store.js';
+
+/** @import { Answer, ExplainOptions, Lane, Photo, Reply, Result, Retry, Task } from './types.js' */
+
+/**
+ * The fields of a request that say what is explained.
+ * @param {Task} task
+ * @param {Record<string, unknown>} more
+ * @param {Photo} photo
+ */
+export function request(task, more, photo) {
+  const { example, frame, upload } = photo;
+  const { model, layer, method, question } = store.state.tasks[task];
+  const where = example ? { example } : frame ? { frame } : { upload };
   return { ...where, task, model, layer, method, question: task === 'vqa' ? question : null, ...more };
 }
 
-// Ask for what is chosen; a photo that the server has thrown away in the meantime is sent again.
-async function inquire(lane, task, more) {
-  const of = photo;
-  const there = of.example || of.frame || of.upload;
-  const reply = there ? await call(lane, request(task, more, of)) : { gone: true };
-  if (!reply?.gone) return reply;
+/**
+ * Ask for what is chosen. A photo that the server has deleted in the meantime is sent again.
+ * @param {Lane} lane
+ * @param {Task} task
+ * @param {Record<string, unknown>} more
+ * @returns {Promise<Reply | null>}
+ */
+export async function ask(lane, task, more) {
+  const photo = /** @type {Photo} */ (store.state.photo);
+  const there = photo.example || photo.frame || photo.upload;
+  const reply = there ? await call(lane, request(task, more, photo)) : { code: 'gone' };
+  if (reply?.code !== 'gone') return reply;
   try {
-    of.upload = await send(of.file ?? (await fileOf(of)));
+    store.completePhoto(photo, { upload: await sendFile(photo.file ?? (await fileOf(photo))) });
   } catch {
-    return { error: LOST, lost: true };
+    return { problem: { code: 'lost' } };
   }
-  return call(lane, request(task, more, of));
+  return call(lane, request(task, more, photo));
 }
 
-async function unpacked(answer, of) {
+/** @param {Photo} photo */
+async function fileOf({ name, image }) {
+  const canvas = copyOf(/** @type {HTMLImageElement} */ (image));
+  return jpegFile(canvas, `${name.replace(/\.\w+$/, '')}.jpg`);
+}
+
+/**
+ * @param {HTMLCanvasElement} canvas
+ * @param {string} name
+ * @returns {Promise<File>}
+ */
+export const jpegFile = (canvas, name) =>
+  new Promise((resolve) => {
+    canvas.toBlob(
+      (blob) => resolve(new File([/** @type {Blob} */ (blob)], name, { type: 'image/jpeg' })),
+      'image/jpeg',
+      0.95,
+    );
+  });
+
+/**
+ * @param {Answer} answer
+ * @param {Photo} photo whose image is there
+ * @param {string} typed
+ * @returns {Promise<Result>}
+ */
+export async function unpack(answer, photo, typed = '') {
+  const { task, model, layer, method, question, target } = answer;
   return {
     ...answer,
-    photo: of,
-    map: unpackMap(answer.map),
-    counterfactual: unpackMap(answer.counterfactual),
-    words: answer.words.map((word) => ({ ...word, map: unpackMap(word.map) })),
-    reasons: answer.reasons?.map((reason) => ({ ...reason, map: unpackMap(reason.map) })),
+    photo: /** @type {Result['photo']} */ (photo),
+    typed,
+    raw: unpackMap(answer.raw),
+    raw_counterfactual: unpackMap(answer.raw_counterfactual),
+    words: answer.words.map((word) => ({ ...word, raw: unpackMap(word.raw) })),
+    concepts: answer.concepts?.map((concept) => ({ ...concept, raw: unpackMap(concept.raw) })) ?? null,
     gradient: answer.gradient && (await unpackGradient(answer.gradient)),
-    key: JSON.stringify([of.key, answer.task, answer.model, answer.layer, answer.method, answer.question, answer.target]),
+    key: JSON.stringify([photo.key, task, model, layer, method, question, target]),
   };
 }
 
-function loaded(url) {
-  return new Promise((resolve, reject) => {
-    const image = new Image();
-    image.onload = () => resolve(image);
-    image.onerror = reject;
-    image.src = url;
-  });
-}
+/**
+ * Slow methods have a lane of their own, so that they hold up nothing else.
+ * @param {Lane} lane
+ * @param {string} method
+ * @returns {Lane}
+ */
+export const laneFor = (lane, method) => (methodInfo(method).slow && lane !== 'download' ? 'long' : lane);
 
-// What takes long goes its own way, so that it holds nobody up.
-function laneFor(lane, method) {
-  return methodNamed(method).slow && lane !== 'download' ? 'long' : lane;
-}
-
-// Explain what is chosen: in the first lane, or by downloading the model.
-//   target: what was typed or picked; if left out, what was asked last
-//   again: the target of what is shown, to be explained in another way
-async function explain({ target, again, lane = 'first' } = {}) {
-  const task = tab;
-  const mine = states[task];
-  if (live) return Object.assign(mine, { error: '', near: [], again: null, target: target ?? mine.target });
-  const asked = ++mine.asked;
-  const of = photo;
-  const former = mine.shown?.photo === of ? null : mine.shown?.photo;
-  if (target !== undefined) mine.target = target ?? '';
-  Object.assign(mine, {
-    busy: lane === 'download' ? 'Downloading the model, then explaining …' : 'Explaining …',
-    error: '',
-    near: [],
-    again: null,
-    offer: null,
-    stale: false,
-  });
-  if (lanes.long.flying?.data.task === task) stop('long');
-  const asking = inquire(laneFor(lane, mine.method), task, {
-    target: again ?? (mine.target || null),
-    guided: GUIDED.includes(look.view),
-    new_picture: !of.image,
+/**
+ * Explain what is chosen.
+ * @param {ExplainOptions} [options] target: what was typed or picked; if left out, what it was last.
+ *   again: the target of what is shown, to be explained in another way. lane: "download" loads the model first
+ */
+export async function explain(options = {}) {
+  const { target, again, lane = 'first' } = options;
+  if (store.state.camera === 'live') return store.chooseLiveTarget(target);
+  const { tab: task, look } = store.state;
+  const photo = /** @type {Photo} */ (store.state.photo);
+  const guided = isGuided(look.view);
+  const number = store.beginExplain(target, { code: lane === 'download' ? 'downloading' : 'explaining' });
+  const { method, target: typed } = store.state.tasks[task];
+  if (sentIn('long')?.task === task) stop('long');
+  const asking = ask(laneFor(lane, method), task, {
+    target: again ?? (typed || null),
+    guided,
+    new_picture: !photo.image,
     download: lane === 'download',
   });
   keepForReload();
-  render();
   const reply = await asking;
-  if (reply?.picture && !of.image) of.image = await loaded(reply.picture.url);
-  const result = reply?.answer && (await unpacked(reply.answer, of));
-  if (asked !== mine.asked) return;
-  mine.busy = '';
-  if (!reply || of !== photo) return render();
-  if (result) {
-    const same = mine.shown?.key === result.key;
-    result.typed = mine.target;
-    if (same && !result.gradient) result.gradient = mine.shown.gradient;
-    Object.assign(mine, { shown: result, layer: mine.layer && result.layer, word: same ? mine.word : null });
-    if (lookDone(result)) look.view = 'grad-cam';
-    remember(result);
-    askBeside();
-    keepForReload();
-    tellAddress(result);
-  } else {
-    Object.assign(mine, { error: reply.error, near: reply.near ?? [], offer: reply.download ?? null });
-    if (reply.lost) mine.again = () => (reply.error === LOST ? anew() : photo === of ? explain({ again, lane }) : newPhoto(of));
-    // What cannot be opened does not take the place of what can.
-    if (!of.image && former?.image) {
-      photo = former;
-      mine.stale = true;
-    }
-    render();
-  }
+  if (reply?.picture && !photo.image) store.completePhoto(photo, { image: await loadImage(reply.picture.url) });
+  const result = reply?.answer && (await unpack(reply.answer, photo, typed));
+  if (number !== store.state.tasks[task].requests) return;
+  if (!reply || photo !== store.state.photo) return store.notExplained(task, null, null, null);
+  if (result) finish(task, result, guided);
+  else fail(task, reply, photo, options);
 }
 
-// Gradio hears nothing any more of a server that it has lost: the page is loaded anew, as Gradio
-// would do after a while, and shows what was kept of the photo.
-function anew() {
-  fetch('.', { method: 'HEAD' }).then(() => location.reload(), render);
+/**
+ * @param {Task} task
+ * @param {Result} result
+ * @param {boolean} guided
+ */
+function finish(task, result, guided) {
+  store.explained(task, result, guided);
+  if (task === store.state.tab) explainSecond();
+  keepForReload();
+  writeAddress(result);
 }
 
-// Whether a view was asked for that this network does not have.
-function lookDone(result) {
-  return GUIDED.includes(look.view) && !result.gradient;
+/**
+ * @param {Task} task
+ * @param {Reply} reply
+ * @param {Photo} photo
+ * @param {ExplainOptions} options
+ */
+function fail(task, reply, photo, { again, lane }) {
+  // A photo that cannot be opened does not take the place of one that can.
+  const before = store.state.tasks[task].shown?.photo;
+  const former = !photo.image && before?.image && before !== photo ? before : null;
+  /** @type {Retry | null} */
+  let retry = null;
+  if (reply.problem?.code === 'lost') retry = { code: 'reload' };
+  else if (isLost(reply.problem))
+    retry = former ? { code: 'photo', photo } : { code: 'explain', options: { again, lane } };
+  store.notExplained(task, reply, retry, former);
 }
 
-async function askBeside(lane = 'second') {
-  const task = tab;
-  const mine = states[task];
-  const { beside, shown } = mine;
-  Object.assign(mine, { besideError: '', error: '', near: [], again: null, stale: false });
-  if (!beside || !shown) mine.second = null;
-  render();
-  if (!beside || !shown) return;
-  const reply = await inquire(laneFor(lane, mine.method), task, {
-    guided: GUIDED.includes(look.view),
-    download: lane === 'download',
-    ...(beside.model ? { model: beside.model, layer: null, target: shown.target } : { target: beside.target }),
-  });
-  const result = reply?.answer && (await unpacked(reply.answer, shown.photo));
-  if (!reply || mine.beside !== beside || mine.shown !== shown) return;
-  mine.second = result ?? null;
-  mine.besideError = reply.error ?? '';
-  if (reply.download) mine.offer = { ...reply.download, beside: true };
-  if (result) remember(result);
-  render();
+/**
+ * Explain what stands beside the result, if something does.
+ * @param {'second' | 'download'} lane
+ */
+export async function explainSecond(lane = 'second') {
+  store.beginSecond();
+  const { tab: task, look } = store.state;
+  const { compared, shown, method } = store.current;
+  if (!compared || !shown) return;
+  const other = compared.model ? { ...compared, layer: null, target: shown.target } : { target: compared.target };
+  const settings = { guided: isGuided(look.view), download: lane === 'download', ...other };
+  const reply = await ask(laneFor(lane, method), task, settings);
+  const result = reply?.answer && (await unpack(reply.answer, shown.photo));
+  const now = store.state.tasks[task];
+  if (!reply || now.compared !== compared || now.shown !== shown) return;
+  store.secondExplained(task, result ?? null, reply);
 }
-
-function remember(result) {
-  visit = [...visit.filter((each) => each.key !== result.key), result].slice(-24);
-}
-
-// The address tells what is shown of an example; and the browser's own way back leads through what
-// was shown in this visit.
-let told; // the key of the result that the address tells
-function tellAddress(result) {
-  const query = new URLSearchParams(location.search);
-  for (const name of ['example', 'tab', 'target', 'question']) query.delete(name);
-  if (result.photo.example) {
-    query.set('example', result.photo.example);
-    query.set('tab', result.task);
-    query.set('target', result.target);
-    if (result.question) query.set('question', result.question);
-  }
-  const address = query.size ? '?' + query : location.pathname;
-  if (told === result.key) return;
-  history[told ? 'pushState' : 'replaceState']({ ...history.state, gradcam: result.key }, '', address);
-  told = result.key;
-}
-window.addEventListener('popstate', ({ state: kept }) => {
-  const result = visit.find(({ key }) => key === kept?.gradcam);
-  told = kept?.gradcam;
-  if (result) back(result);
-  else if (told) location.reload(); // of before the page was loaded
-});

@@ -1,133 +1,174 @@
-// Ten questions in random order, each made by the server when it is its turn.
+// The quiz: ten questions in random order, each made by the server when it is reached.
 
-const $ = (selector) => element.querySelector(selector);
-const SIDE = 420;
-const KINDS = ['guided', 'guided-grad-cam', 'networks'];
-const VERDICT = {
+import { contextOf, fit, gradientCanvas, spotlight } from './canvas/draw.js';
+import { guidedGradCam } from './canvas/maps.js';
+import { unpackGradient, unpackMap } from './canvas/unpack.js';
+import { $, all, button, loadImage, make } from './dom.js';
+import { problemText } from './messages.js';
+import { call, connect } from './server.js';
+
+/** @import { Answer, Gradient, HeatMap, Packed, Preview, Reply } from './types.js' */
+
+/** @typedef {'guided' | 'guided-grad-cam' | 'networks'} Kind */
+/** @typedef {{ kind: Kind, number: number }} Question */
+/** @typedef {{ answers: Answer[], choices: string[], right: number, picture: Preview }} Made */
+/** @typedef {Reply & Made} QuizReply */
+/** @typedef {{ target: string, box: Answer['box'], raw: HeatMap, gradient: Gradient }} Drawn */
+
+const SIDE = 420; // pixels
+/** @type {Record<Kind, number>} how many questions of each kind */
+const KINDS = { guided: 4, 'guided-grad-cam': 4, networks: 2 };
+const VERDICTS = {
   guided: 'Guided Backprop shows edges that matter to the network, whatever it is asked about.',
-  'guided-grad-cam': 'Guided Grad-CAM keeps of them what speaks for the one thing.',
+  'guided-grad-cam': 'Guided Grad-CAM keeps only the edges that speak for one thing.',
   networks: 'The better one is EfficientNet-Lite2: it is right more often on photos of a thousand classes.',
 };
+const TITLES = {
+  waiting: 'One moment …',
+  thing: 'These strokes matter to the network in a photo of two things. Which of them is it asked about?',
+  networks: (/** @type {string} */ target) =>
+    `Guided Grad-CAM for “${target}”, of two networks. Which is the better network?`,
+};
 
+/** @type {Question[]} */
+let questions = [];
+let at = 0;
+/** @type {Record<Kind, number>} right answers */
+let score;
+/** @type {'start' | 'failed' | 'asking' | 'answered' | 'finished'} */
+let state = 'start';
+
+/** @typedef {{ pairs: number, things: number }} Facts how many pairs of things and single photos there are */
+
+/** @param {{ props: { facts: Facts }, trigger: Parameters<typeof connect>[0] }} component */
+export function start({ props: { facts }, trigger }) {
+  connect(trigger);
+  $('.next').addEventListener('click', () => {
+    if (state === 'start' || state === 'finished') begin(facts.pairs, facts.things);
+    else if (state === 'failed') ask();
+    else if (++at < questions.length) ask();
+    else finish();
+  });
+}
+
+/** @param {number} n */
 function shuffled(n) {
   const rest = Array.from({ length: n }, (_, i) => i);
   return Array.from({ length: n }, () => rest.splice(Math.floor(Math.random() * rest.length), 1)[0]);
 }
 
-let questions, at, scores;
-function begin() {
-  const [pairs, photos] = [shuffled(2 * props.facts.pairs), shuffled(props.facts.things)];
-  const kinds = ['guided', 'guided', 'guided', 'guided', ...Array(4).fill('guided-grad-cam'), 'networks', 'networks'];
-  questions = shuffled(8).concat(8, 9).map((i) => ({
+/**
+ * @param {number} pairs
+ * @param {number} things
+ */
+function begin(pairs, things) {
+  const numbers = shuffled(2 * pairs);
+  const photos = shuffled(things);
+  const kinds = /** @type {[Kind, number][]} */ (Object.entries(KINDS)).flatMap(([kind, n]) => Array(n).fill(kind));
+  questions = [...shuffled(8), 8, 9].map((i) => ({
     kind: kinds[i],
-    number: kinds[i] === 'networks' ? 2 * photos.pop() + Math.round(Math.random()) : pairs.pop(),
+    number: kinds[i] === 'networks' ? 2 * photos[i - 8] + Math.round(Math.random()) : numbers[i],
   }));
   at = 0;
-  scores = Object.fromEntries(KINDS.map((kind) => [kind, { right: 0, of: 0 }]));
+  score = { guided: 0, 'guided-grad-cam': 0, networks: 0 };
   $('.score').hidden = true;
   ask();
 }
 
-let lastId = 0;
-let heard = null;
-document.addEventListener('gradcam-answer', ({ detail: { answer } }) => heard?.(answer));
-function made({ kind, number }) {
-  return new Promise((resolve) => {
-    heard = resolve;
-    trigger('quiz', { id: ++lastId, kind: kind === 'networks' ? 'which network' : 'what', number });
-  });
+function clear() {
+  for (const name of ['.place', 'h2', '.verdict', '.drawn', '.choices']) $(name).replaceChildren();
 }
 
 async function ask() {
-  const { kind } = questions[at];
+  const { kind, number } = questions[at];
+  clear();
+  state = 'asking';
   $('.place').textContent = `Question ${at + 1} of ${questions.length}`;
-  $('h2').textContent = 'One moment …';
-  $('.drawn').replaceChildren();
-  $('.choices').replaceChildren();
-  $('.verdict').textContent = '';
+  $('h2').textContent = TITLES.waiting;
   $('.next').hidden = true;
-  const reply = await made(questions[at]);
-  if (!reply?.answers) {
-    $('h2').textContent = reply?.error ?? 'The server does not answer.';
-    $('.next').textContent = 'Try again';
-    $('.next').hidden = false;
-    return;
-  }
-  const answers = await Promise.all(
-    reply.answers.map(async (each) => ({ ...each, map: unpackMap(each.map), gradient: await unpackGradient(each.gradient) })),
-  );
-  const { width, height } = reply.picture;
-  $('.drawn').replaceChildren(
-    ...answers.map(({ map, gradient }) =>
-      sized(width, height, (context, w, h) => context.drawImage(gradientCanvas(kind === 'guided' ? gradient : product(gradient, map)), 0, 0, w, h)),
-    ),
-  );
-  $('h2').textContent =
-    kind === 'networks'
-      ? `Guided Grad-CAM for “${answers[0].target}”, of two networks. Which is the better network?`
-      : 'Strokes that matter to the network in a photo of two things. Which of them is it asked about?';
-  $('.choices').replaceChildren(
-    ...reply.choices.map((choice, i) => {
-      const button = document.createElement('button');
-      button.type = 'button';
-      button.textContent = choice;
-      button.onclick = () => told(kind, i, reply, answers);
-      return button;
-    }),
-  );
-  $('.choices button').focus({ preventScroll: true });
+  const data = { kind: kind === 'networks' ? 'which network' : 'what', number };
+  const reply = /** @type {QuizReply} */ (await call('quiz', data));
+  if (reply.problem) fail(problemText(reply.problem));
+  else show(kind, reply, await Promise.all(reply.answers.map(unpack)));
 }
 
-async function told(kind, chosen, { right, choices, picture }, answers) {
-  scores[kind].of += 1;
-  scores[kind].right += chosen === right;
-  [...$('.choices').children].forEach((button, i) => {
-    button.disabled = true;
-    button.setAttribute('aria-pressed', i === right);
-    if (i === right) button.append(' ✓');
+/** @param {string} text */
+function fail(text) {
+  state = 'failed';
+  $('h2').textContent = text;
+  $('.next').textContent = 'Try again';
+  $('.next').hidden = false;
+}
+
+/**
+ * @param {Answer} answer
+ * @returns {Promise<Drawn>}
+ */
+const unpack = async ({ target, box, raw, gradient }) => ({
+  ...{ target, box, raw: unpackMap(raw) },
+  gradient: await unpackGradient(/** @type {Packed} */ (gradient)),
+});
+
+/**
+ * @param {Kind} kind
+ * @param {QuizReply} reply
+ * @param {Drawn[]} answers
+ */
+function show(kind, reply, answers) {
+  const drawings = answers.map(({ raw, gradient }) => {
+    const shown = gradientCanvas(kind === 'guided' ? gradient : guidedGradCam(gradient, raw));
+    return picture(reply.picture, shown, 'What is to be guessed');
   });
-  $('.verdict').textContent = `${chosen === right ? 'Right' : `No: ${choices[right]}`}. ${VERDICT[kind]}`;
-  $('.next').textContent = at + 1 < questions.length ? 'Next' : 'How did I do?';
+  $('.drawn').replaceChildren(...drawings);
+  $('h2').textContent = kind === 'networks' ? TITLES.networks(answers[0].target) : TITLES.thing;
+  const buttons = reply.choices.map((choice, i) => button({ onclick: () => answer(kind, i, reply, answers) }, choice));
+  $('.choices').replaceChildren(...buttons);
+  buttons[0].focus({ preventScroll: true });
+}
+
+/**
+ * @param {Kind} kind
+ * @param {number} chosen
+ * @param {QuizReply} reply
+ * @param {Drawn[]} answers
+ */
+async function answer(kind, chosen, { right, choices, picture: preview }, answers) {
+  state = 'answered';
+  score[kind] += Number(chosen === right);
+  for (const [i, each] of /** @type {HTMLButtonElement[]} */ (all('.choices button')).entries()) {
+    each.disabled = true;
+    each.setAttribute('aria-pressed', String(i === right));
+    if (i === right) each.append(' ✓');
+  }
+  $('.verdict').textContent = `${chosen === right ? 'Right' : `No: ${choices[right]}`}. ${VERDICTS[kind]}`;
+  $('.next').textContent = at + 1 < questions.length ? 'Next' : 'Show my score';
   $('.next').hidden = false;
   $('.next').focus({ preventScroll: true });
-  const image = new Image();
-  image.src = picture.url;
-  await image.decode();
-  $('.drawn').append(sized(picture.width, picture.height, (context, w, h) => {
-    context.drawImage(image, 0, 0, w, h);
-    if (kind === 'networks') return;
-    context.globalCompositeOperation = 'multiply';
-    context.drawImage(coloured(enlarge(answers[0].map, w, h, answers[0].box), w, h, GREYS, 1), 0, 0);
-  }, kind === 'networks' ? 'The photo' : `The photo, as bright as the evidence for ${answers[0].target}`));
+  const [{ target, raw, box }] = answers;
+  const label = kind === 'networks' ? 'The photo' : `The photo, as bright as the evidence for ${target}`;
+  const photo = picture(preview, await loadImage(preview.url), label);
+  if (kind !== 'networks') spotlight(photo, raw, box);
+  $('.drawn').append(photo);
 }
 
-function sized(width, height, paint, label = 'What is to be guessed') {
-  const canvas = document.createElement('canvas');
-  const scale = SIDE / Math.max(width, height);
-  Object.assign(canvas, { width: Math.round(width * scale), height: Math.round(height * scale) });
-  canvas.setAttribute('role', 'img');
-  canvas.setAttribute('aria-label', label);
-  paint(canvas.getContext('2d'), canvas.width, canvas.height);
+/**
+ * @param {Preview} size
+ * @param {HTMLImageElement | HTMLCanvasElement} image
+ * @param {string} label
+ */
+function picture({ width, height }, image, label) {
+  const shape = Object.assign(document.createElement('canvas'), { width, height });
+  const canvas = fit(make('canvas', { role: 'img', 'aria-label': label }), shape, SIDE);
+  contextOf(canvas).drawImage(image, 0, 0, canvas.width, canvas.height);
   return canvas;
 }
 
 function finish() {
-  $('.place').textContent = $('h2').textContent = $('.verdict').textContent = '';
-  $('.drawn').replaceChildren();
-  $('.choices').replaceChildren();
-  KINDS.forEach((kind, i) => {
-    $(`tbody tr:nth-child(${i + 1}) td`).textContent = `${scores[kind].right} of ${scores[kind].of}`;
+  state = 'finished';
+  clear();
+  Object.entries(KINDS).forEach(([kind, of], i) => {
+    $(`tbody tr:nth-child(${i + 1}) td`).textContent = `${score[/** @type {Kind} */ (kind)]} of ${of}`;
   });
   $('.score').hidden = false;
   $('.next').textContent = 'Once more';
 }
-
-$('.next').onclick = () => {
-  if (!questions) return begin();
-  const answered = $('.choices').childElementCount > 0;
-  if (!answered && $('.score').hidden) return ask();
-  if (!answered) return begin();
-  at += 1;
-  if (at < questions.length) ask();
-  else finish();
-};

@@ -1,36 +1,113 @@
-// Asking the server: one request at a time a lane; of those that wait, the last.
+// Requests to the server: one at a time in each lane; of those that wait, only the last is sent.
 
-const lanes = Object.fromEntries(facts.lanes.map((lane) => [lane, {}]));
+/** @import { Lane, Problem, Reply } from './types.js' */
+
+/** @typedef {Record<string, unknown>} Data */
+/** @typedef {{ data: Data, resolve: (reply: Reply | null) => void }} Job */
+
+/** @type {Partial<Record<string, { sent?: Job, waiting?: Job }>>} */
+const lanes = {};
 let lastId = 0;
+/** @type {(event: string, data: Data) => void} */
+let trigger;
 
-function call(lane, data) {
+/** @param {Problem | undefined | null} problem */
+export const isLost = (problem) => problem?.code === 'lost' || problem?.code === 'busy';
+
+/** @param {typeof trigger} send how a component of Gradio sends an event */
+export function connect(send) {
+  trigger = send;
+  document.addEventListener('gradcam-answer', (event) => {
+    const { lane, answer } = /** @type {CustomEvent<{ lane: Lane, answer: Reply | null }>} */ (event).detail;
+    receive(lane, answer);
+  });
+  // Gradio does not notice that a server has gone: ask for it while an answer is awaited.
+  setInterval(() => {
+    const busy = Object.keys(lanes).filter((lane) => lanes[lane]?.sent);
+    if (busy.length) {
+      fetch('.', { method: 'HEAD' }).catch(() => {
+        for (const lane of busy) receive(lane, null);
+      });
+    }
+  }, 4000);
+}
+
+/**
+ * @param {string} lane
+ * @param {Data} data
+ * @returns {Promise<Reply | null>} null: another request took its place before it was sent
+ */
+export function call(lane, data) {
   return new Promise((resolve) => {
     const job = { data, resolve };
-    if (lanes[lane].flying) {
-      lanes[lane].waiting?.resolve(null);
-      lanes[lane].waiting = job;
-    } else launch(lane, job);
+    const { sent, waiting } = lanes[lane] ?? {};
+    if (!sent) return send(lane, job);
+    waiting?.resolve(null);
+    lanes[lane] = { sent, waiting: job };
   });
 }
 
-function launch(lane, job) {
+/** @param {Lane} lane its work is no longer wanted: it soon answers with code "cancelled" */
+export function stop(lane) {
+  const sent = lanes[lane]?.sent;
+  if (sent) trigger('stop', { stop: sent.data.id });
+}
+
+/**
+ * What a lane works on.
+ * @param {Lane} lane
+ */
+export const sentIn = (lane) => lanes[lane]?.sent?.data;
+
+/**
+ * @param {string} lane
+ * @param {Job} job
+ */
+function send(lane, job) {
   job.data.id = ++lastId;
-  lanes[lane].flying = job;
+  lanes[lane] = { sent: job };
   trigger(lane, job.data);
 }
 
-// What a lane does is not wanted any more: it answers {stopped: true} soon.
-function stop(lane) {
-  if (lanes[lane].flying) trigger('stop', { stop: lanes[lane].flying.data.id });
+/**
+ * @param {string} lane
+ * @param {Reply | null} reply null: it failed
+ */
+async function receive(lane, reply) {
+  const { sent, waiting } = lanes[lane] ?? {};
+  if (!sent || (reply?.id !== undefined && reply.id !== sent.data.id)) return;
+  lanes[lane] = {};
+  if (waiting) send(lane, waiting);
+  if (!reply) return sent.resolve({ problem: await whyNoAnswer() });
+  sent.resolve(reply.error === undefined ? reply : { ...reply, problem: { code: 'server', text: reply.error } });
 }
 
-// Send a file; resolves to its path on the server. Gradio's own `upload` does not tell how far it is,
-// and a phone's photo may take a minute.
-function send(file, tell) {
+/**
+ * Too many wait already, or the server is gone.
+ * @returns {Promise<Problem>}
+ */
+async function whyNoAnswer() {
+  try {
+    const { queue_size: waiting } = await (await fetch('gradio_api/queue/status')).json();
+    return waiting ? { code: 'busy', waiting } : { code: 'lost' };
+  } catch {
+    return { code: 'lost' };
+  }
+}
+
+/**
+ * Gradio's own `upload` does not report its progress, and a photo from a phone may take a minute.
+ * @param {File} file
+ * @param {(share: number) => void} [progress]
+ * @returns {Promise<string>} the path on the server
+ */
+export function sendFile(file, progress) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
-    if (tell) request.upload.addEventListener('progress', ({ loaded, total }) => tell(loaded / total));
-    request.addEventListener('load', () => (request.status === 200 ? resolve(JSON.parse(request.response)[0]) : reject(request.status)));
+    if (progress) request.upload.addEventListener('progress', ({ loaded, total }) => progress(loaded / total));
+    request.addEventListener('load', () =>
+      request.status === 200 ? resolve(JSON.parse(request.response)[0]) : reject(request.status),
+    );
     request.addEventListener('error', reject);
     const form = new FormData();
     form.append('files', file);
@@ -38,29 +115,3 @@ function send(file, tell) {
     request.send(form);
   });
 }
-
-// Why there is no answer: too many wait already, or the server is gone.
-async function whyNot() {
-  try {
-    const { queue_size: waiting } = await (await fetch('gradio_api/queue/status')).json();
-    return waiting ? `The demo is busy: ${waiting} requests wait already. Please try again in a minute.` : LOST;
-  } catch {
-    return LOST;
-  }
-}
-
-document.addEventListener('gradcam-answer', async ({ detail: { lane, answer } }) => {
-  const { flying, waiting } = lanes[lane];
-  if (!flying || (answer?.id !== undefined && answer.id !== flying.data.id)) return;
-  lanes[lane] = {};
-  if (waiting) launch(lane, waiting);
-  flying.resolve(answer ?? { error: await whyNot(), lost: true });
-});
-
-// Gradio says nothing of a server that has gone: ask for it while an answer is awaited.
-setInterval(() => {
-  if (!Object.values(lanes).some(({ flying }) => flying)) return;
-  fetch('.', { method: 'HEAD' }).catch(() => {
-    for (const lane of Object.keys(lanes)) document.dispatchEvent(new CustomEvent('gradcam-answer', { detail: { lane, answer: null } }));
-  });
-}, 4000);

@@ -1,4 +1,4 @@
-"""What a replica of the page on Ray Serve does: it answers questions, several at a time."""
+"""A replica of a model's deployment on Ray Serve: answers several remote calls at a time."""
 
 import asyncio
 import tempfile
@@ -6,9 +6,8 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from PIL import Image
 from ray import serve
@@ -16,148 +15,153 @@ from ray.serve.config import RequestRouterConfig
 from ray.serve.schema import LoggingConfig
 
 import gradcam_core
+from demo.compute.base import Picture
+from demo.compute.local import LocalCompute
 from demo.hosting.cancellation import Cancelled
 from demo.hosting.gradio_internals import ReportedProgress, active_progress
-from gradcam_core.feature_cache import Unseen, encode_together, open_unseen
-from gradcam_core.models.backbone import pictures_a_pass
 
-AT_ONCE = 4  # questions that a replica answers
-_WAITING = 64  # more of them for a network, wherever they were asked
+CONCURRENCY = 4  # calls that a replica answers at the same time
+_MAX_QUEUED = 64  # further calls to a deployment
 
 
 @dataclass(frozen=True)
-class Question:
-    """What a replica computes.
+class RemoteCall:
+    """A call of a function in a replica.
 
     Attributes:
-        function: It takes a picture or a file first, or none.
-        picture: The content of a file; a picture of which nothing is kept; or None.
-        name: The file's name.
-        settings: What else the function takes.
+        function: Takes the replica's `LocalCompute`, the picture if there is one, and `arguments`.
+        picture: The content of a file; a picture; or None.
+        file_name: Of the file.
+        arguments: By name.
     """
 
     function: Callable[..., Any]
     picture: bytes | Image.Image | None
-    name: str
-    settings: dict[str, Any]
+    file_name: str
+    arguments: dict[str, Any]
 
     @contextmanager
-    def begun(self) -> Iterator[Callable[[], Any]]:
-        """Give what computes it, returning what the function returns or raises; its file is there.
-
-        (An error is returned since one that is raised in a replica would come as another one.)
-        """
+    def local_picture(self) -> Iterator[Picture | None]:
+        """Give the picture; a file exists inside only."""
+        if not isinstance(self.picture, bytes):
+            yield self.picture
+            return
         with tempfile.TemporaryDirectory() as folder:
-            first: tuple[Any, ...] = () if self.picture is None else (self.picture,)
-            if isinstance(self.picture, bytes):
-                first = (Path(folder) / self.name,)
-                first[0].write_bytes(self.picture)
-            yield partial(self._answer, *first)
+            file = Path(folder) / self.file_name
+            file.write_bytes(self.picture)
+            yield file
 
-    def _answer(self, *first: Path | Image.Image) -> Any:
+    def run(self, compute: LocalCompute, picture: Picture | None) -> Any:
+        """Return the function's result, or the error that it raises.
+
+        Ray would wrap a raised error in one of its own.
+        """
         try:
-            return self.function(*first, **self.settings)
+            return self.function(compute, *([] if picture is None else [picture]), **self.arguments)
         except (ValueError, OSError) as error:
             return error
 
 
-@dataclass(frozen=True)
-class Step:
-    """How far the work at a question is.
+class Step(NamedTuple):
+    """The progress of a call.
 
     Attributes:
-        what: Is done.
-        done: So much of it.
-        total: None if nobody knows.
+        description: What is being done.
+        done: Steps that are done.
+        total: All steps; None if unknown.
     """
 
-    what: str | None
+    description: str | None
     done: float
     total: float | None
 
-    @property
-    def shown(self) -> tuple[str | None, float | None]:
-        """By which bar."""
-        return self.what, self.total
 
-
-@serve.deployment(
-    max_ongoing_requests=AT_ONCE,
-    max_queued_requests=_WAITING,
-    health_check_timeout_s=60,
-    request_router_config=RequestRouterConfig(
-        request_router_class="ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
-    ),
-    logging_config=LoggingConfig(enable_access_log=False),
-)
-class Explainer:
-    """Holds models, and the feature maps of the pictures that it was asked about."""
+class Replica:
+    """Holds models, and the feature maps of recent pictures."""
 
     def __init__(self, models: Sequence[str]) -> None:
         for name in models:
             gradcam_core.load(name)
         self.check_health()
-        self._asked = 0
-        self._encode.set_max_batch_size(pictures_a_pass())
+        self._compute = LocalCompute()
+        self._running = 0
+        self._encode.set_max_batch_size(gradcam_core.batch_size())  # type: ignore[attr-defined]
 
-    async def answer(self, question: Question) -> Any:
-        """Answer beside other questions."""
-        self._asked += 1
+    async def answer(self, call: RemoteCall) -> Any:
+        """Answer a call; the CNN runs once for the pictures of calls that wait for it."""
+        self._running += 1
         try:
-            with question.begun() as work:
+            with call.local_picture() as picture:
                 try:
-                    await self._encode_with_others(question, *work.args)
+                    await self._encode_in_batch(call, picture)
                 except (ValueError, OSError) as error:
                     return error
-                return await asyncio.to_thread(work)
+                return await asyncio.to_thread(call.run, self._compute, picture)
         finally:
-            self._asked -= 1
+            self._running -= 1
 
-    async def follow(self, question: Question) -> AsyncIterator[Any]:
-        """Answer what takes long: first how far it is, step by step, then the answer.
+    async def follow(self, call: RemoteCall) -> AsyncIterator[Any]:
+        """Answer a slow call: first its progress, step by step, then the result.
 
-        It ends where nobody listens any more.
+        The work ends if the caller closes the stream.
         """
-        loop, gone = asyncio.get_running_loop(), threading.Event()
-        told: asyncio.Queue[Step | None] = asyncio.Queue()
+        loop, closed = asyncio.get_running_loop(), threading.Event()
+        steps: asyncio.Queue[Step | None] = asyncio.Queue()
 
-        def tell(step: Step) -> None:
-            if gone.is_set():
+        def report(description: str | None, done: float, total: float | None) -> None:
+            if closed.is_set():
                 raise Cancelled
-            loop.call_soon_threadsafe(told.put_nowait, step)
+            loop.call_soon_threadsafe(steps.put_nowait, Step(description, done, total))
 
         def work() -> Any:
-            progress = ReportedProgress(lambda *step: tell(Step(*step)))
             try:
-                with active_progress(progress), question.begun() as answer, suppress(Cancelled):
-                    return answer()
+                with (
+                    suppress(Cancelled),
+                    active_progress(ReportedProgress(report)),
+                    call.local_picture() as picture,
+                ):
+                    return call.run(self._compute, picture)
             finally:
-                loop.call_soon_threadsafe(told.put_nowait, None)
+                loop.call_soon_threadsafe(steps.put_nowait, None)
 
         working = asyncio.create_task(asyncio.to_thread(work))
         try:
-            while step := await told.get():
+            while step := await steps.get():
                 yield step
             yield await working
         finally:
-            gone.set()
+            closed.set()
 
-    async def _encode_with_others(self, question: Question, *first: Any) -> None:
-        """Let the CNN see a picture in one pass with others that wait; nobody else asks: later."""
-        if self._asked == 1 or question.function is not gradcam_core.explain_file:
+    async def _encode_in_batch(self, call: RemoteCall, picture: Picture | None) -> None:
+        """Encode a new picture together with others; alone, `answer` does it as well."""
+        if self._running == 1 or call.function is not LocalCompute.explain:
             return
-        model, layer = question.settings["model"], question.settings.get("layer")
-        # Opened before, each for itself: a file may be made to take long.
-        unseen = await asyncio.to_thread(open_unseen, *first, model, layer)
-        if unseen:
-            await self._encode(unseen)
+        if isinstance(picture, Path):
+            # Opened outside of the batch: some files take long.
+            new = await asyncio.to_thread(
+                self._compute.explainer.open_new, picture, call.arguments["query"]
+            )
+            if new is not None:
+                await self._encode(new)
 
-    # None waits for another one to come: while a pass runs, others wait for the next.
+    # Without waiting for more: while a pass runs, the next batch gathers.
     @serve.batch(batch_wait_timeout_s=0)
-    async def _encode(self, unseen: list[Unseen]) -> list[None]:
-        await asyncio.to_thread(encode_together, unseen)
-        return [None for _ in unseen]
+    async def _encode(self, pictures: list[Any]) -> list[None]:
+        await asyncio.to_thread(self._compute.explainer.encode_many, pictures)
+        return [None for _ in pictures]
 
     def check_health(self) -> None:
         """Explain a small picture; Serve replaces a replica that cannot."""
         gradcam_core.explain(Image.new("RGB", (8, 8)))
+
+
+replica: Any = serve.deployment(
+    Replica,
+    max_ongoing_requests=CONCURRENCY,
+    max_queued_requests=_MAX_QUEUED,
+    health_check_timeout_s=60,
+    request_router_config=RequestRouterConfig(
+        request_router_class="ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"  # type: ignore[arg-type]
+    ),
+    logging_config=LoggingConfig(enable_access_log=False),
+)

@@ -1,50 +1,54 @@
-"""Explanations on a ZeroGPU Space, which lends its GPU to another process, a call at a time.
+"""Computes on a ZeroGPU Space, which lends a GPU to a process of its own for one call at a time.
 
-The page's own process sees an imitation of a GPU there, which fails in any thread but the first:
-what is computed in it is computed without.
+In the page's own process torch claims to have a GPU, but using it fails. So that process computes
+on the CPU.
 """
 
 import os
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from functools import cache
 
-from PIL import Image
+import spaces
 
 import gradcam_core
-
-HERE = "SPACES_ZERO_GPU" in os.environ
+from demo.compute.base import Picture
+from demo.compute.local import LocalCompute
+from gradcam_core import Explanation, Query
 
 _EMBEDDED = {info.name for info in gradcam_core.models() if not info.download_mb}
 
 
-def compute(function: Callable[..., Any], *picture: Path | Image.Image, **settings: Any) -> Any:
-    """Call a function with a picture or without, with the GPU where that pays.
+class ZeroGpuCompute(LocalCompute):
+    """See `Compute`. Only downloaded models explain on the GPU.
 
-    Embedded networks explain sooner than a GPU is there, and visitors have few seconds of it a day.
+    Embedded models are done before a GPU is ready, and visitors have few seconds of it a day.
     """
-    if function is not gradcam_core.explain_file or settings["model"] in _EMBEDDED:
-        return function(*picture, **settings)
-    found = _lent(*picture, settings)
-    if isinstance(found, Exception):
-        raise found
-    return found
+
+    def __init__(self) -> None:
+        super().__init__()
+        os.environ.setdefault("GRADCAM_DEVICE", "cpu")
+        self._explain_on_gpu = spaces.GPU(explain_on_gpu)
+
+    def explain(self, picture: Picture, query: Query) -> Explanation:
+        if query.model_name in _EMBEDDED:
+            return super().explain(picture, query)
+        result = self._explain_on_gpu(picture, query)
+        if isinstance(result, Exception):
+            raise result
+        return result
 
 
-def _with_gpu(file: Path, settings: dict[str, Any]) -> gradcam_core.Explanation | Exception:
-    """Explain in a process that has the GPU; what it takes and returns is pickled.
+def explain_on_gpu(picture: Picture, query: Query) -> Explanation | Exception:
+    """Explain in the process that has the GPU; arguments and result are pickled.
 
-    Of an error that is raised there Spaces tells the kind only, so it is returned.
+    Errors are returned: of those that are raised, Spaces passes on the class only.
     """
     os.environ.pop("GRADCAM_DEVICE", None)
     try:
-        return gradcam_core.explain_file(file, **settings)
+        return _gpu_compute().explain(picture, query)
     except (ValueError, FileNotFoundError, ConnectionError) as error:
         return error
 
 
-if HERE:
-    import spaces
-
-    os.environ.setdefault("GRADCAM_DEVICE", "cpu")
-    _lent = spaces.GPU(_with_gpu)
+@cache
+def _gpu_compute() -> LocalCompute:
+    return LocalCompute()

@@ -32,7 +32,7 @@ _UPLOAD_TIMEOUT = 600  # seconds
 _GET = (
     r"/quiz/?",
     r"/(config/?|theme\.css|favicon\.ico|robots\.txt|manifest\.json|pwa_icon(/\d+)?)?",
-    r"/(assets|static|svelte)/.+",
+    r"/(assets|static|svelte|browser)/.+",
     r"/gradio_api/(info/?|startup-events|theme\.css|app_id/?|login_check/?|upload_progress)",
     r"/gradio_api/heartbeat/\w+",
     r"/gradio_api/queue/(data|status)",

@@ -1,4 +1,4 @@
-"""The page in a real browser, for all tests of it; and a network that is quick to ask."""
+"""The page in a real browser, for all tests of it; and a network that is quick to run."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +12,7 @@ from torch import nn
 
 from gradcam_core.models.classifiers import Classifier
 from tests.support import hub_cache
+from tests.support.page import shows
 
 WAIT = 45_000  # milliseconds
 
@@ -68,19 +69,22 @@ def new_page(context: BrowserContext, address: str) -> Callable[[], Page]:
 def visit(
     context: BrowserContext, new_page: Callable[[], Page], address: str
 ) -> Iterator[Callable[..., Page]]:
-    """Open the page; at the end, nothing may have gone wrong or been asked for elsewhere."""
+    """Open the page; at the end, there may be no error and no request to another site."""
     pages: list[Page] = []
     requested: list[str] = []
     errors: list[str] = []
 
-    def opened(width: int = 1280, query: str = "", said: str = "Why moped?") -> Page:
+    def opened(
+        width: int = 1280, query: str = "", target: str | None = "moped", heading: str = "why"
+    ) -> Page:
         page = new_page()
         pages.append(page)
         page.set_viewport_size({"width": width, "height": 900})
         page.on("request", lambda request: requested.append(request.url))
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(address + query)
-        expect(page.locator("#gradcam h2")).to_have_text(said)
+        if target is not None:
+            shows(page, target, heading)
         return page
 
     yield opened

@@ -1,16 +1,20 @@
 """What anybody may send to the page's own handlers, and what must never come back."""
 
 import json
+import os
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+import gradcam_core
 from demo.examples import example_pictures
 from demo.hosting.errors import INTERNAL_ERROR
+from gradcam_core import Query
 
 ROOT = Path(__file__).parents[2]
 FILE = {"path": "app.py", "meta": {"_type": "gradio.FileData"}}
@@ -104,18 +108,55 @@ def test_an_answer_is_numbers_and_small(address: str) -> None:
 
 def test_what_fails_is_one_sentence_and_the_picture_is_shown_all_the_same(address: str) -> None:
     answer = asked(address, 0, target="boxr", new_picture=True)
-    assert answer["error"] == "There is no class 'boxr'."
+    assert answer["code"] == "unknown_label"
     assert answer["near"][0] == "boxer"
     assert answer["picture"]["width"] == 451
-    assert asked(address, 0, example=None) == {
-        "id": 7,
-        "error": "Please choose a picture first: upload, paste, or click an example.",
-    }
-    assert "not on this machine" in asked(address, 0, model="vgg16")["error"]
-    assert asked(address, 0, model="vgg16")["download"]["megabytes"] == 528
-    assert "no such example" in asked(address, 0, example="nothing")["error"]
+    answer = asked(address, 0, model="vgg16")
+    assert (answer["code"], answer["download"]["megabytes"]) == ("not_downloaded", 528)
+    gone = str(Path(os.environ["GRADIO_TEMP_DIR"]) / "gone.png")
+    assert asked(address, 0, example=None, upload=gone)["code"] == "gone"
+    for wrong in (
+        {"example": None},
+        {"example": "nothing"},
+        {"example": None, "upload": str(ROOT / "app.py")},
+        {"question": "What is this?"},
+        {"detail": 3},
+        {"layer": "fc"},
+        {"method": "cam", "task": "captioning"},
+    ):
+        answer = asked(address, 0, **wrong)
+        code = "gone" if "upload" in wrong else "bad_request"
+        assert (answer["id"], answer["code"]) == (7, code), wrong
+        assert answer["error"].endswith("."), wrong
+    for wrong in ({"colour": "jet"}, {"guided": 1}, {"method": None}):
+        answer = asked(address, 0, **wrong)
+        assert set(answer) == {"code", "error"}, wrong
+        assert answer["code"] == "out_of_date", wrong
 
 
-def test_every_example_has_its_place(address: str) -> None:
+def test_every_option_of_a_query_can_be_sent(address: str) -> None:
+    """Each has another value than its default, and comes back."""
+    common = {"target": "tabby", "layer": "blocks.4", "method": "layercam", "detail": 1.5}
+    sent = {**common, "model": "lite2", "guided": True}
+    answer = asked(address, 0, **sent)["answer"]
+    assert {name: answer[name] for name in sent} == sent
+    assert (answer["layers"]["blocks.4"], answer["raw"]["h"]) == ("17 × 17", 25)
+    question = {"task": "vqa", "question": "What animal is this?"}
+    answer = asked(address, 0, **question)["answer"]
+    assert {name: answer[name] for name in question} == question
+    assert set(answer) >= {field.name for field in fields(Query)}
+
+
+def test_only_methods_that_apply_are_offered(address: str) -> None:
+    """What the answer says of each method is what happens."""
+    for task, question in (("captioning", None), ("vqa", "What is this?")):
+        query = {"task": task, "question": question}
+        for name, reason in asked(address, 0, **query)["answer"]["methods"].items():
+            if not gradcam_core.methods()[name].slow:
+                answer = asked(address, 0, **query, method=name)
+                assert answer.get("error") == reason, name
+
+
+def test_every_example_is_explained(address: str) -> None:
     for name in example_pictures():
         assert "answer" in asked(address, 0, example=name), name

@@ -8,10 +8,13 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from demo import quiz
+from demo.compute.local import LocalCompute
+from demo.service import Service
 
 
 def asked(**request: Any) -> dict[str, Any]:
-    return quiz.question(gr.EventData(None, {"id": 1, **request}), gr.Request(session_hash="quiz"))
+    event, session = gr.EventData(None, {"id": 1, **request}), gr.Request(session_hash="quiz")
+    return quiz.Quiz(Service(LocalCompute())).question(event, session)
 
 
 @pytest.mark.parametrize("number", [0, 1, 2 * len(quiz.PAIRS) - 1])
@@ -31,11 +34,11 @@ def test_the_right_one_of_two_networks_is_the_more_accurate() -> None:
 
 def test_what_is_no_question_is_refused() -> None:
     for request in ({"kind": "what", "number": 10**6}, {"kind": "why", "number": 0}, {}):
-        assert set(asked(**request)) == {"error"}
+        assert asked(**request)["code"] == "out_of_date"
 
 
 def test_ten_questions_and_a_score(visit: Callable[..., Page]) -> None:
-    page = visit(width=390, query="quiz", said="")
+    page = visit(width=390, query="quiz", target=None)
     page.get_by_role("button", name="Begin").click()
     for n in range(10):
         expect(page.locator(".place")).to_have_text(f"Question {n + 1} of 10")

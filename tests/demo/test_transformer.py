@@ -13,6 +13,7 @@ from torch import nn
 import gradcam_core
 from demo.examples import example_pictures
 from tests.support import hub_cache
+from tests.support.page import shows
 
 PATIENCE = 120_000  # milliseconds
 
@@ -43,7 +44,7 @@ def test_its_methods_are_offered_and_compared(visit: Callable[..., Page], vit: s
     assert not {*made_for_it, "Own attention"} & {*offered.all_inner_texts()}  # of a CNN
     page.locator(".hub").fill(vit)
     page.locator(".hub").press("Enter")
-    details = page.locator(".details")
+    details = page.locator(".technical")
     expect(details).to_contain_text("a transformer's tokens", timeout=PATIENCE)
     assert {*made_for_it} < {*offered.all_inner_texts()}
     page.locator(".method").select_option("attention-gradient")
@@ -52,20 +53,20 @@ def test_its_methods_are_offered_and_compared(visit: Callable[..., Page], vit: s
     expected = gradcam_core.explain(
         example_pictures()["cat and motorcycle"], model=vit, method="attention-gradient"
     )
-    expect(page.locator("#gradcam h2")).to_have_text(f"Why {expected.target}?")
+    shows(page, expected.target)
     expect(page.locator(".scale .high")).to_have_text(f"{expected.raw.max():.2g}")
 
-    page.locator(".dig summary", has_text="Compare methods").click()
+    page.locator(".analysis summary", has_text="Compare methods").click()
     methods = page.get_by_role("region", name="Methods")
     methods.get_by_role("button", name="Draw the quick ones").click()
-    refused = methods.locator(".left-out summary")
+    refused = methods.locator(".skipped summary")
     expect(refused).to_contain_text("Deconv Grad-CAM", timeout=PATIENCE)
     expect(methods.get_by_role("button", name="Measure each")).to_be_enabled(timeout=PATIENCE)
     for title in made_for_it:
         expect(methods.get_by_role("img", name=f"{title} for")).to_be_visible()
     refused.click()
-    expect(methods.locator(".left-out li", has_text="GELU and attention").first).to_be_visible()
+    expect(methods.locator(".skipped li", has_text="GELU and attention").first).to_be_visible()
     layers = page.get_by_role("region", name="Layers")
     layers.get_by_role("button", name="Draw all layers").click()
-    expect(layers).to_contain_text("The same at every layer", timeout=PATIENCE)
+    expect(layers.locator(".same")).to_be_visible(timeout=PATIENCE)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -1,4 +1,4 @@
-"""The page on Ray Serve, whose replicas may die; two of them, on this machine."""
+"""The page on Ray Serve: two replicas on this machine, one of which is killed."""
 
 import os
 import signal
@@ -25,13 +25,13 @@ import ray
 from ray import cloudpickle, serve
 
 import gradcam_core
-from demo import evaluation as evidence
-from demo.compute import service
+from demo.compute.local import LocalCompute
 from demo.compute.ray_replica import Step
-from demo.compute.ray_serve import BUSY, OTHERS, Size, asked_of, build, networks
+from demo.compute.ray_serve import BUSY, OTHERS, RayServeCompute, Size, build, networks
 from demo.hosting.cancellation import Cancelled
 from demo.hosting.gradio_internals import ReportedProgress, active_progress
-from gradcam_core.models.backbone import Backbone, pictures_a_pass
+from gradcam_core import Query, batch_size
+from gradcam_core.models.backbone import Backbone
 from tests.support.app_process import free_port
 
 pytestmark = pytest.mark.slow
@@ -49,18 +49,17 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         settings.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
         ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     serve.start(http_options={"port": port})
-    serve.run(build(Size(at_most=2)))
+    serve.run(build(Size(max_replicas=2)))
     yield f"http://127.0.0.1:{port}"
     serve.shutdown()
     ray.shutdown()
 
 
 @pytest.fixture(scope="module")
-def compute(address: str) -> service.Compute:
-    """As the page has it, of the default network."""
+def compute(address: str) -> RayServeCompute:
+    """As the page has it."""
     names = {*networks().values(), OTHERS}
-    handles = {name: serve.get_deployment_handle(name, "default") for name in names}
-    return partial(asked_of(handles), model="lite0")
+    return RayServeCompute({name: serve.get_deployment_handle(name, "default") for name in names})
 
 
 @pytest.fixture(scope="module")
@@ -75,35 +74,34 @@ def photos(cat_file: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Pat
 
 @pytest.fixture(scope="module")
 def two(
-    compute: service.Compute, photos: list[Path], tmp_path_factory: pytest.TempPathFactory
+    compute: RayServeCompute, photos: list[Path], tmp_path_factory: pytest.TempPathFactory
 ) -> set[int]:
-    """The replicas' processes; eight questions are asked that are answered once there are two."""
-    present = tmp_path_factory.mktemp("present")
+    """The replicas' processes; eight calls end once there are two."""
+    meeting = partial(compute.call, meet, query=Query(), present=tmp_path_factory.mktemp("present"))
     with ThreadPoolExecutor(8) as visitors:
-        asked = [visitors.submit(compute, meet, photo, present=present) for photo in photos[:8]]
-        return {each.result() for each in asked}
+        return {*visitors.map(meeting, photos[:8])}
 
 
-def who(file: Path, model: str) -> int:
+def who(compute: LocalCompute, file: Path, query: Query) -> int:
     """Return the process that computes."""
     return os.getpid()
 
 
-def meet(file: Path, model: str, present: Path) -> int:
-    """Return the same once another process is asked, too."""
+def meet(compute: LocalCompute, file: Path, query: Query, present: Path) -> int:
+    """Return the same once another process is called, too."""
     (present / str(os.getpid())).touch()
     wait_for(lambda: len(list(present.iterdir())) > 1)
     return os.getpid()
 
 
-def hold(file: Path, model: str, until: Path, began: Path) -> int:
-    """Return the same once there is a file; another tells that it waits."""
+def hold(compute: LocalCompute, file: Path, query: Query, until: Path, began: Path) -> int:
+    """Return the same once the file `until` exists; creates `began` before it waits."""
     began.touch()
     wait_for(until.exists)
     return os.getpid()
 
 
-def without_end(file: Path, model: str, method: str, ended: Path) -> None:
+def without_end(compute: LocalCompute, file: Path, query: Query, ended: Path) -> None:
     try:
         for _ in tqdm(count()):
             time.sleep(0.02)
@@ -113,13 +111,13 @@ def without_end(file: Path, model: str, method: str, ended: Path) -> None:
 
 @contextmanager
 def shown_to(tell: Callable[[Step], None]) -> Iterator[None]:
-    """Let somebody see the bars of tqdm, as a visitor does."""
+    """Report the bars of tqdm, as the page does."""
     with active_progress(ReportedProgress(lambda *step: tell(Step(*step)))):
         yield
 
 
-def watch(file: Path, model: str, log: Path) -> None:
-    """Write how many pictures are in each pass of the process through a CNN."""
+def watch(compute: LocalCompute, file: Path, query: Query, log: Path) -> None:
+    """Log the batch size of each pass of the process through a CNN."""
     run = Backbone.run
 
     def watched(self: Backbone, pixels: torch.Tensor, layer: str) -> Any:
@@ -162,40 +160,42 @@ def test_the_page_answers_in_all_three_tabs(address: str, chromium: str, cat_fil
         browser.close()
 
 
-def test_where_many_ask_there_is_a_second_replica(two: set[int]) -> None:
+def test_a_second_replica_starts_under_load(two: set[int]) -> None:
     assert len(two - {os.getpid()}) == 2
 
 
 def test_a_picture_goes_where_its_feature_map_is(
-    compute: service.Compute, two: set[int], photos: list[Path]
+    compute: RayServeCompute, two: set[int], photos: list[Path]
 ) -> None:
-    first = [compute(who, photo) for photo in photos]
+    first = [compute.call(who, photo, query=Query()) for photo in photos]
     assert set(first) == two
-    assert [compute(who, photo) for photo in photos] == first
+    assert [compute.call(who, photo, query=Query()) for photo in photos] == first
 
 
-def test_each_network_has_replicas_of_its_own_once_it_is_asked(
-    compute: service.Compute, two: set[int], cat_file: Path, tmp_path: Path
+def test_each_network_has_replicas_of_its_own_from_its_first_call(
+    compute: RayServeCompute, two: set[int], cat_file: Path, tmp_path: Path
 ) -> None:
     running = serve.status().applications["default"].deployments
     assert not running["EfficientNet-Lite2"].replica_states
-    of_lite2 = {compute(who, cat_file, model=name) for name in ("lite2", "lite2-caption")}
+    queries = [Query(model="lite2"), Query("captioning", model="lite2-caption")]
+    of_lite2 = {compute.call(who, cat_file, query=query) for query in queries}
     assert len(of_lite2) == 1
     config = transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8, 8], depths=[1, 1])
     transformers.ResNetForImageClassification(config).save_pretrained(tmp_path)
     transformers.ConvNextImageProcessor(size={"shortest_edge": 64}).save_pretrained(tmp_path)
-    found = compute(gradcam_core.explain_file, cat_file, model=str(tmp_path))
-    alone = gradcam_core.explain_file(cat_file, model=str(tmp_path))
+    query = Query(model=str(tmp_path))
+    found, alone = compute.explain(cat_file, query), LocalCompute().explain(cat_file, query)
     assert np.allclose(found.raw, alone.raw, atol=1e-6)
-    other = compute(who, cat_file, model=str(tmp_path))
+    assert compute.describe(query) == LocalCompute().describe(query)
+    other = compute.call(who, cat_file, query=query)
     assert len(two | of_lite2 | {other}) == 4
 
 
-def test_photos_that_wait_together_go_through_the_cnn_together(
-    compute: service.Compute, photos: list[Path], tmp_path: Path
+def test_waiting_photos_go_through_the_cnn_together(
+    compute: RayServeCompute, photos: list[Path], tmp_path: Path
 ) -> None:
-    lite2 = partial(compute, model="lite2")
-    lite2(watch, photos[0], log=tmp_path / "passes")
+    query = Query(model="lite2")
+    compute.call(watch, photos[0], query=query, log=tmp_path / "passes")
     angles = count(1)
 
     def two_went_together() -> bool:
@@ -203,104 +203,111 @@ def test_photos_that_wait_together_go_through_the_cnn_together(
         for file in new:
             Image.open(photos[0]).rotate(int(file.stem)).save(file)
         with ThreadPoolExecutor(8) as visitors:
-            found = [*visitors.map(partial(lite2, gradcam_core.explain_file), new)]
+            found = [*visitors.map(partial(compute.explain, query=query), new)]
         for file, explanation in zip(new, found, strict=True):
             alone = gradcam_core.explain(file, model="lite2")
             assert explanation.target == alone.target
             assert np.allclose(explanation.raw, alone.raw, atol=1e-5)
         passes = {int(line) for line in (tmp_path / "passes").read_text().split()}
-        return max(passes) == pictures_a_pass()
+        return max(passes) == batch_size()
 
     wait_for(two_went_together)
 
 
-def test_what_takes_long_shows_how_far_it_is(compute: service.Compute, cat_file: Path) -> None:
+def test_slow_work_shows_its_progress(compute: RayServeCompute, cat_file: Path) -> None:
+    slow, local = Query(method="occlusion"), LocalCompute()
     there: list[Step] = []
     with shown_to(there.append):
-        found = compute(gradcam_core.explain_file, cat_file, method="occlusion")
+        found = compute.explain(cat_file, slow)
     here: list[Step] = []
     with shown_to(here.append):
-        alone = gradcam_core.explain_file(cat_file, method="occlusion")
+        alone = local.explain(cat_file, slow)
     assert np.allclose(found.raw, alone.raw, atol=1e-5)
-    for bar in {step.shown for step in here}:
-        steps = [step.done for step in there if step.shown == bar]
-        assert max(steps) == max(step.done for step in here if step.shown == bar)
-        assert len(set(steps)) == len({step.done for step in here if step.shown == bar})
-    found = compute(evidence.tested, cat_file, test="occlusion")
-    assert found["sentence"] == evidence.tested(cat_file, "occlusion")["sentence"]
+    for bar in {(step.description, step.total) for step in here}:
+        done = [
+            {step.done for step in steps if (step.description, step.total) == bar}
+            for steps in (there, here)
+        ]
+        assert max(done[0]) == max(done[1])
+        assert len(done[0]) == len(done[1])
+    found = compute.evaluate(cat_file, Query(), "occlusion")
+    assert found["sentence"] == local.evaluate(cat_file, Query(), "occlusion")["sentence"]
 
 
-def test_what_takes_long_ends_where_nobody_waits(
-    compute: service.Compute, cat_file: Path, tmp_path: Path
+def test_slow_work_ends_where_nobody_waits(
+    compute: RayServeCompute, cat_file: Path, tmp_path: Path
 ) -> None:
     def stop_soon(step: Step) -> None:
         if step.done > 3:
             raise Cancelled
 
     with shown_to(stop_soon), pytest.raises(Cancelled):
-        compute(without_end, cat_file, method="occlusion", ended=tmp_path / "ended")
+        compute.call(without_end, cat_file, query=Query(), slow=True, ended=tmp_path / "ended")
     wait_for((tmp_path / "ended").exists)
 
 
 def test_answers_and_errors_are_those_of_one_machine(
-    compute: service.Compute, cat_file: Path
+    compute: RayServeCompute, cat_file: Path
 ) -> None:
-    found = compute(gradcam_core.explain_file, cat_file, target="tabby", guided=True)
-    alone = gradcam_core.explain_file(cat_file, target="tabby", guided=True)
-    assert (found.target, found.source) == ("tabby", cat_file)
+    query = Query(target="tabby", guided=True, detail=1.5)
+    found, alone = compute.explain(cat_file, query), LocalCompute().explain(cat_file, query)
+    assert (found.target, found.source, found.query) == ("tabby", cat_file, alone.query)
     assert np.allclose(found.raw, alone.raw, atol=1e-6)
     assert np.allclose(found.gradient, alone.gradient, atol=1e-6)
-    covered = Image.open(cat_file).convert("RGB").rotate(90)
-    found = compute(gradcam_core.explain, covered)
-    assert np.allclose(found.raw, gradcam_core.explain(covered).raw, atol=1e-6)
+    occluded = Image.open(cat_file).convert("RGB").rotate(90)
+    found = compute.explain(occluded, Query())
+    assert np.allclose(found.raw, gradcam_core.explain(occluded).raw, atol=1e-6)
+    suggested = compute.suggest(cat_file, Query(), "cat")
+    assert suggested[0].text == LocalCompute().suggest(cat_file, Query(), "cat")[0].text
     with pytest.raises(gradcam_core.UnknownLabelError, match="no such thing") as raised:
-        compute(gradcam_core.explain_file, cat_file, target="no such thing")
+        compute.explain(cat_file, Query(target="no such thing"))
     assert raised.value.suggestions
     with pytest.raises(FileNotFoundError):
-        compute(gradcam_core.explain_file, cat_file.with_name("gone.png"))
+        compute.explain(cat_file.with_name("gone.png"), Query())
 
 
-def test_a_replica_that_dies_loses_no_question(
-    compute: service.Compute, two: set[int], photos: list[Path], tmp_path: Path
+def test_a_dying_replica_loses_no_call(
+    compute: RayServeCompute, two: set[int], photos: list[Path], tmp_path: Path
 ) -> None:
-    """One of two is killed while questions are with it; every one is answered, and rightly."""
-    victim = compute(who, photos[0])
+    """One of two is killed with calls in it; every call is answered, and rightly."""
+    victim = compute.call(who, photos[0], query=Query())
     began, never = tmp_path / "began", tmp_path / "never"
 
-    def until_it_dies(file: Path, model: str) -> int:
-        return hold(file, model, never, began) if os.getpid() == victim else os.getpid()
+    def until_it_dies(compute: LocalCompute, file: Path, query: Query) -> int:
+        if os.getpid() == victim:
+            return hold(compute, file, query, never, began)
+        return os.getpid()
 
     with ThreadPoolExecutor(len(photos) + 1) as visitors:
-        held = visitors.submit(compute, until_it_dies, photos[0])
-        asked = [
-            visitors.submit(compute, gradcam_core.explain_file, photo, target="tabby")
-            for photo in photos * 2
+        held = visitors.submit(compute.call, until_it_dies, photos[0], query=Query())
+        calls = [
+            visitors.submit(compute.explain, photo, Query(target="tabby")) for photo in photos * 2
         ]
         wait_for(began.exists)
         os.kill(victim, signal.SIGKILL)
-        found = [each.result() for each in asked]
+        found = [each.result() for each in calls]
         assert held.result() != victim
     for photo, explanation in zip(photos * 2, found, strict=True):
-        alone = gradcam_core.explain_file(photo, target="tabby")
+        alone = gradcam_core.explain(photo, target="tabby")
         assert explanation.source == photo
         assert explanation.score == pytest.approx(alone.score, abs=1e-4)
         assert np.allclose(explanation.raw, alone.raw, atol=1e-5)
 
 
-def test_who_comes_when_too_many_wait_is_told_so(
-    compute: service.Compute, photos: list[Path], tmp_path: Path
+def test_too_many_calls_are_refused(
+    compute: RayServeCompute, photos: list[Path], tmp_path: Path
 ) -> None:
-    """Of 160 questions at once two replicas take four each, and 64 and more wait."""
+    """Of 160 calls at once two replicas take four each, and 64 or more wait."""
     until = tmp_path / "until"
-    settings = {"until": until, "began": tmp_path / "began"}
+    holding = partial(compute.call, hold, query=Query(), until=until, began=tmp_path / "began")
     with ThreadPoolExecutor(160) as visitors:
-        asked = [visitors.submit(compute, hold, photo, **settings) for photo in photos * 10]
+        calls = [visitors.submit(holding, photo) for photo in photos * 10]
         try:
-            first = next(as_completed(asked, PATIENCE))
+            first = next(as_completed(calls, PATIENCE))
         finally:
             until.touch()
-        refused = [first, *(each for each in asked if each is not first and each.exception())]
+        refused = [first, *(each for each in calls if each is not first and each.exception())]
     for each in refused:
-        with pytest.raises(ValueError, match=BUSY[:20]):
+        with pytest.raises(ValueError, match=BUSY):
             each.result()
-    assert len(asked) - len(refused) >= 64
+    assert len(calls) - len(refused) >= 64

@@ -11,8 +11,9 @@ import httpx
 import pytest
 
 from demo import present
-from demo.compute import service
+from demo.compute.local import LocalCompute
 from demo.hosting.disk_quota import quota, use_own_folder
+from gradcam_core import Query
 
 LIMIT = 2_000_000
 FILE = os.urandom(300_000)
@@ -105,9 +106,9 @@ def test_files_older_than_a_day_are_deleted(folder: Path, address: str) -> None:
 
 
 def test_results_count(folder: Path, cat_file: Path) -> None:
-    shown = service.explain(cat_file, service.Wanted("classification"))
+    explanation = LocalCompute().explain(cat_file, Query())
     for _ in range(4):
-        kept = present.written([shown], "zip", "jet", 0.5)
+        kept = present.write_file([explanation], "zip", "jet", 0.5)
         assert used(folder) <= LIMIT
     assert kept.is_file()
 

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 import gradcam_core
-from demo.compute import service
+from demo.compute.local import LocalCompute
 from demo.hosting import downloads
 from demo.hosting.downloads import DownloadRefusedError, download_slot
+from demo.service import Service, model_info
+from gradcam_core import Query
 
 SPACE = {"SPACE_ID": "us/grad-cam"}
 
@@ -45,9 +47,9 @@ def test_the_listed_models_are_offered_everywhere(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     for task in ("classification", "captioning", "vqa"):
         for info in gradcam_core.models(task):
-            assert service.model_info(info.name, task)[0] == info
+            assert model_info(Query(task, model=info.name))[0] == info
     with refused("not_offered"):
-        service.model_info("timm/resnet18", "classification")
+        model_info(Query(model="timm/resnet18"))
 
 
 def test_the_caches_of_models_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,12 +78,10 @@ def test_downloads_block_no_other_requests(
     cat_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    service = Service(LocalCompute())
     with download_slot(), download_slot():
         with refused("busy"):
-            service.explain(cat_file, service.Wanted("classification", model="vgg16"))
-        assert (
-            service.explain(cat_file, service.Wanted("classification")).explanation.target
-            == "Egyptian cat"
-        )
+            service.explain(cat_file, Query(model="vgg16"), download=True)
+        assert service.explain(cat_file, Query()).explanation.target == "Egyptian cat"
     with download_slot(), download_slot():  # the slots are free again
         pass

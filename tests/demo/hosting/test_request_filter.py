@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from demo.build import build_demo, launch_options
+from demo.compute.local import LocalCompute
 from demo.hosting.request_filter import GET_ROUTES, POST_ROUTES, is_allowed_host
 
 # The routes of Gradio 6.31 that the page needs; all others are closed.
@@ -54,7 +55,7 @@ OPEN = {
 
 def test_only_the_routes_that_the_page_needs_are_open(address: str) -> None:
     """`address` is served by an app like the one made here."""
-    demo = build_demo()
+    demo = build_demo(LocalCompute())
     app, _, _ = demo.launch(**launch_options(), prevent_thread_lock=True, quiet=True)
     demo.close()
     routes: list[Any] = []

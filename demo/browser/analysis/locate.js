@@ -1,0 +1,78 @@
+// "Where is it?": weakly supervised localization, a box around the largest part of a map.
+
+import { canvasOf, contextOf, fit } from '../canvas/draw.js';
+import { boundingBox, enlarge, segment } from '../canvas/maps.js';
+import { $, onChange } from '../dom.js';
+import { wholePercent } from '../format.js';
+import { boxText } from '../messages.js';
+import { analysedResult, mapOf } from '../selectors.js';
+import { store } from '../store.js';
+import { mountSection } from './section.js';
+
+/** @import { Box, Result } from '../types.js' */
+
+const SIDE = 768; // pixels
+const threshold = () => Number(/** @type {HTMLInputElement} */ ($('.threshold')).value);
+
+export function mountLocate() {
+  mountSection('locate', render);
+  const update = () => {
+    const result = analysedResult();
+    if (result) render(result);
+  };
+  onChange('.threshold', update, 'input');
+}
+
+/**
+ * @param {Result} result
+ * @param {number} width
+ * @param {number} height
+ */
+function maskOf(result, width, height) {
+  const { shown, word } = store.current;
+  const map = mapOf(result, 'grad-cam', result === shown ? word : null);
+  const field = enlarge(map, width, height, result.box);
+  return segment(field, width, height, threshold());
+}
+
+/**
+ * The box of a result in the pixels of the photo as it is shown, and as shares of its sides.
+ * @param {Result} result
+ */
+export function boxOf(result) {
+  const { width, height } = fit(document.createElement('canvas'), result.photo.image, SIDE);
+  const box = boundingBox(maskOf(result, width, height), width, height);
+  const shares = box?.map((at, i) => at / (i % 2 ? height : width)) ?? null;
+  return { above: threshold(), picture: { width, height }, box, shares };
+}
+
+/** @param {Result} result */
+function render(result) {
+  const canvas = fit(/** @type {HTMLCanvasElement} */ ($('.locate canvas')), result.photo.image, SIDE);
+  const { width, height } = canvas;
+  const mask = maskOf(result, width, height);
+  const box = boundingBox(mask, width, height);
+  const shade = new Uint8ClampedArray(4 * mask.length);
+  for (let i = 0; i < mask.length; i++) shade[4 * i + 3] = mask[i] ? 0 : 130;
+  const context = contextOf(canvas);
+  context.drawImage(result.photo.image, 0, 0, width, height);
+  context.drawImage(canvasOf(width, height, shade), 0, 0);
+  if (box) drawBox(context, box);
+  $('.locate output').textContent = wholePercent(threshold());
+  $('.box-text').textContent = boxText(box, width, height);
+  $('.box-text').dataset.box = box?.join() ?? '';
+}
+
+/**
+ * @param {CanvasRenderingContext2D} context
+ * @param {Box} box
+ */
+function drawBox(context, [left, top, right, bottom]) {
+  for (const [strokeStyle, lineWidth] of /** @type {[string, number][]} */ ([
+    ['#000', 5],
+    ['#ffd400', 3],
+  ])) {
+    Object.assign(context, { strokeStyle, lineWidth });
+    context.strokeRect(left + 1.5, top + 1.5, right - left - 3, bottom - top - 3);
+  }
+}

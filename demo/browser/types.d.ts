@@ -1,0 +1,248 @@
+// The types of what the server sends and of what the store holds.
+
+export type Task = 'classification' | 'captioning' | 'vqa';
+export type View = 'grad-cam' | 'guided' | 'guided-grad-cam' | 'counterfactual' | 'spotlight';
+export type Lane =
+  | 'first'
+  | 'second'
+  | 'download'
+  | 'long'
+  | 'compare'
+  | 'evaluate'
+  | 'paint'
+  | 'suggest'
+  | 'keep'
+  | 'live';
+/** left, top, right, bottom: shares of the sides, or pixels */
+export type Box = [number, number, number, number];
+export type Picture = HTMLImageElement | HTMLCanvasElement;
+export type Drawable = Picture | HTMLVideoElement;
+
+// ---- From the server ----
+
+export type Packed = { h: number; w: number; max: number; data: string };
+/** A map (h, w); values in [0, 1], in shares of max */
+export type HeatMap = { h: number; w: number; max: number; values: Float32Array };
+/** A signed gradient (h, w, 3) */
+export type Gradient = { h: number; w: number; values: Float32Array };
+export type Prediction = { text: string; probability: number };
+export type Word<M = HeatMap> = { text: string; log_prob: number; raw: M };
+export type Concept<M = HeatMap> = { name: string; share: number; top10_correct: number; raw: M };
+
+export interface Answer<M = Packed, G = Packed> {
+  task: Task;
+  model: string;
+  layer: string;
+  method: string;
+  question: string | null;
+  target: string;
+  score: number;
+  probability: number;
+  unsure: boolean;
+  faint: boolean;
+  unknown_words: string[];
+  predictions: Prediction[];
+  words: Word<M>[];
+  raw: M;
+  raw_counterfactual: M;
+  gradient: G | null;
+  box: Box;
+  remarks: string[];
+  concepts: Concept<M>[] | null;
+  milliseconds: number;
+  layers: Record<string, string>;
+  capabilities: string;
+  /** null: the method applies; else a sentence that says why not */
+  methods: Record<string, string | null>;
+}
+export interface Result extends Answer<HeatMap, Gradient> {
+  photo: Photo & { image: Picture };
+  key: string;
+  typed: string;
+}
+
+export type Curve = number[];
+export type Measurement = {
+  title: string;
+  better: 'higher' | 'lower';
+  value: number;
+  references: Record<string, number>;
+  curve: Curve;
+  reference_curves: Record<string, Curve>;
+  map: number[][] | null;
+};
+export type Preview = { url: string; width: number; height: number };
+export type Download = { title: string; megabytes: number; licence: string; limits: string; second?: boolean };
+
+/** What the server answers; which fields are there depends on the lane. */
+export interface Reply {
+  id?: number;
+  error?: string;
+  problem?: Problem;
+  near?: string[];
+  download?: Download;
+  code?: string;
+  answer?: Answer;
+  picture?: Preview;
+  labels?: Prediction[];
+}
+export interface Evaluation extends Reply {
+  sentence: string;
+  measurements: Record<string, Measurement>;
+  supports: Record<string, boolean>;
+  steps: { layer: string; correlation: number; map: Packed }[];
+  goal: string;
+  picture: Preview;
+  change: Preview;
+  radius: number;
+  predictions: Prediction[];
+  probability: number;
+  after: Packed;
+  other: Packed;
+  fooled: boolean;
+  correlation: number;
+  found: boolean;
+}
+export type Test = 'occlusion' | 'curves' | 'sanity' | 'fool';
+export type Evaluations = Partial<Record<Test, Evaluation>>;
+/** Whether the network needs what a map marks, whether that is enough, whether it ranks the parts alike */
+export type Contradiction = { needed: boolean; enough: boolean; alike: boolean };
+
+// ---- From the page, once ----
+
+export type ModelInfo = {
+  name: string;
+  title: string;
+  year: number;
+  megabytes: number;
+  guided: boolean;
+};
+export type MethodInfo = { name: string; title: string; paper: string; about: string; slow: boolean };
+export interface Facts {
+  tasks: Record<Task, ModelInfo[]>;
+  methods: MethodInfo[];
+  colours: Record<string, string>;
+  colour: string;
+  opacity: number;
+  lanes: Lane[];
+  examples: { name: string; thumbnail: string }[];
+  questions: Record<string, string[]>;
+  max_upload: number;
+}
+
+// ---- The store ----
+
+/** An example, an upload, or a frame of the camera. The pictures and the upload's path come later. */
+export interface Photo {
+  readonly key: string;
+  readonly name: string;
+  readonly example?: string;
+  readonly frame?: string;
+  readonly file?: File;
+  readonly upload?: string;
+  readonly image?: Picture;
+  readonly local?: Picture;
+  readonly kept?: string;
+}
+export type Status =
+  | { readonly code: 'explaining' | 'downloading' }
+  | { readonly code: 'uploading'; readonly share: number }
+  | { readonly code: 'fetching'; readonly host: string };
+export type Problem =
+  | { readonly code: 'server'; readonly text: string }
+  | { readonly code: 'lost' | 'no_address' | 'not_https' | 'web_page' | 'no_camera' | 'insecure_camera' }
+  | { readonly code: 'nothing_painted' }
+  | { readonly code: 'busy'; readonly waiting: number }
+  | { readonly code: 'too_large'; readonly name: string; readonly megabytes: number }
+  | { readonly code: 'not_uploaded'; readonly name: string }
+  | { readonly code: 'not_found'; readonly host: string; readonly status: number }
+  | { readonly code: 'not_fetched'; readonly host: string };
+export type ExplainOptions = { target?: string; again?: string; lane?: 'first' | 'download' };
+export type Retry =
+  | { readonly code: 'reload' }
+  | { readonly code: 'explain'; readonly options: ExplainOptions }
+  | { readonly code: 'photo'; readonly photo: Photo }
+  | { readonly code: 'upload'; readonly file: File; readonly target: string }
+  | { readonly code: 'save'; readonly format: string };
+/** What stands beside the result: another target of the same model, or the same of another model */
+export type Second = { readonly target?: string; readonly model?: string };
+
+export interface TaskState {
+  readonly model: string;
+  readonly layer: string | null;
+  readonly method: string;
+  readonly question: string;
+  /** as typed; empty: the network's own first choice */
+  readonly target: string;
+  readonly compared: Second | null;
+  readonly shown: Result | null;
+  readonly second: Result | null;
+  /** which word of the caption */
+  readonly word: number | null;
+  readonly status: Status | null;
+  readonly problem: Problem | null;
+  readonly secondProblem: Problem | null;
+  readonly suggestions: readonly string[];
+  readonly retry: Retry | null;
+  readonly download: Download | null;
+  /** whether the result is of another photo than the chosen one */
+  readonly stale: boolean;
+  /** counts requests: only the answer to the last one counts */
+  readonly requests: number;
+}
+export interface Look {
+  readonly view: View;
+  readonly colour: string;
+  readonly opacity: number;
+  /** null until the visitor decides */
+  readonly sameScale: boolean | null;
+}
+export type Camera = 'off' | 'open' | 'live';
+export interface Running {
+  readonly name: string;
+  readonly key: string;
+  readonly lane: Lane | null;
+  readonly stopping: boolean;
+}
+export type Explained = Result | { problem: Problem };
+export interface Analysis {
+  readonly running: Running | null;
+  /** by the key of a result */
+  readonly evaluations: ReadonlyMap<string, Evaluations>;
+  /** what the following are of: maps at the pixels are large, so those of one photo at a time are kept */
+  readonly photo: Photo | null;
+  /** by `variantKey` */
+  readonly variants: ReadonlyMap<string, Explained>;
+  readonly measurements: ReadonlyMap<string, Evaluation>;
+  /** by the key of a result and the other target */
+  readonly differences: ReadonlyMap<string, Explained>;
+}
+export interface Paint {
+  readonly photo: Photo | null;
+  readonly rows: number;
+  readonly columns: number;
+  readonly mask: Uint8Array;
+  readonly problem: Problem | null;
+  readonly outcome: { readonly before: Result; readonly after: Result; readonly covered: number } | null;
+  /** the photo as the server painted it, until the visitor paints again */
+  readonly image: Picture | null;
+}
+export interface State {
+  readonly tab: Task;
+  readonly photo: Photo | null;
+  /** the share of the width, from the left, that stays photo */
+  readonly handle: number;
+  /** results of this visit, the latest last */
+  readonly history: readonly Result[];
+  readonly look: Look;
+  readonly camera: Camera;
+  /** explanations a second, live */
+  readonly rate: number;
+  readonly tasks: Readonly<Record<Task, TaskState>>;
+  /** models of which it is known that they have no guided backpropagation */
+  readonly unguided: ReadonlySet<string>;
+  readonly analysis: Analysis;
+  readonly paint: Paint;
+}
+/** How a result is drawn */
+export type Style = { view: View; map: HeatMap; table: Uint8Array; opacity: number; gain: number };

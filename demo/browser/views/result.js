@@ -1,0 +1,189 @@
+// The heading with what is said of the result, its problems, and the offer to download a model.
+
+import { showConcept } from '../analysis/concepts.js';
+import { $, button, focusHeading, make, onClick, refill, scrollToPicture } from '../dom.js';
+import { explain, explainSecond } from '../explain.js';
+import * as messages from '../messages.js';
+import { explainPhoto, upload } from '../photos.js';
+import { freshResult, isGuess, isReplaced, unlikelyWords } from '../selectors.js';
+import { store } from '../store.js';
+import { save } from './downloads.js';
+
+/** @import { Concept, Result, Retry } from '../types.js' */
+/** @import { Heading, Part } from '../messages.js' */
+
+export function mountResult() {
+  store.subscribe(['photo', 'tasks', 'tab', 'camera'], render);
+  onClick('.download-offer button', () =>
+    store.current.download?.second ? explainSecond('download') : explain({ lane: 'download' }),
+  );
+}
+
+function render() {
+  const { status, problem, shown } = store.current;
+  const heading = $('.result-heading');
+  heading.classList.toggle('busy', !!status);
+  heading.setAttribute('aria-live', store.state.camera === 'live' ? 'off' : 'polite'); // nobody could listen so fast
+  $('.panel').dataset.progress = status?.code === 'uploading' ? String(status.share) : '';
+  $('.panel').dataset.state = status?.code ?? problem?.code ?? (shown ? 'explained' : 'empty');
+  const result = freshResult();
+  if (result && (!status || status.code === 'explaining' || status.code === 'downloading')) renderHeading(result);
+  else renderNoResult();
+  const concepts =
+    result && !status && store.current.word == null && !store.state.photo?.frame ? result.concepts : null;
+  const sentence = concepts ? conceptSentence(concepts, result?.faint ?? false) : [];
+  refill($('.concept-sentence'), ...sentence);
+  $('.concept-sentence').hidden = !sentence.length;
+  renderProblem();
+  renderOffer();
+  renderStale();
+}
+
+/** @param {Result} result */
+function renderHeading(result) {
+  const { word, status } = store.current;
+  const code = headingCode(result);
+  const question = result.question == null ? [] : [`“${result.question}” `];
+  refill($('h2'), ...question, ...headingParts(code, result));
+  const data = {
+    ...{ heading: code, target: result.target, question: result.question ?? '' },
+    ...{ word: word == null ? '' : result.words[word].text, other: store.current.second?.target ?? '' },
+  };
+  Object.assign($('.result-heading').dataset, data);
+  $('.summary').textContent = status ? messages.statusText(status) : messages.summary(result, word);
+  Object.assign($('.summary').dataset, {
+    ...{ guess: isGuess(result), unknown: result.unknown_words.join(' '), replaced: isReplaced(result) },
+    unlikely: unlikelyWords(result)
+      .map(({ text }) => text)
+      .join(' '),
+  });
+}
+
+function renderNoResult() {
+  const { status, problem } = store.current;
+  const { title, text } = problem ? messages.FAILED : messages.NO_RESULT;
+  $('h2').textContent = status ? messages.statusText(status) : title;
+  $('.summary').textContent = status ? '' : text;
+  delete $('.result-heading').dataset.heading;
+  delete $('.result-heading').dataset.target;
+}
+
+/**
+ * @param {Result} result
+ * @returns {Heading}
+ */
+function headingCode(result) {
+  const { word, compared, second } = store.current;
+  const { max } = word == null ? result.raw : result.words[word].raw;
+  if (!max) return 'no_evidence';
+  if (word != null) return 'word';
+  if (result.faint) return 'faint';
+  return compared?.target && second ? 'why_not' : 'why';
+}
+
+/**
+ * @param {Heading} code
+ * @param {Result} result
+ * @returns {Part[]}
+ */
+function headingParts(code, { target, words }) {
+  const { word, second } = store.current;
+  const strong = (/** @type {string} */ text) => make('strong', {}, text);
+  if (word != null) return messages.HEADINGS[code](strong(`“${words[word].text}”`), `“${target}”`);
+  // Each word of a caption is a button.
+  const spaced = words.flatMap(({ text }, i) => [
+    i ? ' ' : '',
+    button({ class: 'word', onclick: () => chooseWord(i) }, text),
+  ]);
+  const name = make('strong', {}, ...(words.length ? ['“', ...spaced, '”'] : [target]));
+  const other = second && (words.length ? `“${second.target}”` : second.target);
+  return messages.HEADINGS[code](name, strong(other ?? ''));
+}
+
+/** @param {number} i */
+function chooseWord(i) {
+  scrollToPicture();
+  store.chooseWord(i);
+}
+
+/**
+ * Each name leads to its map. Where there is hardly any evidence, no concept is a reason.
+ * @param {Concept[]} concepts
+ * @param {boolean} faint
+ */
+function conceptSentence(concepts, faint) {
+  const part = (/** @type {string} */ word, /** @type {Concept[]} */ chosen) => {
+    const names = chosen.flatMap(({ name }, i) => [
+      i ? ', ' : '',
+      button({ class: 'word', onclick: () => showConcept(name) }, name),
+    ]);
+    return chosen.length ? [`${word}: `, ...names] : [];
+  };
+  const reasons = concepts.filter(({ share }) => share > 0 && !faint);
+  const against = concepts.filter(({ share }) => share < 0);
+  return [
+    ...part('Because', reasons),
+    reasons.length && against.length ? '; ' : '',
+    ...part(reasons.length ? 'despite' : 'Despite', against),
+  ].filter(Boolean);
+}
+
+function renderProblem() {
+  const { problem, secondProblem, suggestions, retry, download } = store.current;
+  const problems = download ? [] : [problem, secondProblem].filter((each) => each !== null);
+  const text = problems.map(messages.problemText).join(' ');
+  const box = $('.problem');
+  const paragraph = $('.problem p');
+  // Written once: a screen reader reads it out each time that it is written.
+  const changed = paragraph.textContent !== text;
+  if (changed) paragraph.textContent = text;
+  box.hidden = !text;
+  box.dataset.code = problems[0]?.code ?? '';
+  /** @type {[string, () => void][]} */
+  const ways = suggestions.map((target) => [target, () => explain({ target })]);
+  if (retry) ways.push(['Try again', () => tryAgain(retry)]);
+  const buttons = ways.map(([name, go]) => {
+    const onclick = () => {
+      focusHeading();
+      go();
+    };
+    return button({ 'data-name': name, onclick }, name);
+  });
+  refill($('.suggestions'), suggestions.length ? 'Did you mean ' : '', ...buttons);
+  if (changed && text) box.scrollIntoView({ block: 'nearest' });
+}
+
+/** @param {Retry} retry */
+function tryAgain(retry) {
+  switch (retry.code) {
+    case 'explain':
+      return explain(retry.options);
+    case 'photo':
+      return explainPhoto(retry.photo);
+    case 'upload':
+      return upload(retry.file, retry.target);
+    case 'save':
+      return save(retry.format);
+    case 'reload':
+      // Gradio loses its connection for good with its server. What was shown is restored.
+      return fetch('.', { method: 'HEAD' }).then(
+        () => location.reload(),
+        () => {},
+      );
+  }
+}
+
+function renderOffer() {
+  const { download } = store.current;
+  $('.download-offer').hidden = !download;
+  if (download) $('.download-offer p').textContent = messages.downloadOffer(download);
+}
+
+function renderStale() {
+  const { shown, stale, problem, status } = store.current;
+  const sameTarget = problem && freshResult() && !status && store.state.camera !== 'live';
+  const text = stale ? messages.STALE_PHOTO : messages.staleTarget(shown?.target ?? '');
+  $('.stale').hidden = !shown || !(stale || sameTarget);
+  $('.stale').textContent = text;
+  $('.stale').dataset.code = stale ? 'photo' : 'target';
+}

@@ -1,0 +1,49 @@
+"""What the page and its endpoints need computed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from PIL import Image
+
+from gradcam_core import Explanation, Prediction, Query
+
+Picture = Path | Image.Image
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What only a loaded model knows.
+
+    Attributes:
+        layers: The target layers from input to output, each with its map's width and height.
+        convolutional: Whether the feature maps come from a convolutional network.
+        capabilities: What it can say, how often it is right, and what it cannot do.
+        methods: Each method's name -> why it does not apply to the model, or None if it does.
+    """
+
+    layers: dict[str, str]
+    convolutional: bool
+    capabilities: str
+    methods: dict[str, str | None]
+
+
+class Compute(Protocol):
+    """Computes what is asked of pictures; the query's model is on this machine.
+
+    All calls raise ValueError and FileNotFoundError as `gradcam_core.explain` does.
+    """
+
+    def explain(self, picture: Picture, query: Query) -> Explanation:
+        """Explain a picture, see `gradcam_core.Explainer.explain`."""
+
+    def suggest(self, picture: Picture, query: Query, text: str) -> list[Prediction]:
+        """Return labels that fit an unfinished text, see `gradcam_core.Explainer.suggest`."""
+
+    def evaluate(
+        self, picture: Picture, query: Query, test: str, goal: str | None = None
+    ) -> dict[str, Any]:
+        """Test the map of an explanation, see `demo.evaluation.evaluate`."""
+
+    def describe(self, query: Query) -> ModelFacts:
+        """Return what is known of the query's model."""
