@@ -91,9 +91,7 @@ def test_live_the_newest_frame_is_explained_and_none_waits(page: Page) -> None:
     expect(heading).to_have_attribute("data-target", "barn spider")
     page.get_by_role("button", name="Keep this photo").click()
     expect(page.locator("video")).to_be_hidden()
-    expect(
-        page.locator(".downloads")
-    ).to_be_visible()  # it is an ordinary photo now
+    expect(page.locator(".downloads")).to_be_visible()  # it is an ordinary photo now
     expect(heading).to_have_attribute("data-target", "barn spider")
 
 
