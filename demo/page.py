@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from starlette.routing import Mount
-from starlette.staticfiles import StaticFiles
+from starlette.requests import Request
+from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.routing import Route
 
 import gradcam_core
 from demo.answers import colour_tables
@@ -21,9 +22,11 @@ from demo.handlers import Handlers
 from demo.hosting.request_filter import MAX_UPLOAD
 
 _BROWSER = Path(__file__).parent / "browser"
-_MODULES = sorted(_BROWSER.rglob("*.js"))
-# In the address of each module, so that browsers can cache them, and never mix old and new ones.
-_VERSION = hashlib.sha256(b"".join(path.read_bytes() for path in _MODULES)).hexdigest()[:12]
+_MODULES = {path.relative_to(_BROWSER).as_posix(): path for path in _BROWSER.rglob("*.js")}
+# In the address of each module, so that browsers can keep them, and never mix old and new ones.
+_VERSION = hashlib.sha256(
+    b"".join(_MODULES[name].read_bytes() for name in sorted(_MODULES))
+).hexdigest()[:12]
 
 # How many of a lane's requests run at once, where that is not the default: a large photo takes a
 # gigabyte to keep and some 300 MB to paint over, and long work is the same to everybody whether
@@ -125,9 +128,17 @@ def styles() -> list[Path]:
     return [_BROWSER / "page.css", _BROWSER / "analysis.css"]
 
 
-def modules() -> Mount:
+def modules() -> Route:
     """Return the route of the modules, for `app_kwargs` of `launch`."""
-    return Mount(f"/browser/{_VERSION}", StaticFiles(directory=_BROWSER))
+    return Route(f"/browser/{_VERSION}/{{name:path}}", _module)
+
+
+async def _module(request: Request) -> Response:
+    path = _MODULES.get(request.path_params["name"])
+    if path is None:
+        return PlainTextResponse("There is nothing here.", 404)
+    caching = {"Cache-Control": "public, max-age=31536000, immutable"}
+    return FileResponse(path, media_type="text/javascript", headers=caching)
 
 
 def script(module: str, events: Iterable[str]) -> str:
@@ -147,10 +158,9 @@ def address_of(module: str) -> str:
 
 def _preloads() -> str:
     """Return links that have the browser fetch all modules at once, not one after the other."""
-    names = [path.relative_to(_BROWSER).as_posix() for path in _MODULES]
     return "".join(
         f'<link rel="modulepreload" href="{address_of(name)}">'
-        for name in names
+        for name in _MODULES
         if name != "quiz.js"
     )
 

@@ -332,7 +332,7 @@ def test_axe_finds_nothing_serious(visit: Callable[..., Page]) -> None:
     expect(page.get_by_role("button", name="Draw all layers")).to_be_visible(timeout=PATIENCE)
     page.get_by_role("button", name="Show the difference").click()
     expect(page.locator(".difference-map canvas")).to_be_visible(timeout=PATIENCE)
-    page.get_by_role("button", name="Cover all the rest").click()
+    page.get_by_role("button", name="Cover everything else").click()
     page.get_by_role("button", name="Ask again").click()
     expect(page.locator(".paint-outcome table")).to_be_visible(timeout=PATIENCE)
     page.get_by_role("region", name="Make the network forget").get_by_role("button").click()

@@ -17,9 +17,9 @@ import pytest
 from gradio_client import Client, handle_file
 from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
-from tests.support.page import shows
 
 from tests.support.app_process import ROOT, Start, free_port
+from tests.support.page import shows
 
 NAME = "demo.example.org"
 WAIT = 120_000  # milliseconds

@@ -10,12 +10,14 @@ import pytest
 from demo.build import build_demo, launch_options
 from demo.compute.local import LocalCompute
 from demo.hosting.request_filter import GET_ROUTES, POST_ROUTES, is_allowed_host
+from demo.page import modules
 
 # The routes of Gradio 6.31 that the page needs; all others are closed.
 OPEN = {
     "GET": {
         "/",
         "/assets/{path:path}",
+        modules().path,
         "/config",
         "/config/",
         "/favicon.ico",
