@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from copy import deepcopy
+from copy import copy, deepcopy
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -36,13 +36,13 @@ class IsolatedNetwork:
         is_copy: Whether it is a copy.
     """
 
-    def __init__(self, network: nn.Module, copy: bool) -> None:
+    def __init__(self, network: nn.Module, wants_copy: bool) -> None:
         """Copy the network if that is wanted and possible.
 
         Methods that were replaced on an instance, and what cannot be copied, belong to the original
         network: it is then used itself.
         """
-        copied = _copied(network) if copy else None
+        copied = _copied(network) if wants_copy else None
         self.network = network if copied is None else copied
         self.is_copy = copied is not None
         self._hooks: dict[nn.Module, Hook] = {}
@@ -51,6 +51,23 @@ class IsolatedNetwork:
         self._lock = _lock_of(self.network)
         if self.is_copy:
             _prepare(self.network)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "IsolatedNetwork":
+        """Copy the network, whose weights may then be changed.
+
+        Raises:
+            ValueError: The network cannot be copied.
+        """
+        network = _copied(self.network, memo)
+        if network is None:
+            raise ValueError(f"This needs a copy of {type(self.network).__name__}: it has none.")
+        found = copy(self)
+        found.network, found.is_copy, found._lock = network, True, _lock_of(network)
+        _prepare(network)
+        for module in () if self.is_copy else self._hooks:
+            memo[id(module)].register_forward_hook(self._hooks[module])
+        found._hooks = {memo[id(module)]: hook for module, hook in self._hooks.items()}
+        return found
 
     def hook(self, module: nn.Module, hook: Hook) -> None:
         """Call a forward hook of a module in every run."""
@@ -77,11 +94,11 @@ class IsolatedNetwork:
         self._stateful = bool(self._stateful) or changed
 
 
-def _copied(network: nn.Module) -> nn.Module | None:
+def _copied(network: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module | None:
     """Return a copy in float32, compiled parts uncompiled; None if there can be none."""
     if any("forward" in vars(module) for module in network.modules()):
         return None
-    memo: dict[int, Any] = {}
+    memo = {} if memo is None else memo
     try:
         for module in network.modules():
             compiled_from = getattr(module, "_orig_mod", None)

@@ -36,7 +36,10 @@ def test_from_a_layer_on_it_is_the_whole(chain: Backbone) -> None:
         assert encoded.activations.shape[1:] == chain.shapes[layer]
         assert encoded.activations.is_leaf
         assert encoded.activations.requires_grad
-        assert not encoded.head_input.requires_grad
+        assert encoded.has_graph
+        (gradient,) = torch.autograd.grad(encoded.head_input.sum(), encoded.activations)
+        assert gradient.shape == encoded.activations.shape
+        assert not encoded.without_graph().has_graph or layer == chain.layers[-1]
     batch = torch.cat([pixels, -pixels])
     first, second = chain.head_inputs(batch)
     assert torch.allclose(first, whole, atol=1e-6)

@@ -20,11 +20,12 @@ def test_predictions(lite0: Classifier, cat: Encoded) -> None:
     assert everything[0].text == "Egyptian cat"
 
 
-def test_encoded_carries_no_graph(lite0: Classifier, cat: Encoded) -> None:
+def test_the_graph_of_an_encoded_picture_begins_at_the_map(lite0: Classifier, cat: Encoded) -> None:
     assert cat.activations.is_leaf
     assert cat.activations.requires_grad
     assert cat.activations.grad is None
-    assert not cat.head_input.requires_grad
+    assert cat.head_input is cat.activations  # at the last layer
+    assert not cat.pixels.requires_grad
     assert cat.activations.shape == (1, 1280, 7, 7)
 
 

@@ -23,7 +23,7 @@ def test_concepts_are_the_parts_of_the_linear_head(
     explanation = gradcam_core.explain(cat_file, target=target)
     layer = lite_classifier_layer(0)
     names = gradcam_core.load("lite0").labels
-    pooled = cat.head_input[0].mean((1, 2)).double().numpy()
+    pooled = cat.head_input.detach()[0].mean((1, 2)).double().numpy()
     logits = layer.weight.detach().double().numpy() @ pooled + layer.bias.detach().numpy()
     files = load_file(WEIGHTS / "lite0-names.safetensors")
     with (WEIGHTS / "lite0-names.csv").open(encoding="utf-8") as table:
@@ -60,7 +60,7 @@ def test_a_map_is_where_it_adds(cat_file: Path, cat: Encoded, lite0: Classifier)
         one = [row["name"] for row in csv.DictReader(table)].index(concept.name)
     part = files["parts"][lite0.labels.index("tabby"), one].astype(np.float64)
     for row, column in np.ndindex(7, 7):
-        cell = cat.head_input[0, :, row, column].double().numpy()
+        cell = cat.head_input.detach()[0, :, row, column].double().numpy()
         adds = part * (files["directions"][one].astype(np.float64) @ cell - files["offset"][one])
         assert concept.raw[row, column] == pytest.approx(max(adds, 0), abs=1e-2)
 
