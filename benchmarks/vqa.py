@@ -24,7 +24,7 @@ from benchmarks.grounding import Case, report
 from gradcam_core.models.embedded.answerer import VqaLstm
 from gradcam_core.models.embedded.coattention_network import CoattentionNetwork
 from gradcam_core.models.embedded.question import split_question
-from training import datasets
+from training import datasets, question_sets
 from training.answers import kind_of
 from training.batches import source
 from training.calibration import dev_questions
