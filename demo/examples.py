@@ -1,4 +1,4 @@
-"""Example pictures: photos that come with the dependencies, and collages made of them."""
+"""Example pictures: photos from the dependencies, and collages of them."""
 
 import tempfile
 from functools import cache
@@ -18,17 +18,17 @@ _PHOTOS = {
     "palace": ("sklearn", "datasets/images/china.jpg"),
     "flower": ("sklearn", "datasets/images/flower.jpg"),
 }
-# Cut to (left, top, right, bottom), shares of the sides: what they show would be small else.
-_CUTS = {
+# Crops (left, top, right, bottom), as shares of the sides, that make the object larger.
+_CROPS = {
     "rocket": (0.3, 0, 0.8, 1),
     "palace": (0.1, 0.2, 0.6, 0.8),
     "flower": (0.25, 0.05, 0.8, 0.95),
 }
-# Two classes in one picture: does the map of each stay on its own side?
+# Two classes in one picture, one on either side.
 _COLLAGES = (("cat", "motorcycle"), ("lion", "coffee"), ("motorcycle", "coffee"))
 
-# Questions to try, with the answers: a test asks whether the network gives them. The first row is
-# for photos of visitors.
+# Suggested questions, with the answers that a test expects of the network. The first row is for
+# visitors' own photos.
 QUESTIONS: dict[str, dict[str, str]] = {
     "": {"What is this?": "", "What animal is this?": "", "Is there a person?": ""},
     "cat and motorcycle": {
@@ -71,7 +71,7 @@ _FOLDER = tempfile.TemporaryDirectory(prefix="gradcam-examples-")
 
 @cache
 def example_pictures() -> dict[str, Path]:
-    """Return the example pictures by name, as JPEG files in a folder of their own."""
+    """Return the example pictures by name, as JPEG files in a temporary folder."""
     folder = Path(_FOLDER.name)
     pictures = {f"{left} and {right}": _collage(left, right) for left, right in _COLLAGES}
     pictures |= {name: _photo(name) for name in _PHOTOS}
@@ -94,7 +94,7 @@ def collage(left: str, right: str) -> Path:
 def example_thumbnails() -> dict[str, Path]:
     """Return small squares of the example pictures by name.
 
-    Files of their own: Gradio deletes its copy of a picture a day after somebody chose it.
+    They are separate files: Gradio deletes its copy of a picture a day after a visitor chose it.
     """
     thumbnails = {}
     for name, path in example_pictures().items():
@@ -106,14 +106,14 @@ def example_thumbnails() -> dict[str, Path]:
 
 def _photo(name: str) -> Image.Image:
     package, file = _PHOTOS[name]
-    # Found without importing the package, which would take seconds.
+    # Importing the package would take seconds.
     spec = find_spec(package)
-    assert spec is not None and spec.submodule_search_locations is not None  # it is required
+    assert spec is not None and spec.submodule_search_locations is not None  # a dependency
     (location,) = spec.submodule_search_locations
     with Image.open(Path(location) / file) as image:
         photo = image.convert("RGB")
-    if name in _CUTS:
-        left, top, right, bottom = _CUTS[name]
+    if name in _CROPS:
+        left, top, right, bottom = _CROPS[name]
         w, h = photo.size
         photo = photo.crop((round(left * w), round(top * h), round(right * w), round(bottom * h)))
     photo.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
@@ -121,7 +121,7 @@ def _photo(name: str) -> Image.Image:
 
 
 def _collage(left: str, right: str) -> Image.Image:
-    """Lay two photos side by side, each cut to a square from its middle."""
+    """Place two photos side by side, each cropped to the square in its middle."""
     side = _LONGEST_SIDE // 2
     collage = Image.new("RGB", (2 * side, side))
     for position, name in enumerate((left, right)):
