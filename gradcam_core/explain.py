@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
@@ -11,10 +12,12 @@ from gradcam_core.explanation import Explanation, Origin, Word
 from gradcam_core.feature_cache import DISPLAY_SIDE, FeatureCache, Picture, digest
 from gradcam_core.image import ImageSource, open_image
 from gradcam_core.methods import DEFAULT_METHOD, Method, method_named
+from gradcam_core.methods.finite import check_predictions
 from gradcam_core.methods.gradients import Maps
 from gradcam_core.methods.guided import encode_guided, guided_backprop, why_not_rule
 from gradcam_core.models.backbone import Encoded
 from gradcam_core.models.base import Head, LabelHead, Model, Prediction, ResolvedTarget
+from gradcam_core.models.compute_mode import standard_mode
 from gradcam_core.models.embedded.concepts import concepts
 from gradcam_core.models.model_cache import load
 from gradcam_core.query import Query, Target, Task
@@ -102,6 +105,7 @@ class Explainer:
         (explanation,) = self.explain_targets(image, query, [query.target], model)
         return explanation
 
+    @standard_mode()
     def explain_targets(
         self,
         image: ImageSource,
@@ -119,6 +123,7 @@ class Explainer:
         head = self._bind(model, encoded, query, key)
         return self.explain_head(head, picture, query, targets, finer=finer, source=source, key=key)
 
+    @standard_mode()
     def explain_head(
         self,
         head: Head,
@@ -157,6 +162,7 @@ class Explainer:
             target: each.attribution.max().item()
             for target, each in zip([*resolved, *reference], maps, strict=True)
         }
+        check_predictions(head)
         predictions = head.predictions()
         unsure = bool(predictions) and head.is_guess(predictions[0])
         explanations = []
@@ -185,13 +191,14 @@ class Explainer:
                     unknown_words=head.unknown_words,
                     remarks=remarks(head.model),
                     unsure=unsure,
-                    first_choice_max=None if target.function else maxima.get(first),
+                    first_choice_max=None if target.function or not first else maxima.get(first),
                     concepts=concepts(head, target),
                     origin=Origin(head.model, target),
                 )
             )
         return explanations
 
+    @standard_mode()
     def suggest(self, image: ImageSource, query: Query, text: str) -> list[Prediction]:
         """Return the labels that an unfinished text may mean, the best fits first, at most eight.
 
@@ -213,6 +220,7 @@ class Explainer:
             for label in head.suggestions(text, _SUGGESTED)
         ]
 
+    @standard_mode()
     def encode_many(self, files: Sequence[Path], query: Query) -> None:
         """Run the CNN once over several files, so that `explain` finds them in the cache."""
         assert self._cache is not None
@@ -283,9 +291,7 @@ class Explainer:
             return method.attribute(head, targets)
         cache, without_target = self._cache, replace(query, target=None)
         return [
-            cache.maps(
-                (key, without_target, target), lambda t=target: method.attribute(head, [t])[0]
-            )
+            cache.maps((key, without_target, target), partial(_attribute_one, method, head, target))
             for target in targets
         ]
 
@@ -313,6 +319,11 @@ def remarks(model: Model) -> tuple[str, ...]:
         found.append("The map shows a transformer's tokens, not convolutional features.")
     reason = why_not_rule(model, "guided")
     return (*found, reason) if reason else tuple(found)
+
+
+def _attribute_one(method: Method, head: Head, target: ResolvedTarget) -> Maps:
+    (maps,) = method.attribute(head, [target])
+    return maps
 
 
 def _key(query: Query, model: Model) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from gradcam_core.methods.gradients import check_gradient
 from gradcam_core.models.backbone import Encoded
 from gradcam_core.models.base import Head, Model, ResolvedTarget
 from gradcam_core.models.function_mode import Function, FunctionMode
@@ -119,7 +120,7 @@ def guided_backprop(head: Head, target: ResolvedTarget) -> Tensor:
         with torch.enable_grad(), ReLURule("guided"):
             score = head.score(model.backbone.head_input(pixels), target)
     (gradient,) = torch.autograd.grad(score.terms.sum(), pixels, retain_graph=True)
-    return gradient[0].expand(3, -1, -1)
+    return check_gradient(gradient)[0].expand(3, -1, -1)
 
 
 def guided_grad_cam(gradient: Tensor, cam: Tensor) -> Tensor:

@@ -47,9 +47,10 @@ class _Plan:
         """Return what replaces the module's output; None to keep it."""
         given = main_part(output)
         if self._replacement is not None:
-            return with_main_part(output, self._layout.from_map(self._replacement, given))
+            replacement = self._replacement.to(given.dtype)
+            return with_main_part(output, self._layout.from_map(replacement, given))
         # A copy, since later modules may overwrite it.
-        feature_map = self._layout.to_map(given)
+        feature_map = self._layout.to_map(given).float()
         self.recorded.append(feature_map.clone(memory_format=torch.contiguous_format))
         return None
 
@@ -281,7 +282,7 @@ def _alike(one: Any, other: Any) -> bool:
     return len(first) == len(second) and all(
         a.shape == b.shape
         and torch.allclose(
-            b.double(), a.double(), rtol=0, atol=_TOLERANCE * a.double().abs().max().item()
+            b.float(), a.float(), rtol=0, atol=_TOLERANCE * a.float().abs().max().item()
         )
         for a, b in zip(first, second, strict=True)
         if a.numel() or b.numel()
