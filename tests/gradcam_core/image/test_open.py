@@ -158,13 +158,12 @@ def test_heic_without_its_package_names_it(tmp_path: Path) -> None:
 def test_heic_is_read_by_its_package(tmp_path: Path) -> None:
     heif = pytest.importorskip("pillow_heif")
     heif.register_heif_opener()
-    sideways = Image.new("RGB", (400, 200), "blue")
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    path = saved(sideways, tmp_path / "a.heic", exif=exif)
-    opened = open_image(path)
-    assert opened.size == (200, 400)
-    assert opened.getpixel((100, 200)) == pytest.approx((0, 0, 255), abs=4)
+    halves = Image.new("RGB", (400, 200), "blue")
+    halves.paste("red", (0, 0, 200, 200))
+    opened = open_image(saved(halves, tmp_path / "a.heic"))
+    assert opened.size == (400, 200)
+    assert opened.getpixel((90, 90)) == pytest.approx((255, 0, 0), abs=4)
+    assert opened.getpixel((310, 90)) == pytest.approx((0, 0, 255), abs=4)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems allow no such names")
