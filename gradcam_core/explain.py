@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,10 +14,12 @@ from gradcam_core.explanation import Explanation, Origin, Word
 from gradcam_core.feature_cache import DISPLAY_SIDE, FeatureCache, Picture, digest
 from gradcam_core.image import ImageSource, open_image
 from gradcam_core.methods import DEFAULT_METHOD, Method, method_named
+from gradcam_core.methods.finite import check_predictions
 from gradcam_core.methods.gradients import Maps
 from gradcam_core.methods.guided import encode_guided, guided_backprop, why_not_rule
 from gradcam_core.models.backbone import Backbone, Encoded
 from gradcam_core.models.base import Head, LabelHead, Model, Prediction, ResolvedTarget
+from gradcam_core.models.compute_mode import standard_mode
 from gradcam_core.models.embedded.concepts import concepts
 from gradcam_core.models.model_cache import load
 from gradcam_core.query import Query, Target, Task
@@ -104,6 +107,7 @@ class Explainer:
         (explanation,) = self.explain_targets(image, query, [query.target], model)
         return explanation
 
+    @standard_mode()
     def explain_targets(
         self,
         image: ImageSource,
@@ -121,6 +125,7 @@ class Explainer:
         head = self._bind(model, encoded, query, key)
         return self.explain_head(head, picture, query, targets, finer=finer, source=source, key=key)
 
+    @standard_mode()
     def explain_head(
         self,
         head: Head,
@@ -159,6 +164,7 @@ class Explainer:
             target: each.attribution.max().item()
             for target, each in zip([*resolved, *reference], maps, strict=True)
         }
+        check_predictions(head)
         predictions = head.predictions()
         unsure = bool(predictions) and head.is_guess(predictions[0])
         explanations = []
@@ -187,13 +193,14 @@ class Explainer:
                     unknown_words=head.unknown_words,
                     remarks=remarks(head.model),
                     unsure=unsure,
-                    first_choice_max=None if target.function else maxima.get(first),
+                    first_choice_max=None if target.function or not first else maxima.get(first),
                     concepts=concepts(head, target),
                     origin=Origin(head.model, target),
                 )
             )
         return explanations
 
+    @standard_mode()
     def suggest(self, image: ImageSource, query: Query, text: str) -> list[Prediction]:
         """Return the labels that an unfinished text may mean, the best fits first, at most eight.
 
@@ -229,6 +236,7 @@ class Explainer:
             return None
         return NewPicture(key, open_image(file), model.backbone, query.layer)
 
+    @standard_mode()
     def encode_many(self, pictures: Iterable["NewPicture"]) -> None:
         """Run the CNN once over several pictures, so that `explain` finds them in the cache."""
         assert self._cache is not None
@@ -298,7 +306,7 @@ class Explainer:
             return method.attribute(head, targets)
         cache, of_map = self._cache, replace(query, target=None, guided=False)
         return [
-            cache.maps((key, of_map, target), lambda t=target: method.attribute(head, [t])[0])
+            cache.maps((key, of_map, target), partial(_attribute_one, method, head, target))
             for target in targets
         ]
 
@@ -342,6 +350,11 @@ def remarks(model: Model) -> tuple[str, ...]:
         found.append("The map shows a transformer's tokens, not convolutional features.")
     reason = why_not_rule(model, "guided")
     return (*found, reason) if reason else tuple(found)
+
+
+def _attribute_one(method: Method, head: Head, target: ResolvedTarget) -> Maps:
+    (maps,) = method.attribute(head, [target])
+    return maps
 
 
 def _key(query: Query, model: Model) -> tuple[str, str]:

@@ -44,8 +44,11 @@ def save(explanation: "Explanation", folder: Path, colour_map: str, opacity: flo
             # Level 1: a large photo takes a third of the time and little more space.
             picture.save(staging / f"{name}.png", compress_level=1)
         np.save(staging / "raw.npy", explanation.raw)
-        numbers = json.dumps(to_dict(explanation), indent=1, ensure_ascii=False)
-        (staging / "explanation.json").write_text(numbers + "\n", encoding="utf-8")
+        numbers = json.dumps(to_dict(explanation), indent=1, ensure_ascii=False, allow_nan=False)
+        # File names that are not UTF-8 have surrogates, which JSON writes as \udc80 to \udcff.
+        (staging / "explanation.json").write_text(
+            numbers + "\n", encoding="utf-8", errors="backslashreplace"
+        )
         finished = sorted(staging.iterdir())
         stale = {"guided_backprop.png", "guided_grad_cam.png"}
         stale |= {old.name for old in folder.glob("word_[0-9][0-9]_*.png")}

@@ -20,7 +20,7 @@ Pack = Callable[[np.ndarray], Any]
 
 def to_dict(explanation: "Explanation", *, packed: bool = False) -> dict[str, Any]:
     """Return everything but the pictures; see `Explanation.to_dict`."""
-    pack: Pack = pack_map if packed else np.ndarray.tolist
+    pack: Pack = pack_map if packed else lambda raw: raw.tolist()
     gradient = explanation.gradient
     concepts = explanation.concepts
     return {

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ from gradcam_core.explanation import Explanation
 from gradcam_core.image import open_image
 from gradcam_core.models.backbone import Encoded, batch_size
 from gradcam_core.models.base import Model
+from gradcam_core.models.compute_mode import standard_mode
 from gradcam_core.models.model_cache import load
 from gradcam_core.query import Query
 
@@ -65,7 +67,7 @@ def _explain_many(
     pictures = in_threads(read, photos, threads=2, ahead=READ_AHEAD)
     if query.guided or query.detail != 1:
         for photo, opened in pictures:
-            yield photo, _outcome(photo, lambda o=opened: _explain_alone(o.result(), query, model))
+            yield photo, _outcome(photo, partial(_explain_alone, opened, query, model))
         return
     explainer = Explainer()
     while batch := list(islice(pictures, batch_size())):
@@ -81,8 +83,8 @@ def _explain_many(
             yield photo, _outcome(photo, explain)
 
 
-def _explain_alone(picture: Image.Image, query: Query, model: Model) -> Explanation:
-    return Explainer().explain(picture, query, model)
+def _explain_alone(opened: "Future[Image.Image]", query: Query, model: Model) -> Explanation:
+    return Explainer().explain(opened.result(), query, model)
 
 
 def _outcome(photo: object, explain: Callable[[], Explanation]) -> Outcome:
@@ -93,6 +95,7 @@ def _outcome(photo: object, explain: Callable[[], Explanation]) -> Outcome:
         return error
 
 
+@standard_mode()
 def _encode(
     batch: Iterable[tuple[P, "Future[Image.Image]"]], model: Model, layer: str | None
 ) -> list[tuple[P, tuple[Encoded, Image.Image] | Exception]]:

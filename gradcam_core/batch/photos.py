@@ -1,37 +1,75 @@
 """Finding photos on this machine."""
 
 import glob
+import os
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".ppm"}
+from gradcam_core.image.decode import suffixes
+
+SUFFIXES = suffixes()
 
 
 def find_photos(name: str, excluded: Path | None = None) -> list[Path]:
     """Return the photos that a path or a pattern names, sorted.
 
     Args:
-        name: A photo; a folder, which is searched recursively but for hidden files; or a pattern
-            such as "photos/*.jpg". A photo need not exist.
-        excluded: A folder of results in it, which are not photos to explain.
+        name: A photo; a folder, which is searched recursively except for hidden files; or a pattern
+            such as "photos/*.jpg" or "photos/**/*.jpg". A photo need not exist. Symbolic links are
+            followed; a folder that is reached several times is searched once.
+        excluded: A folder of results, which are not photos to explain.
 
     Raises:
         ValueError: There are no photos in the folder, or none that match the pattern.
     """
     path = Path(name)
     if path.is_dir():
-        found = [
-            file
-            for file in path.rglob("*")
-            if not any(part.startswith(".") for part in file.relative_to(path).parts)
-            and (excluded is None or excluded.resolve() not in file.resolve().parents)
-        ]
-    elif glob.has_magic(name) and not path.exists():
-        # Path.glob takes no absolute pattern.
-        found = [Path(match) for match in glob.glob(name, recursive=True)]  # noqa: PTH207
-    else:
+        found = list(_files(path, excluded))
+    elif not glob.has_magic(name) or path.exists():
         return [path]
+    elif "**" in path.parts:
+        first = next(i for i, part in enumerate(path.parts) if glob.has_magic(part))
+        folder, pattern = Path(*path.parts[:first]), path.parts[first:]
+        found = [file for file in _files(folder) if _fits(file.relative_to(folder).parts, pattern)]
+    else:  # Path.glob takes no absolute pattern
+        found = [Path(match) for match in glob.glob(name)]  # noqa: PTH207
     found = sorted(file for file in found if file.suffix.lower() in SUFFIXES)
     if not found:
         where = f"in the folder {path}" if path.is_dir() else f"that match {name}"
         raise ValueError(f"There are no photos {where}.")
     return found
+
+
+def _files(folder: Path, excluded: Path | None = None) -> Iterator[Path]:
+    """Yield the files in a folder recursively, except for hidden ones.
+
+    Links to folders are followed last, so that each folder is found by its own path if possible.
+    """
+    results = None if excluded is None else excluded.resolve()
+    folders, links, searched = [folder], list[Path](), set[Path]()
+    while folders or links:
+        current = folders.pop() if folders else links.pop(0)
+        real = current.resolve()
+        if real in searched or results in (real, *real.parents):
+            continue
+        searched.add(real)
+        for name in os.listdir(current) if os.access(current, os.R_OK) else ():  # noqa: PTH208
+            path = current / name
+            if name.startswith("."):
+                continue
+            if not path.is_dir():
+                yield path
+            elif path.is_symlink():
+                links.append(path)
+            else:
+                folders.append(path)
+
+
+def _fits(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Match the parts of a path; "**" stands for any number of them."""
+    if not pattern:
+        return not parts
+    if pattern[0] == "**":
+        return any(_fits(parts[i:], pattern[1:]) for i in range(len(parts) + 1))
+    return bool(parts) and fnmatch(parts[0], pattern[0]) and _fits(parts[1:], pattern[1:])

@@ -1,4 +1,4 @@
-"""Pictures: open, check, orient."""
+"""Open pictures: check them, rotate them upright, and decode files within limits."""
 
 import atexit
 import contextlib
@@ -19,18 +19,13 @@ from gradcam_core.image.decode import (
     KEPT_PIXELS,
     MAX_PIXELS,
     check_size,
-    finished,
+    exceeds_limits,
+    prepare,
+    printable_name,
     strips,
-    takes_too_much,
 )
 
-__all__ = ["KEPT_PIXELS", "MAX_PIXELS", "ImageSource", "open_image"]
-
-_PATIENCE = 30.0  # seconds by the clock for a file, however little of the processor it takes
-# So many files are decoded at once; and as many more of which each has taken longer than `_LONG`
-# seconds, so that what is hard to decode keeps nobody waiting.
-_MAX_DECODERS = 2
-_LONG = 0.5
+__all__ = ["KEPT_PIXELS", "MAX_PIXELS", "DecoderPool", "ImageSource", "decoders", "open_image"]
 
 ImageSource = str | Path | Image.Image | np.ndarray
 
@@ -38,27 +33,27 @@ ImageSource = str | Path | Image.Image | np.ndarray
 def open_image(source: ImageSource) -> Image.Image:
     """Return the picture as RGB, upright, at most `KEPT_PIXELS` large.
 
-    EXIF orientation is applied, transparency laid on white, 16-bit scaled to 8, and of an
-    animation the first frame is taken. A picture of more than `KEPT_PIXELS` is halved. The source
-    is not changed.
+    EXIF orientation is applied and transparency is laid on white. Grey pictures of more than 8 bits
+    (16 or 32 bits, floats) are scaled to their own range of values. Of an animation the first frame
+    is used. A picture of more than `KEPT_PIXELS` is halved. The source is not changed.
 
-    Files are decoded in a process of their own, which is kept for the next one: none can take
-    more time or memory than `gradcam_core.image.decode` says.
+    Files are decoded in a separate process with limits on time and memory, see
+    `gradcam_core.image.decode`. HEIC needs the package pillow-heif.
 
     Args:
         source: A path, a PIL image, or an array (H, W, 3) uint8.
 
     Raises:
-        FileNotFoundError: No file at the path.
+        FileNotFoundError: There is no file at the path.
         ValueError: Not a picture, damaged, empty, larger than `MAX_PIXELS`, or a file that takes
             too much time or memory.
-        TypeError: `source` is none of the above.
+        TypeError: `source` is of another type.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, Image.Image):
         check_size(source.width, source.height, "The picture")
-        return finished(source.copy(), "The picture")
+        return prepare(source.copy(), "The picture")
     if isinstance(source, str | Path):
         return _from_file(Path(source))
     raise TypeError(
@@ -74,28 +69,28 @@ def _from_array(array: np.ndarray) -> Image.Image:
             f"this one is {array.shape} {array.dtype}."
         )
     check_size(array.shape[1], array.shape[0], "The array")
-    return finished(Image.fromarray(array), "The array")
+    return prepare(Image.fromarray(array), "The array")
 
 
 def _from_file(path: Path) -> Image.Image:
     try:
         found = path.is_file()
-    except (OSError, ValueError):  # a name too long for the file system, or with a zero in it
+    except (OSError, ValueError):  # a name that is too long, or with a null character
         found = False
     if not found:
-        raise FileNotFoundError(f"There is no file {path}.")
-    with _decoders.lent() as decoder:
-        answer = _ask(decoder, path)
+        raise FileNotFoundError(f"There is no file {path.parent / printable_name(path)}.")
+    with decoders.acquire() as decoder:
+        answer = _decode(decoder, path)
     if isinstance(answer, str):
         raise ValueError(answer)
     return answer
 
 
-def _ask(decoder: subprocess.Popen[bytes], path: Path) -> Image.Image | str:
-    """Return a file's picture, or why it has none.
+def _decode(decoder: subprocess.Popen[bytes], path: Path) -> Image.Image | str:
+    """Return a file's picture, or the message why it has none.
 
     Raises:
-        ValueError: The decoder was ended before it had answered.
+        ValueError: The decoder was ended before it answered.
     """
     assert decoder.stdin is not None
     assert decoder.stdout is not None
@@ -111,64 +106,84 @@ def _ask(decoder: subprocess.Popen[bytes], path: Path) -> Image.Image | str:
             strip = Image.frombytes("RGB", (right - left, bottom - top), pixels)
             picture.paste(strip, (left, top))
         return picture
-    except (BrokenPipeError, ValueError):  # by the system or by the timer
-        raise ValueError(takes_too_much(path.name)) from None
+    except (BrokenPipeError, ValueError):  # ended by the system or by the timeout
+        raise ValueError(exceeds_limits(printable_name(path))) from None
 
 
-class _Decoders:
-    """The processes that decode files, kept for the next file."""
+class DecoderPool:
+    """The processes that decode files; idle ones are reused.
 
-    def __init__(self) -> None:
-        self.forget()
+    Files that take longer than `slow_after` move to a second set of slots, and a new file can start
+    in their place: slow files do not block fast ones.
 
-    def forget(self) -> None:
-        """Start without any: a forked process leaves its parent's decoders to the parent."""
-        self.quick = threading.BoundedSemaphore(_MAX_DECODERS)
-        self.long = threading.BoundedSemaphore(_MAX_DECODERS)
+    Attributes:
+        slots: Files that are decoded at once; and as many slow ones.
+        timeout: Seconds for one file by the clock, even if it takes little CPU time.
+        slow_after: Seconds until a file counts as slow.
+        idle: The processes that wait for a file.
+    """
+
+    def __init__(self, slots: int = 2, timeout: float = 30.0, slow_after: float = 0.5) -> None:
+        self.slots = slots
+        self.timeout = timeout
+        self.slow_after = slow_after
+        self.reset()
+
+    def reset(self) -> None:
+        """Start without processes: after a fork they belong to the parent."""
+        self._fast_slots = threading.BoundedSemaphore(self.slots)
+        self._slow_slots = threading.BoundedSemaphore(self.slots)
         self.idle: list[subprocess.Popen[bytes]] = []
 
     @contextlib.contextmanager
-    def lent(self) -> Iterator[subprocess.Popen[bytes]]:
-        """Lend a process when there is a turn; what takes long makes way, and longer, is ended."""
-        turns = self.quick
-        turns.acquire()
+    def acquire(self) -> Iterator[subprocess.Popen[bytes]]:
+        """Wait for a slot and provide a process; it is ended if it exceeds the timeout."""
+        slot = self._fast_slots
+        slot.acquire()
         try:
             decoder = self._take()
             answered = threading.Event()
 
             def watch() -> None:
-                nonlocal turns
-                if answered.wait(_LONG):
+                nonlocal slot
+                if answered.wait(self.slow_after):
                     return
-                if self.long.acquire(blocking=False):
-                    turns.release()
-                    turns = self.long
-                    _yield_to_others(decoder)
-                if not answered.wait(_PATIENCE - _LONG):
+                if self._slow_slots.acquire(blocking=False):
+                    slot.release()
+                    slot = self._slow_slots
+                    _lower_priority(decoder)
+                if not answered.wait(self.timeout - self.slow_after):
                     decoder.kill()
 
-            watcher = threading.Thread(target=watch, daemon=True)  # the program may end before it
+            watcher = threading.Thread(target=watch, daemon=True)  # must not delay the exit
             watcher.start()
             try:
                 yield decoder
-            except BaseException:  # also when somebody interrupts: what it says next is not for us
+            except BaseException:  # also KeyboardInterrupt: its answer is incomplete
                 decoder.kill()
                 decoder.wait()
                 raise
             finally:
                 answered.set()
                 watcher.join()
-            if turns is self.quick:
+            if slot is self._fast_slots:
                 self.idle.append(decoder)
             else:  # its priority cannot be raised again
                 decoder.kill()
                 decoder.wait()
         finally:
-            turns.release()
+            slot.release()
+
+    def close(self) -> None:
+        """End all idle processes."""
+        while self.idle:
+            decoder = self.idle.pop()
+            decoder.kill()
+            decoder.wait()
 
     def _take(self) -> subprocess.Popen[bytes]:
-        """Return a process that waits for a file; a new one if there is none."""
-        with contextlib.suppress(IndexError):  # none is left
+        """Return an idle process, or start one."""
+        with contextlib.suppress(IndexError):  # there is none
             while True:
                 decoder = self.idle.pop()
                 if decoder.poll() is None:
@@ -180,25 +195,18 @@ class _Decoders:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
-            pipesize=2**20,  # so that a photo comes in one piece
+            pipesize=2**20,  # so that most photos fit into the pipe
         )
 
-    def end(self) -> None:
-        """End all that wait."""
-        while self.idle:
-            decoder = self.idle.pop()
-            decoder.kill()
-            decoder.wait()
 
-
-def _yield_to_others(process: subprocess.Popen[bytes]) -> None:
-    """Let a process compute only little while others would."""
+def _lower_priority(process: subprocess.Popen[bytes]) -> None:
+    """Let other processes go first."""
     if hasattr(os, "setpriority"):  # not on Windows
-        with contextlib.suppress(OSError):  # it has ended
+        with contextlib.suppress(OSError):  # the process has ended
             os.setpriority(os.PRIO_PROCESS, process.pid, 10)
 
 
-_decoders = _Decoders()
-atexit.register(_decoders.end)
+decoders = DecoderPool()
+atexit.register(decoders.close)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_decoders.forget)
+    os.register_at_fork(after_in_child=decoders.reset)

@@ -14,6 +14,7 @@ from gradcam_core.methods import (
     rollout,
 )
 from gradcam_core.methods.applicability import Requirement
+from gradcam_core.methods.finite import check_encoded, check_maps
 from gradcam_core.methods.gradients import Attribute, Maps, by_gradient, per_target
 from gradcam_core.models.base import Head, Model, ResolvedTarget
 
@@ -48,12 +49,17 @@ class Method:
             targets: From `Head.target`.
 
         Raises:
-            ValueError: The method does not apply to the model (see `why_not`), layer or target.
+            ValueError: The method does not apply to the model (see `why_not`), layer or target; or
+                the network has NaN or infinite values.
         """
         reason = self.why_not(head.model)
         if reason:
             raise ValueError(reason)
-        return self.maps(head, targets)
+        check_encoded(head)
+        found = self.maps(head, targets)
+        for maps in found:
+            check_maps(head, maps)
+        return found
 
     def why_not(self, model: Model) -> str | None:
         """Return in one sentence why the method does not apply to a model; None if it does."""

@@ -124,5 +124,7 @@ def _positive(sums: Tensor, magnitudes: Tensor) -> Tensor:
     """Return the ReLU of sums, given the sums of their terms' magnitudes.
 
     Sums that are positive only by rounding count as zero, so that no later step can scale them up.
+    Sums of NaN or infinite values are NaN.
     """
-    return sums.where(sums > torch.finfo(sums.dtype).eps * magnitudes, 0.0)
+    positive = sums.where(sums > torch.finfo(sums.dtype).eps * magnitudes, 0.0)
+    return positive.where(magnitudes.isfinite(), torch.nan)

@@ -9,7 +9,8 @@ from torch.nn import functional as F
 from torch.overrides import resolve_name
 
 from gradcam_core.methods.gradients import Maps, gradients
-from gradcam_core.methods.guided import RELUS, NoMask
+from gradcam_core.methods.guided import NoMask
+from gradcam_core.methods.relus import RELUS
 from gradcam_core.models.base import Head, LabelHead, ResolvedTarget, Score
 from gradcam_core.models.function_mode import Function, FunctionMode
 
@@ -70,8 +71,9 @@ class _Excitation(FunctionMode):
         if func in _AVERAGES:
             return self._won(args[0], lambda x: func(x, *args[1:], **kwargs), func(*args, **kwargs))
         if func in RELUS:
-            values, _, ceiling, _ = RELUS[func](*args, **kwargs)
-            return NoMask.apply(values, ceiling)
+            found = RELUS[func](*args, **kwargs)
+            if found is not None:
+                return NoMask.apply(found.values, found.ceiling)
         name = getattr(func, "__name__", "")
         out = func(*args, **kwargs)
         if isinstance(out, Tensor) and out.requires_grad and name not in _HARMLESS:

@@ -89,7 +89,8 @@ def gradients(scores: Tensor, activations: Tensor) -> Tensor:
         (n, C, h, w).
 
     Raises:
-        ValueError: The scores do not depend on `activations`.
+        ValueError: The scores do not depend on `activations`, or the gradient has NaN or infinite
+            values.
     """
     if not scores.requires_grad:
         raise ValueError(_NO_GRADIENT)
@@ -99,12 +100,22 @@ def gradients(scores: Tensor, activations: Tensor) -> Tensor:
         )
         if gradient is None:
             raise ValueError(_NO_GRADIENT)
-        return gradient
-    each = torch.eye(len(scores), device=scores.device)
+        return check_gradient(gradient)
+    each = torch.eye(len(scores), dtype=scores.dtype, device=scores.device)
     (stacked,) = torch.autograd.grad(
         scores, activations, each, retain_graph=True, is_grads_batched=True
     )
-    return stacked[:, 0]
+    return check_gradient(stacked[:, 0])
+
+
+def check_gradient(gradient: Tensor) -> Tensor:
+    """Return a gradient; raise a ValueError if it has NaN or infinite values."""
+    if not gradient.isfinite().all():
+        raise ValueError(
+            "The gradient of the score has NaN or infinite values, as of sqrt or log at 0, or of "
+            "a division by 0. Choose another layer or target, or add a small constant there."
+        )
+    return gradient
 
 
 _NO_GRADIENT = (

@@ -4,7 +4,6 @@ The paper's section 3.2. A rule changes the backward pass only: what the network
 same, bit for bit.
 """
 
-from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -12,16 +11,17 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from gradcam_core.methods.gradients import check_gradient
+from gradcam_core.methods.relus import ReLUFinder, unfollowed
 from gradcam_core.models.backbone import Encoded
-from gradcam_core.models.base import Head, Model, ResolvedTarget
-from gradcam_core.models.function_mode import Function, FunctionMode
+from gradcam_core.models.base import Head, Model, ResolvedTarget, Score
 
 Rule = Literal["guided", "deconvnet"]
 
 _RULE_NAMES: dict[Rule, str] = {"guided": "guided backpropagation", "deconvnet": "Deconvnet"}
 
 
-class ReLURule(FunctionMode):
+class ReLURule(ReLUFinder):
     """Within this context, a ReLU or ReLU6 passes gradients back by `rule`.
 
     - "guided" (Springenberg et al. 2015): where the input was active and the gradient positive.
@@ -32,17 +32,13 @@ class ReLURule(FunctionMode):
         super().__init__()
         self._rule = rule
 
-    def call(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if func not in RELUS:
-            return func(*args, **kwargs)
-        values, lowest, ceiling, inplace = RELUS[func](*args, **kwargs)
-        if lowest != 0:  # a hardtanh that is no ReLU6
-            return func(*args, **kwargs)
+    def relu(self, values: Tensor, ceiling: float) -> Tensor:
         if self._rule == "deconvnet":
             out = NoMask.apply(values, ceiling)
-            out = values.copy_(out) if inplace else out
+        elif ceiling == float("inf"):
+            out = F.relu(values)  # its own backward pass masks inactive inputs
         else:
-            out = func(*args, **kwargs)  # its own backward pass masks inactive inputs
+            out = F.hardtanh(values, 0, ceiling)  # likewise
         if out.requires_grad:
             out.register_hook(_positive)
         return out
@@ -62,22 +58,6 @@ class NoMask(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return gradient, None
-
-
-_INFINITY = float("inf")
-
-# Each way to call a ReLU -> (input, lowest value, highest value, in place), by its own arguments.
-RELUS: dict[Callable[..., Any], Callable[..., tuple[Tensor, float, float, bool]]] = {
-    F.relu: lambda input, inplace=False: (input, 0, _INFINITY, inplace),
-    torch.relu: lambda input: (input, 0, _INFINITY, False),
-    torch.relu_: lambda input: (input, 0, _INFINITY, True),
-    Tensor.relu: lambda input: (input, 0, _INFINITY, False),
-    Tensor.relu_: lambda input: (input, 0, _INFINITY, True),
-    F.relu6: lambda input, inplace=False: (input, 0, 6, inplace),
-    F.hardtanh: lambda input, min_val=-1, max_val=1, inplace=False: (
-        (input, min_val, max_val, inplace)
-    ),
-}
 
 
 def encode_guided(model: Model, image: Image.Image, layer: str, detail: float = 1.0) -> Encoded:
@@ -105,7 +85,7 @@ def guided_backprop(head: Head, target: ResolvedTarget) -> Tensor:
         (3, H_in, W_in) float32, signed; one channel is repeated three times.
 
     Raises:
-        ValueError: See `why_not_rule` and `check_input`.
+        ValueError: See `why_not_rule`, `check_input` and `check_followed`.
     """
     encoded, model = head.encoded, head.model
     if encoded.pixels.requires_grad:
@@ -118,8 +98,9 @@ def guided_backprop(head: Head, target: ResolvedTarget) -> Tensor:
         pixels = encoded.pixels.detach().requires_grad_()
         with torch.enable_grad(), ReLURule("guided"):
             score = head.score(model.backbone.head_input(pixels), target)
+    check_followed(model, "guided", score)
     (gradient,) = torch.autograd.grad(score.terms.sum(), pixels, retain_graph=True)
-    return gradient[0].expand(3, -1, -1)
+    return check_gradient(gradient)[0].expand(3, -1, -1)
 
 
 def guided_grad_cam(gradient: Tensor, cam: Tensor) -> Tensor:
@@ -152,6 +133,16 @@ def check_input(model: Model, pixels: Tensor) -> None:
         raise ValueError(
             f"No guided backpropagation for {model.name}: it is shown for inputs of one or three "
             f"channels, and this network's input has {channels}."
+        )
+
+
+def check_followed(model: Model, rule: Rule, score: Score) -> None:
+    """Raise a ValueError if the score may depend on a ReLU that `ReLURule` cannot change."""
+    name = unfollowed(score.terms)
+    if name is not None:
+        raise ValueError(
+            f"No {_RULE_NAMES[rule]} for {model.name}: it computes with '{name}', in which the "
+            "gradient at a ReLU cannot be changed. Write the ReLU as nn.ReLU."
         )
 
 

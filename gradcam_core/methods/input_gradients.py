@@ -13,7 +13,13 @@ from tqdm import tqdm
 
 from gradcam_core.methods.cams import grad_cam
 from gradcam_core.methods.gradients import AttributeOne, Maps, by_gradient, gradients
-from gradcam_core.methods.guided import ReLURule, Rule, guided_grad_cam, why_not_rule
+from gradcam_core.methods.guided import (
+    ReLURule,
+    Rule,
+    check_followed,
+    guided_grad_cam,
+    why_not_rule,
+)
 from gradcam_core.models.base import Head, ResolvedTarget, Score
 
 _NOISY_COPIES = 25  # of SmoothGrad; its paper finds little gain above 50
@@ -110,6 +116,7 @@ def _by_rule(head: Head, target: ResolvedTarget, rule: Rule) -> tuple[Score, Ten
         score = head.score(head.model.backbone.head_input(pixels), target)
         total = score.terms.sum()[None]
         words = score.terms[: len(target.words)]
+        check_followed(head.model, rule, score)
         return score, gradients(torch.cat([total, -total, words]), pixels)
 
 

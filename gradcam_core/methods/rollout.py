@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gradcam_core.methods.gradients import Maps
+from gradcam_core.methods.gradients import Maps, check_gradient
 from gradcam_core.models.base import Head, ResolvedTarget, Score
 from gradcam_core.models.function_mode import Function, FunctionMode
 
@@ -146,7 +146,7 @@ def _gradients(term: Tensor, seen: list[Tensor]) -> list[Tensor]:
     found = torch.autograd.grad(
         term, seen, retain_graph=True, allow_unused=True, materialize_grads=True
     )
-    return list(found)
+    return [check_gradient(gradient) for gradient in found]
 
 
 def _identity(seen: list[Tensor]) -> Tensor:

@@ -19,6 +19,7 @@ from gradcam_core.metrics.metric import MeasuredMap, Measurement, Metric
 from gradcam_core.metrics.occlude import FILLS, occlude
 from gradcam_core.metrics.randomization import SanityStep, sanity_check
 from gradcam_core.metrics.robustness import AttackResult, attack
+from gradcam_core.models.compute_mode import standard_mode
 
 __all__ = [
     "FILLS",
@@ -96,6 +97,7 @@ METRICS: dict[str, Metric] = {
 }
 
 
+@standard_mode()
 def measure(
     explanation: Explanation, metrics: Iterable[str] = tuple(METRICS)
 ) -> dict[str, Measurement]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from gradcam_core.explanation import Explanation, Origin
 from gradcam_core.image.geometry import enlarge, normalised
 from gradcam_core.models.base import Head, ResolvedTarget
+from gradcam_core.models.compute_mode import standard_mode
 from gradcam_core.models.model_cache import load
 
 _TOLERANCE = 0.05  # relative, of a score: the page keeps pictures at a smaller size
@@ -31,6 +32,7 @@ class MeasuredMap(NamedTuple):
     raw: np.ndarray
 
     @classmethod
+    @standard_mode()
     def from_explanation(cls, explanation: Explanation, detail: float = 1.0) -> Self:
         """Return the map of an explanation; the model that made it encodes the picture again.
 

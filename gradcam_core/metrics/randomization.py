@@ -17,6 +17,7 @@ from gradcam_core.explanation import Explanation
 from gradcam_core.methods import method_named
 from gradcam_core.metrics.metric import MeasuredMap, rank_correlation
 from gradcam_core.models.classifiers import Classifier
+from gradcam_core.models.compute_mode import standard_mode
 
 _SEED = 0
 
@@ -67,9 +68,10 @@ def cascade(measured: MeasuredMap, method: str) -> Iterator[SanityStep]:
     draw = torch.Generator().manual_seed(_SEED)
     parts = model.parts()
     for layer, part in tqdm(parts.items(), desc="randomizing", leave=False, disable=None):
-        _randomize(part, draw)
-        randomized = model.bind(model.backbone.encode_pixels(measured.pixels, head.encoded.layer))
-        (maps,) = method_named(method).attribute(randomized, [measured.target])
+        with standard_mode():
+            _randomize(part, draw)
+            encoded = model.backbone.encode_pixels(measured.pixels, head.encoded.layer)
+            (maps,) = method_named(method).attribute(model.bind(encoded), [measured.target])
         raw = maps.attribution.cpu().numpy()
         yield SanityStep(layer, raw, rank_correlation(raw, measured.raw))
 

@@ -19,6 +19,7 @@ from gradcam_core.metrics.localization import MIN_IOU, bounding_box, iou, segmen
 from gradcam_core.metrics.metric import MeasuredMap, rank_correlation
 from gradcam_core.models.backbone import Encoded
 from gradcam_core.models.base import LabelHead, LabelModel, ResolvedTarget
+from gradcam_core.models.compute_mode import standard_mode
 
 RADIUS = 8 / 255  # usual radius of such attacks, as a share of a colour's range
 
@@ -64,6 +65,7 @@ class AttackResult(NamedTuple):
     localized: bool
 
 
+@standard_mode()
 def attack(
     explanation: Explanation, target: str | None = None, radius: float = RADIUS
 ) -> AttackResult:

@@ -10,6 +10,7 @@ from cachetools import LRUCache
 from gradcam_core.models import registry
 from gradcam_core.models.backbone import device
 from gradcam_core.models.base import Model
+from gradcam_core.models.compute_mode import standard_mode
 
 # How many models are cached besides the embedded ones; the least recently used is dropped.
 _MAX_CACHED = max(1, int(os.environ.get("GRADCAM_MODELS", "2")))
@@ -22,6 +23,7 @@ _cache_lock = threading.Lock()
 _loading: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
 
+@standard_mode()
 def load(name: str, task: str | None = None) -> Model:
     """Return a model; loads it at first use, then shares it.
 

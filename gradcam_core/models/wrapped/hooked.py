@@ -58,11 +58,13 @@ class Cut:
         given = main_part(output)
         if self.map is None:
             # A copy, since later modules may overwrite it.
-            recorded = self._layout.to_map(given).clone(memory_format=torch.contiguous_format)
+            recorded = self._layout.to_map(given).float()
+            recorded = recorded.clone(memory_format=torch.contiguous_format)
             self.map = recorded.detach().requires_grad_() if self._leaf else recorded
         if not self._replaces:
             return None
-        return with_main_part(output, self._layout.from_map(self.map, given))
+        replacement = self._layout.from_map(self.map.to(given.dtype), given)
+        return with_main_part(output, replacement)
 
 
 _cut: ContextVar[Cut | None] = ContextVar("cut", default=None)

@@ -18,6 +18,7 @@ from gradcam_core.models.base import (
     check_no_question,
 )
 from gradcam_core.models.classifiers import Classifier, ClassifierHead
+from gradcam_core.models.compute_mode import standard_mode
 from gradcam_core.models.labels import distinct
 from gradcam_core.models.wrapped.hooked import AsInput, HookedNetwork
 from gradcam_core.models.wrapped.output import Output
@@ -26,6 +27,7 @@ _SIDE = 224  # of the default input
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's colours
 
 
+@standard_mode()
 def wrap(
     network: nn.Module,
     preprocess: Callable[[Image.Image], Tensor] | None = None,
@@ -200,7 +202,7 @@ class WrappedHead(ClassifierHead):
                 "The target function must return one number, such as output[0, 3] or a sum; it "
                 f"returned a tensor of shape {tuple(value.shape)}."
             )
-        return Score(value.reshape(1), None)
+        return Score(value.reshape(1).float(), None)
 
 
 def _parts(network: nn.Module, largest: int, name: str = "") -> Iterator[tuple[str, nn.Module]]:
@@ -267,6 +269,7 @@ def _checked(preprocess: Callable[[Image.Image], Tensor]) -> AsInput:
             )
         if not pixels.is_floating_point():
             raise ValueError(f"preprocess must return float32, not {pixels.dtype}.")
-        return pixels.detach().float().reshape(1, *shape[-3:])
+        # A copy: tensors made under torch.inference_mode can have no gradient.
+        return pixels.detach().float().clone().reshape(1, *shape[-3:])
 
     return as_input

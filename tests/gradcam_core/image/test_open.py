@@ -4,12 +4,13 @@ import io
 import itertools
 import json
 import os
-import re
 import signal
+import struct
 import subprocess
 import sys
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
-from gradcam_core.image import open as opening
-from gradcam_core.image.open import KEPT_PIXELS, MAX_PIXELS, open_image
+from gradcam_core.image.open import KEPT_PIXELS, MAX_PIXELS, decoders, open_image
 from tests.support import bombs, costs, fuzz
 
 
@@ -70,6 +70,116 @@ def test_sixteen_bits_are_scaled_not_clipped(dtype: type) -> None:
     assert np.asarray(picture)[0, :, 0].tolist() == [0, 100, 255]
 
 
+def stretched(values: np.ndarray) -> np.ndarray:
+    """Values over their own range, pixel by pixel."""
+    low, high = values.min(), values.max()
+    shares = [(float(v) - float(low)) / (float(high) - float(low)) for v in values.ravel()]
+    return np.array([round(255 * share) for share in shares]).reshape(values.shape)
+
+
+# Kinds of numbers -> lowest and highest value of a picture.
+_RANGES = {
+    "8 bits in 32": (np.int32, 0, 255),
+    "12 bits in 16": (np.uint16, 16, 4095),
+    "16 bits": (np.uint16, 0, 65535),
+    "Hounsfield units": (np.int32, -1024, 3071),
+    "31 bits": (np.int32, 0, 2**31 - 1),
+    "floats up to 1": (np.float32, 0, 1),
+    "floats far from 0": (np.float32, 1e6, 2e6),
+    "small floats": (np.float32, -1e-6, 1e-6),
+}
+
+
+@pytest.mark.parametrize(("dtype", "low", "high"), _RANGES.values(), ids=_RANGES)
+def test_deep_grey_is_shown_over_its_own_range(
+    tmp_path: Path, dtype: type, low: float, high: float
+) -> None:
+    values = np.random.default_rng(0).uniform(low, high, (300, 400)).astype(dtype)
+    picture = Image.fromarray(values)
+    for opened in (open_image(picture), open_image(saved(picture, tmp_path / "a.tif"))):
+        found = np.asarray(opened).astype(int)
+        assert (found[..., 0] == found[..., 2]).all()
+        assert abs(found[..., 0] - stretched(values)).max() <= 1
+        assert (found.min(), found.max()) == (0, 255)
+
+
+@pytest.mark.parametrize("suffix", ["png", "pgm"])
+def test_deep_grey_of_other_formats(tmp_path: Path, suffix: str) -> None:
+    values = np.arange(4096, dtype=np.uint16).reshape(64, 64)
+    opened = open_image(saved(Image.fromarray(values), tmp_path / f"a.{suffix}"))
+    assert np.array_equal(np.asarray(opened)[..., 1], stretched(values))
+
+
+def test_deep_grey_is_halved_over_the_range_of_the_whole() -> None:
+    values = np.zeros((5002, 5002), np.uint16)
+    values[:2500], values[-2:] = 100, 400
+    found = np.asarray(open_image(Image.fromarray(values)))
+    assert found.shape == (2501, 2501, 3)
+    assert [found[row, 9, 0] for row in (9, 2000, -1)] == [64, 0, 255]
+
+
+def test_values_that_are_not_finite_count_for_nothing() -> None:
+    values = np.array([[np.nan, -np.inf, 2, 3, 4, np.inf]], np.float32)
+    found = np.asarray(open_image(Image.fromarray(values)))[0, :, 0]
+    assert found.tolist() == [0, 0, 0, 128, 255, 255]
+    nothing = np.full((2, 2), np.nan, np.float32)
+    assert not np.asarray(open_image(Image.fromarray(nothing))).any()
+
+
+@pytest.mark.parametrize(("value", "shown"), [(0, 0), (7, 255), (-3, 0)])
+def test_deep_grey_of_one_value(value: int, shown: int) -> None:
+    found = np.asarray(open_image(Image.fromarray(np.full((2, 3), value, np.int32))))
+    assert (found == shown).all()
+
+
+def test_a_tiff_of_32_bits_without_sign(tmp_path: Path) -> None:
+    values = np.array([[0, 10**9, 2 * 10**9, 4 * 10**9]], np.uint32)
+    path = saved(Image.fromarray(values), tmp_path / "a.tif")
+    signed, unsigned = (struct.pack("<HHIH", 339, 3, 1, kind) for kind in (2, 1))
+    assert signed in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(signed, unsigned))
+    assert np.asarray(open_image(path))[0, :, 0].tolist() == [0, 64, 128, 255]
+
+
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
+
+
+def test_heic_without_its_package_names_it(tmp_path: Path) -> None:
+    path = tmp_path / "photo.heic"
+    path.write_bytes(HEIC)
+    if find_spec("pillow_heif") is None:
+        with pytest.raises(ValueError, match="pillow-heif"):
+            open_image(path)
+    else:
+        with pytest.raises(ValueError, match=r"photo\.heic"):
+            open_image(path)
+
+
+def test_heic_is_read_by_its_package(tmp_path: Path) -> None:
+    heif = pytest.importorskip("pillow_heif")
+    heif.register_heif_opener()
+    halves = Image.new("RGB", (400, 200), "blue")
+    halves.paste("red", (0, 0, 200, 200))
+    opened = open_image(saved(halves, tmp_path / "a.heic"))
+    assert opened.size == (400, 200)
+    assert opened.getpixel((90, 90)) == pytest.approx((255, 0, 0), abs=4)
+    assert opened.getpixel((310, 90)) == pytest.approx((0, 0, 255), abs=4)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems allow no such names")
+def test_names_that_are_not_utf8(tmp_path: Path, cat_file: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jpg"))
+    path.write_bytes(cat_file.read_bytes())
+    assert open_image(path).size == (451, 300)
+    path.write_bytes(b"no picture")
+    with pytest.raises(ValueError, match=r"caf\\xe9\.jpg") as error:
+        open_image(path)
+    assert str(error.value).encode("utf-8")
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=r"caf\\xe9\.jpg"):
+        open_image(path)
+
+
 def test_first_frame_of_an_animation(tmp_path: Path) -> None:
     frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
     path = saved(frames[0], tmp_path / "a.gif", save_all=True, append_images=frames[1:])
@@ -107,7 +217,7 @@ def test_size_is_refused_from_the_header(tmp_path: Path) -> None:
     """A PNG that says it has 10^10 pixels and holds none: it must not even be decoded."""
     path = tmp_path / "bomb.png"
     path.write_bytes(bombs.png((100_000, 100_000), b"nothing"))
-    with pytest.raises(ValueError, match="too large"):
+    with pytest.raises(ValueError, match=r"bomb\.png"):
         open_image(path)
 
 
@@ -118,9 +228,9 @@ def test_up_to_100_megapixels_are_taken_and_more_refused(tmp_path: Path) -> None
         5000,
         5000,
     )
-    with pytest.raises(ValueError, match=r"too large \(10001 x 10000\): at most 100 megapixels"):
+    with pytest.raises(ValueError, match=r"10001 x 10000"):
         open_image(saved(Image.new("1", (10_001, 10_000)), tmp_path / "c.png"))
-    with pytest.raises(ValueError, match="100 megapixels"):
+    with pytest.raises(ValueError, match="10000 x 10001"):
         open_image(np.zeros((1, 1, 1), np.uint8).repeat(3, 2).repeat(10_001, 0).repeat(10_000, 1))
 
 
@@ -198,7 +308,7 @@ def test_no_file_costs_more_than_its_share(tmp_path: Path, name: str) -> None:
     try:
         assert min(open_image(path).size) >= 64
     except ValueError as error:
-        assert re.search(r"hardly any program|too much time or memory|too large", str(error))
+        assert str(error).startswith(f"{name} ")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such timer")
@@ -211,7 +321,7 @@ def test_nobody_waits_for_files_that_take_too_long(tmp_path: Path, cat_file: Pat
             assert open_image(cat_file).size == (451, 300)
         assert not any(each.done() for each in refused)
         for each in refused:
-            with pytest.raises(ValueError, match=r"padding.jpg takes too much time or memory"):
+            with pytest.raises(ValueError, match=r"padding\.jpg"):
                 each.result()
     assert open_image(cat_file).size == (451, 300)
 
@@ -220,13 +330,13 @@ def test_a_decoder_that_does_not_answer_is_given_up(
     cat_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_image(cat_file)
-    monkeypatch.setattr(opening, "_PATIENCE", 0.2)
-    for decoder in opening._decoders.idle:
+    monkeypatch.setattr(decoders, "timeout", 0.2)
+    for decoder in decoders.idle:
         os.kill(decoder.pid, signal.SIGSTOP)
-    with pytest.raises(ValueError, match="too much time"):
+    with pytest.raises(ValueError, match=cat_file.name):
         open_image(cat_file)
     monkeypatch.undo()
-    opening._decoders.end()
+    decoders.close()
     assert open_image(cat_file).size == (451, 300)
 
 
@@ -239,7 +349,7 @@ def test_many_threads_get_their_own_pictures(tmp_path: Path) -> None:
     assert [(p.size, p.getpixel((0, 0))) for p in opened] == [
         ((9, 9 + i), (i, i, i)) for i in range(20)
     ] * 5
-    assert len(opening._decoders.idle) <= 2
+    assert len(decoders.idle) <= 2
 
 
 _FORK = """
@@ -333,28 +443,27 @@ def test_truncated_file_is_refused(tmp_path: Path, cat_file: Path) -> None:
         Image.open(cat_file).save(buffer, "JPEG" if suffix == "jpg" else suffix)
         path = tmp_path / f"cut.{suffix}"
         path.write_bytes(buffer.getvalue()[: len(buffer.getvalue()) // 2])
-        with pytest.raises(ValueError, match=r"damaged|not a picture"):
+        with pytest.raises(ValueError, match=f"cut.{suffix}"):
             open_image(path)
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "named"),
     [
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
         (b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>', "SVG"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "not a picture"),
-        (b"hello", "not a picture"),
-        (b"", "not a picture"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", r"file\.jpg"),
+        (b"hello", r"file\.jpg"),
+        (b"", r"file\.jpg"),
     ],
 )
-def test_what_is_no_photo_is_refused(tmp_path: Path, content: bytes, said: str) -> None:
+def test_other_files_are_refused(tmp_path: Path, content: bytes, named: str) -> None:
     path = tmp_path / "file.jpg"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=named):
         open_image(path)
 
 
 def test_missing_file_and_folder(tmp_path: Path) -> None:
     for path in (tmp_path / "no.png", tmp_path):
-        with pytest.raises(FileNotFoundError, match="There is no file"):
+        with pytest.raises(FileNotFoundError, match=path.name):
             open_image(path)
