@@ -142,7 +142,7 @@ def perturb(head: LabelHead, target: ResolvedTarget, radius: float = RADIUS) -> 
         pixels = pixels.clamp(start - reach, start + reach).clamp(low, high)
     shown = ((pixels - low) / (high - low))[0].permute(1, 2, 0).cpu().numpy()
     return AdversarialExample(
-        backbone.encode_pixels(pixels, encoded.layer, encoded.box),
+        backbone.encode_pixels(pixels, encoded.layer, encoded.placement),
         Image.fromarray(np.rint(shown * 255).astype(np.uint8)),
         ((pixels - start) / reach)[0].permute(1, 2, 0).cpu().numpy(),
     )
