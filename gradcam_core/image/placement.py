@@ -35,6 +35,7 @@ _MIN_CELLS = 5  # in view, else the next pictures have finer stripes
 _MOVES = np.array([(0, 0), *((a, b) for a in (-1, 0, 1) for b in (-1, 0, 1) if a or b)])
 _MAX_TILT = 0.02  # of the extent, between a side of the output and the whole
 _MAX_ERROR = 0.15  # mean difference from the predicted stripes, where 0.5 is chance
+_MIN_CORRELATION = 0.5  # of the middle of a picture, with and without other margins
 _REPEATS = 8  # calls that must agree where randomness is suspected
 _SNAP = (2e-3, 0.2)  # an edge closer to the picture's own, in shares or in output pixels, is it
 
@@ -130,8 +131,8 @@ def locate(preprocess: Preprocess, size: tuple[int, int]) -> Placement:
         size: (width, height) of the picture, in pixels.
 
     Returns:
-        The placement; its box is None if the output is no part of the picture, scaled along its axes
-        and flipped or transposed.
+        The placement; its box is None if the output is not a part of the picture, scaled along its
+        axes, flipped or transposed; or if which part depends on what is in the picture.
 
     Raises:
         ValueError: The output differs from call to call for the same picture.
@@ -139,16 +140,16 @@ def locate(preprocess: Preprocess, size: tuple[int, int]) -> Placement:
     with _random_state_kept() as random_state:
         before = random_state()
         small = _test_size(size)
-        try:
-            found = _locate(preprocess, small)
-            if found is not None and small != size:
-                # Some preprocessings crop or pad by a number of pixels.
-                found = _located_again(preprocess, size, found) or _locate(preprocess, size)
-        except _NoPictureError:
-            found = None
+        found = _locate(preprocess, small)
+        if small != size:
+            # Some preprocessings crop or pad by a number of pixels.
+            found = (found and _located_again(preprocess, size, found)) or _locate(preprocess, size)
         if found is None or random_state() != before:
             _check_repeatable(preprocess, small)
     return Placement(None) if found is None else found.placement()
+
+
+WHOLE_PICTURE = Placement()
 
 
 class _NoPictureError(Exception):
@@ -162,17 +163,21 @@ class _Extent(NamedTuple):
         axis: Of the output: 0 for its rows, 1 for its columns.
         start: The position of the first row's (column's) outer edge, as a share of the picture.
         end: That of the last one's.
-        count: The number of rows (columns).
+        length: The number of rows (columns).
     """
 
     axis: int
     start: float
     end: float
-    count: int
+    length: int
+
+    def places(self) -> Array:
+        """Return the position of each row's (column's) middle, as a share of the picture."""
+        return self.start + (self.end - self.start) * (np.arange(self.length) + 0.5) / self.length
 
     def sides(self) -> tuple[float, float]:
         """Return both ends, the smaller one first; the picture's own edges are exact."""
-        tolerance = max(_SNAP[0], _SNAP[1] * abs(self.end - self.start) / self.count)
+        tolerance = max(_SNAP[0], _SNAP[1] * abs(self.end - self.start) / self.length)
         first, last = sorted(
             float(round(end)) if abs(end - round(end)) < tolerance and 0 <= round(end) <= 1 else end
             for end in (self.start, self.end)
@@ -242,6 +247,30 @@ class _TestPictures:
         largest = np.abs(self._difference).max()
         return bool(np.abs(again - self._outputs[0]).max() > 0.01 * largest)
 
+    def stays_with_margins(self, found: _Found) -> bool:
+        """Whether the middle of the picture stays in its place if the rest is black or white."""
+        values = np.array(_picture(self._textures[0], self.size))
+        middles = []
+        for direction, extent in enumerate(found):
+            first, last = (min(1.0, max(0.0, side)) for side in extent.sides())
+            centre, quarter = (first + last) / 2, (last - first) / 4
+            middles.append(np.abs(extent.places() - centre) < 0.8 * quarter)
+            sides = [round(self.size[direction] * (centre + sign * quarter)) for sign in (-1, 1)]
+            lines = values.swapaxes(0, 1) if direction == 0 else values
+            lines[: sides[0]], lines[sides[1] :] = 0, 255
+        rows, columns = middles if found.across.axis == 0 else middles[::-1]
+        if rows.sum() < 2 or columns.sum() < 2:
+            return True
+        output = self._output(Image.fromarray(values))
+        middle, usual = (
+            each[:, rows][:, :, columns].reshape(len(each), -1)
+            for each in (output, self._outputs[0])
+        )
+        middle, usual = (each - each.mean(1, keepdims=True) for each in (middle, usual))
+        scale = np.sqrt((middle**2).sum() * (usual**2).sum())
+        correlation = (middle * usual).sum() / scale if scale else 0.0
+        return bool(abs(correlation) > _MIN_CORRELATION)
+
     def _output(self, picture: Image.Image) -> Array:
         try:
             pixels = self._preprocess(picture).detach().float().cpu().numpy()
@@ -298,12 +327,18 @@ def _test_size(size: tuple[int, int]) -> tuple[int, int]:
 
 
 def _locate(preprocess: Preprocess, size: tuple[int, int]) -> _Found | None:
-    pictures = _TestPictures(preprocess, size)
-    if pictures.changes_from_call_to_call():
+    try:
+        pictures = _TestPictures(preprocess, size)
+        if pictures.changes_from_call_to_call():
+            return None
+        across = _extent(pictures, 0)
+        down = across and _extent(pictures, 1)
+        if across is None or down is None or across.axis == down.axis:
+            return None
+        found = _Found(across, down)
+        return found if pictures.stays_with_margins(found) else None
+    except _NoPictureError:
         return None
-    across = _extent(pictures, 0)
-    down = across and _extent(pictures, 1)
-    return _Found(across, down) if across and down and across.axis != down.axis else None
 
 
 def _located_again(preprocess: Preprocess, size: tuple[int, int], found: _Found) -> _Found | None:
@@ -311,14 +346,18 @@ def _located_again(preprocess: Preprocess, size: tuple[int, int], found: _Found)
 
     Pictures of a few pixels confirm it, but do not correct it.
     """
-    pictures = _TestPictures(preprocess, size)
-    corrected = []
-    for direction, extent in enumerate(found):
-        first, last = extent.sides()
-        window = max(0.0, first), min(1.0, last)
-        stripes = _numbered(size[direction], window, _SEQUENCE)
-        shares = [pictures.shares(direction, each) for each in stripes]
-        corrected.append(_fit(pictures, stripes, shares, extent, (window[1] - window[0]) / _CELLS))
+    try:
+        pictures = _TestPictures(preprocess, size)
+        corrected = []
+        for direction, extent in enumerate(found):
+            first, last = extent.sides()
+            window = max(0.0, first), min(1.0, last)
+            stripes = _numbered(size[direction], window, _SEQUENCE)
+            shares = [pictures.shares(direction, each) for each in stripes]
+            reach = (window[1] - window[0]) / _CELLS
+            corrected.append(_fit(pictures, stripes, shares, extent, reach))
+    except _NoPictureError:
+        return None
     across, down = corrected
     if across is None or down is None:
         return None
@@ -345,7 +384,8 @@ def _extent(pictures: _TestPictures, direction: int) -> _Extent | None:
         shares = [pictures.shares(direction, each) for each in stripes]
         profiles = [np.stack([_profile(each, axis) for each in shares]) for axis in (0, 1)]
         changes = [
-            values[:, seen].var(1).sum() for values, seen in zip(profiles, pictures.seen, strict=True)
+            values[:, seen].var(1).sum()
+            for values, seen in zip(profiles, pictures.seen, strict=True)
         ]
         axis = int(changes[1] >= changes[0])
         cells, seen = _decoded(profiles[axis]), pictures.seen[axis]
@@ -429,7 +469,7 @@ def _fit(
         there, _ = _best_ends(stripes, part, inside, (ends[0], ends[1]), 2 * tolerance)
         if np.abs(there - ends).max() > tolerance:
             return None
-    return _Extent(axis, *ends.tolist(), len(seen))
+    return _Extent(axis, float(ends[0]), float(ends[1]), len(seen))
 
 
 def _best_ends(

@@ -129,6 +129,7 @@ def perturb(head: LabelHead, target: ResolvedTarget, radius: float = RADIUS) -> 
         radius: Share of each colour's range, in (0, 1].
     """
     encoded, backbone = head.encoded, head.model.backbone
+    upright = encoded.placement.upright
     low, high = _range(head.model)
     start = encoded.pixels.detach()
     reach = radius * (high - low)
@@ -143,8 +144,8 @@ def perturb(head: LabelHead, target: ResolvedTarget, radius: float = RADIUS) -> 
     shown = ((pixels - low) / (high - low))[0].permute(1, 2, 0).cpu().numpy()
     return AdversarialExample(
         backbone.encode_pixels(pixels, encoded.layer, encoded.placement),
-        Image.fromarray(np.rint(shown * 255).astype(np.uint8)),
-        ((pixels - start) / reach)[0].permute(1, 2, 0).cpu().numpy(),
+        Image.fromarray(np.rint(upright(shown) * 255).astype(np.uint8)),
+        upright(((pixels - start) / reach)[0].permute(1, 2, 0).cpu().numpy()),
     )
 
 

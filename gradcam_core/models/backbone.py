@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from gradcam_core.image.placement import Placement
+from gradcam_core.image.placement import WHOLE_PICTURE, Placement
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Encoded:
     activations: Tensor
     head_input: Any
     pixels: Tensor
-    placement: Placement = Placement()
+    placement: Placement = WHOLE_PICTURE
     has_graph: bool = False
 
     def without_graph(self) -> "Encoded":
@@ -140,9 +140,7 @@ class Backbone:
             # Copies, so that a cached picture does not keep the whole batch in memory.
             leaf = activations.clone().requires_grad_()
             last = name == self.layers[-1]
-            found.append(
-                Encoded(name, leaf, leaf if last else head_input.clone(), *given, last)
-            )
+            found.append(Encoded(name, leaf, leaf if last else head_input.clone(), *given, last))
         return found
 
     def layer_named(self, layer: str | nn.Module | None) -> str:
@@ -200,7 +198,7 @@ class Backbone:
         return pixels.to(self._device), placement
 
     def encode_pixels(
-        self, pixels: Tensor, layer: str | None = None, placement: Placement = Placement()
+        self, pixels: Tensor, layer: str | None = None, placement: Placement = WHOLE_PICTURE
     ) -> Encoded:
         """Encode a network's normalized input, (1, 3, H_in, W_in) float32; see `encode`.
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from gradcam_core.image.placement import Placement
+from gradcam_core.image.placement import WHOLE_PICTURE, Placement
 from gradcam_core.models.backbone import Backbone, Encoded, device
 from gradcam_core.models.hub.text_generator import (
     ACTIVATION,
@@ -35,7 +35,7 @@ class TokenGrid(Backbone):
         }
 
     def encode_pixels(
-        self, pixels: Tensor, layer: str | None = None, placement: Placement = Placement()
+        self, pixels: Tensor, layer: str | None = None, placement: Placement = WHOLE_PICTURE
     ) -> Encoded:
         layer = self.layer_named(layer)
         with torch.no_grad():
