@@ -33,6 +33,7 @@ _SIDES = (64, 448)  # of test pictures: least shorter side, largest longer side
 _MAX_ZOOMS = 2  # each takes `_BITS` more pictures
 _MIN_CELLS = 5  # in view, else the next pictures have finer stripes
 _MOVES = np.array([(0, 0), *((a, b) for a in (-1, 0, 1) for b in (-1, 0, 1) if a or b)])
+_MAX_MOVES = 100
 _MAX_TILT = 0.02  # of the extent, between a side of the output and the whole
 _MAX_ERROR = 0.15  # mean difference from the predicted stripes, where 0.5 is chance
 _MIN_CORRELATION = 0.5  # of the middle of a picture, with and without other margins
@@ -393,7 +394,7 @@ def _extent(pictures: _TestPictures, direction: int) -> _Extent | None:
         width = (window[1] - window[0]) / _CELLS
         if last - first + 1 >= _MIN_CELLS or zoom == _MAX_ZOOMS or width * side < 2:
             break
-        edges = window[0] + width * (first - 0.5), window[0] + width * (last + 1.5)
+        edges = window[0] + width * (first - 0.25), window[0] + width * (last + 1.25)
         window = max(0.0, edges[0]), min(1.0, edges[1])
     positions = (np.flatnonzero(seen) + 0.5) / len(seen)
     line = _line(positions, window[0] + width * (cells[seen] + 0.5))
@@ -496,7 +497,9 @@ def _best_ends(
         return np.diff(upto, axis=2) / np.diff(places, axis=1)[:, None]
 
     best, accuracy = np.array(start), 1e-4 * abs(start[1] - start[0])
-    while reach > accuracy:
+    for _ in range(_MAX_MOVES):
+        if reach <= accuracy:
+            break
         candidates = best + reach * _MOVES
         candidates = candidates[np.abs(candidates[:, 1] - candidates[:, 0]) > accuracy]
         errors = ((predict(candidates) - profiles)[:, :, seen] ** 2).mean((1, 2))
