@@ -7,12 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 
 from gradcam_core.explanation import Explanation, Origin, Word
 from gradcam_core.feature_cache import DISPLAY_SIDE, FeatureCache, Picture, digest
 from gradcam_core.image import ImageSource, open_image
+from gradcam_core.image.geometry import WHOLE
 from gradcam_core.methods import DEFAULT_METHOD, Method, method_named
 from gradcam_core.methods.finite import check_predictions
 from gradcam_core.methods.gradients import Maps
@@ -25,6 +27,11 @@ from gradcam_core.models.model_cache import load
 from gradcam_core.query import Query, Target, Task
 
 _SUGGESTED = 8
+_UNKNOWN_POSITION = (
+    "The positions are unknown: the model's preprocessing could not be followed, so the map is "
+    "stretched over the whole picture and may lie elsewhere. Give the part that the model sees: "
+    "wrap(..., box=...)."
+)
 
 
 def explain(
@@ -154,6 +161,7 @@ class Explainer:
             ValueError: See `explain`.
         """
         method = method_named(query.method)
+        placement = head.encoded.placement
         resolved = [head.target(target) for target in targets]
         first = _first_choice(head, resolved)
         reference = [] if first is None or first in resolved or method.slow else [first]
@@ -180,18 +188,21 @@ class Explainer:
                     predictions=predictions,
                     picture=picture,
                     source=source,
-                    box=head.encoded.box,
-                    raw=each.attribution.cpu().numpy(),
-                    raw_counterfactual=each.counterfactual.cpu().numpy(),
+                    box=WHOLE if placement.box is None else placement.box,
+                    position_known=placement.box is not None,
+                    raw=placement.upright(_array(each.attribution)),
+                    raw_counterfactual=placement.upright(_array(each.counterfactual)),
                     words=[
-                        Word(text, log_prob, word_map.cpu().numpy())
+                        Word(text, log_prob, placement.upright(_array(word_map)))
                         for text, log_prob, word_map in zip(
                             target.words, terms.tolist(), each.words, strict=False
                         )
                     ],
-                    gradient=None if gradient is None else gradient.permute(1, 2, 0).cpu().numpy(),
+                    gradient=None
+                    if gradient is None
+                    else placement.upright(_array(gradient.permute(1, 2, 0))),
                     unknown_words=head.unknown_words,
-                    remarks=remarks(head.model),
+                    remarks=remarks(head.model) + (() if placement.box else (_UNKNOWN_POSITION,)),
                     unsure=unsure,
                     first_choice_max=None if target.function or not first else maxima.get(first),
                     concepts=concepts(head, target),
@@ -355,6 +366,10 @@ def remarks(model: Model) -> tuple[str, ...]:
 def _attribute_one(method: Method, head: Head, target: ResolvedTarget) -> Maps:
     (maps,) = method.attribute(head, [target])
     return maps
+
+
+def _array(values: Tensor) -> np.ndarray:
+    return values.cpu().numpy()
 
 
 def _key(query: Query, model: Model) -> tuple[str, str]:

@@ -70,13 +70,16 @@ class Explanation:
         picture: The picture, RGB, (H, W) pixels.
         source: The file it came from; None if it came from memory.
         box: The part of the picture that the network sees; maps are zero outside.
-        raw: (h, w) float32 >= 0, the method's map, not normalized: for Grad-CAM
-            ReLU(sum_k alpha_k A^k) (Eq. 2).
+        raw: (h, w) float32 >= 0, the method's map of that part, not normalized: for Grad-CAM
+            ReLU(sum_k alpha_k A^k) (Eq. 2). It is upright also if the network sees the picture
+            mirrored or turned.
         raw_counterfactual: (h, w) float32 >= 0, the same for the negated score (section 3.3).
         words: A caption's words in order; else empty.
         gradient: (H_in, W_in, 3) float32, signed, guided backpropagation to the network's
-            input; None if the query is not guided.
+            input, upright like `raw`; None if the query is not guided.
         unknown_words: Words of the question that the model does not know.
+        position_known: Whether `box` is right: False where the model's preprocessing could not be
+            followed. Maps are then stretched over the whole picture.
         remarks: Sentences on how to read the map of this model.
         unsure: Whether the model's first choice is a guess: it is less likely than the probability
             below which it was measured to be wrong more often than right.
@@ -101,6 +104,7 @@ class Explanation:
     words: list[Word]
     gradient: np.ndarray | None
     unknown_words: list[str] = field(default_factory=list)
+    position_known: bool = True
     remarks: tuple[str, ...] = ()
     unsure: bool = False
     first_choice_max: float | None = None
@@ -259,6 +263,7 @@ class Explanation:
         probability = f", probability {self.probability:.3g}" if has_probability else ""
         doubt = "; the model is guessing" if self.unsure else ""
         evidence = "; nothing in the picture speaks for it" if self.no_evidence else ""
+        evidence += "" if self.position_known else "; its position in the picture is unknown"
         evidence += "; hardly any evidence for it" if self.faint else ""
         return (
             f"{question}{self.target} ({kind} {self.score:.2f}{probability}): "

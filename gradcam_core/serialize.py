@@ -39,6 +39,7 @@ def to_dict(explanation: "Explanation", *, packed: bool = False) -> dict[str, An
         "words": [vars(word) | {"raw": pack(word.raw)} for word in explanation.words],
         "picture": {"width": explanation.picture.width, "height": explanation.picture.height},
         "box": list(explanation.box),
+        "position_known": explanation.position_known,
         "raw": pack(explanation.raw),
         "raw_counterfactual": pack(explanation.raw_counterfactual),
         "remarks": list(explanation.remarks),

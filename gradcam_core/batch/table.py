@@ -29,6 +29,7 @@ RESULTS = pa.schema(
         "words": pa.list_(pa.struct({"text": pa.string(), "log_prob": pa.float64(), "raw": _MAP})),
         "picture": pa.struct({"width": pa.int64(), "height": pa.int64()}),
         "box": pa.list_(pa.float64()),
+        "position_known": pa.bool_(),
         "raw": _MAP,
         "raw_counterfactual": _MAP,
         "remarks": pa.list_(pa.string()),

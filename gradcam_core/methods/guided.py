@@ -69,10 +69,10 @@ def encode_guided(model: Model, image: Image.Image, layer: str, detail: float = 
         ValueError: See `why_not_rule`, `check_input` and `Backbone.preprocess`.
     """
     check_guided(model)
-    pixels, box = model.backbone.preprocess(image, detail)
+    pixels, placement = model.backbone.preprocess(image, detail)
     check_input(model, pixels)
     with ReLURule("guided"):
-        return model.backbone.encode_pixels(pixels.requires_grad_(), layer, box)
+        return model.backbone.encode_pixels(pixels.requires_grad_(), layer, placement)
 
 
 def guided_backprop(head: Head, target: ResolvedTarget) -> Tensor:

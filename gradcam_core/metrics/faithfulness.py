@@ -102,7 +102,7 @@ def occlusion_correlation(measured: MeasuredMap) -> Measurement:
     score rises.
     """
     drops = occlusion_drops(measured)
-    return Measurement(rank_correlation(measured.raw, drops), map=drops)
+    return Measurement(rank_correlation(measured.raw, drops), map=measured.upright(drops))
 
 
 def occlusion_drops(measured: MeasuredMap) -> np.ndarray:

@@ -24,7 +24,8 @@ class MeasuredMap(NamedTuple):
     Attributes:
         head: The model that made the map, looking at the picture.
         target: The explained class, caption or answer.
-        raw: (h, w) float32 >= 0, the map, not normalized.
+        raw: (h, w) float32 >= 0, the map, not normalized, mirrored or turned like the network's
+            input.
     """
 
     head: Head
@@ -46,7 +47,12 @@ class MeasuredMap(NamedTuple):
         """
         model, target = explanation.origin or _loaded(explanation)
         encoded = model.encode(explanation.picture, explanation.layer, detail)
-        return cls(model.bind(encoded, explanation.question), target, explanation.raw)
+        raw = encoded.placement.as_input(explanation.raw)
+        return cls(model.bind(encoded, explanation.question), target, raw)
+
+    def upright(self, values: np.ndarray) -> np.ndarray:
+        """Return a map of the network's input, (h, w) or (h, w, c), upright like the picture."""
+        return self.head.encoded.placement.upright(values)
 
     @property
     def pixels(self) -> Tensor:

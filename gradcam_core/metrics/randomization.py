@@ -73,7 +73,7 @@ def cascade(measured: MeasuredMap, method: str) -> Iterator[SanityStep]:
             encoded = model.backbone.encode_pixels(measured.pixels, head.encoded.layer)
             (maps,) = method_named(method).attribute(model.bind(encoded), [measured.target])
         raw = maps.attribution.cpu().numpy()
-        yield SanityStep(layer, raw, rank_correlation(raw, measured.raw))
+        yield SanityStep(layer, measured.upright(raw), rank_correlation(raw, measured.raw))
 
 
 def _randomize(part: nn.Module, draw: torch.Generator) -> None:

@@ -131,6 +131,7 @@ def perturb(head: LabelHead, target: ResolvedTarget, radius: float = RADIUS) -> 
         radius: Share of each colour's range, in (0, 1].
     """
     encoded, backbone = head.encoded, head.model.backbone
+    upright = encoded.placement.upright
     low, high = _range(head.model)
     start = encoded.pixels.detach()
     reach = radius * (high - low)
@@ -144,9 +145,9 @@ def perturb(head: LabelHead, target: ResolvedTarget, radius: float = RADIUS) -> 
         pixels = pixels.clamp(start - reach, start + reach).clamp(low, high)
     shown = ((pixels - low) / (high - low))[0].permute(1, 2, 0).cpu().numpy()
     return AdversarialExample(
-        backbone.encode_pixels(pixels, encoded.layer, encoded.box),
-        Image.fromarray(np.rint(shown * 255).astype(np.uint8)),
-        ((pixels - start) / reach)[0].permute(1, 2, 0).cpu().numpy(),
+        backbone.encode_pixels(pixels, encoded.layer, encoded.placement),
+        Image.fromarray(np.rint(upright(shown) * 255).astype(np.uint8)),
+        upright(((pixels - start) / reach)[0].permute(1, 2, 0).cpu().numpy()),
     )
 
 

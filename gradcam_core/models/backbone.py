@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from gradcam_core.image.geometry import WHOLE, Box
+from gradcam_core.image.placement import WHOLE_PICTURE, Placement
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Encoded:
         head_input: What the head reads, float32: the last feature map (1, C', h', w'), equal to
             `activations` when `layer` is the last; or all tokens of a transformer; or, for a
             network from `wrap`, its output.
-        pixels: (1, 3, H_in, W_in) float32, the network's normalised input.
-        box: The part of the picture that `pixels` show.
+        pixels: (1, C, H_in, W_in) float32, the network's normalized input.
+        placement: Where `pixels` lie in the picture.
         has_graph: Whether a graph leads from `head_input` back to `activations`.
     """
 
@@ -43,7 +43,7 @@ class Encoded:
     activations: Tensor
     head_input: Any
     pixels: Tensor
-    box: Box = WHOLE
+    placement: Placement = WHOLE_PICTURE
     has_graph: bool = False
 
     def without_graph(self) -> "Encoded":
@@ -54,9 +54,9 @@ class Encoded:
         return replace(self, head_input=detached, pixels=self.pixels.detach(), has_graph=False)
 
 
-Preprocess = Callable[[Image.Image], tuple[Tensor, Box]]
+Preprocess = Callable[[Image.Image], tuple[Tensor, Placement]]
 # The same with the input's side multiplied by a factor.
-FinerPreprocess = Callable[[Image.Image, float], tuple[Tensor, Box]]
+FinerPreprocess = Callable[[Image.Image, float], tuple[Tensor, Placement]]
 
 MAX_DETAIL = 2.0
 
@@ -80,7 +80,7 @@ class Backbone:
             name: Name of the network.
             stages: Name -> module; each takes what the one before it gives.
             preprocess: Picture (RGB, any size) -> the network's normalized input
-                (1, 3, H_in, W_in) float32, and the part of the picture that it shows.
+                (1, C, H_in, W_in) float32, and where it lies in the picture.
             layers: Names of the stages that may be target layers, from input to output; the last
                 is the default. None for all.
             other_activation: Its non-linearity if that is not ReLU: guided backpropagation is
@@ -118,8 +118,8 @@ class Backbone:
             ValueError: There is no such layer; or see `preprocess`.
         """
         name = self.layer_named(layer)
-        pixels, box = self.preprocess(image, detail)
-        return self.encode_pixels(pixels, name, box)
+        pixels, placement = self.preprocess(image, detail)
+        return self.encode_pixels(pixels, name, placement)
 
     def encode_many(self, images: Sequence[Image.Image], layer: str | None = None) -> list[Encoded]:
         """Encode many pictures, in one pass if their inputs have the same size.
@@ -130,19 +130,17 @@ class Backbone:
         name = self.layer_named(layer)
         inputs = [self.preprocess(image) for image in images]
         if len({pixels.shape for pixels, _ in inputs}) != 1:
-            return [self.encode_pixels(pixels, name, box) for pixels, box in inputs]
+            return [self.encode_pixels(pixels, name, placement) for pixels, placement in inputs]
         with torch.no_grad():
             maps, head_inputs = self.run(torch.cat([pixels for pixels, _ in inputs]), name)
         found = []
-        for activations, head_input, (pixels, box) in zip(
+        for activations, head_input, given in zip(
             maps.split(1), head_inputs.split(1), inputs, strict=True
         ):
             # Copies, so that a cached picture does not keep the whole batch in memory.
             leaf = activations.clone().requires_grad_()
             last = name == self.layers[-1]
-            found.append(
-                Encoded(name, leaf, leaf if last else head_input.clone(), pixels, box, last)
-            )
+            found.append(Encoded(name, leaf, leaf if last else head_input.clone(), *given, last))
         return found
 
     def layer_named(self, layer: str | nn.Module | None) -> str:
@@ -176,8 +174,8 @@ class Backbone:
                 shapes[name] = tuple(maps.shape[1:])
         return {layer: shapes[layer] for layer in self.layers}
 
-    def preprocess(self, image: Image.Image, detail: float = 1.0) -> tuple[Tensor, Box]:
-        """Return the network's input for a picture, and the part of the picture that it shows.
+    def preprocess(self, image: Image.Image, detail: float = 1.0) -> tuple[Tensor, Placement]:
+        """Return the network's input for a picture, and where it lies in the picture.
 
         Args:
             image: As for `encode`.
@@ -185,30 +183,33 @@ class Backbone:
                 maps have that many times the cells per side.
 
         Raises:
-            ValueError: The detail is out of range, or the network takes one size only.
+            ValueError: The detail is out of range, or the network takes one size only; or see
+                `with_placement`.
         """
         check_detail(detail)
         if detail == 1:
-            pixels, box = self._preprocess(image)
+            pixels, placement = self._preprocess(image)
         elif self._finer is None:
             raise ValueError(
                 f"{self.name} takes one input size: only the embedded networks have finer maps."
             )
         else:
-            pixels, box = self._finer(image, detail)
-        return pixels.to(self._device), box
+            pixels, placement = self._finer(image, detail)
+        return pixels.to(self._device), placement
 
-    def encode_pixels(self, pixels: Tensor, layer: str | None = None, box: Box = WHOLE) -> Encoded:
+    def encode_pixels(
+        self, pixels: Tensor, layer: str | None = None, placement: Placement = WHOLE_PICTURE
+    ) -> Encoded:
         """Encode a network's normalized input, (1, 3, H_in, W_in) float32; see `encode`.
 
         If `pixels` require a gradient, the graph of `head_input` begins there.
         """
         layer = self.layer_named(layer)
         if not pixels.requires_grad:
-            return Encoded(layer, *self.cut(pixels, layer), pixels, box, has_graph=True)
+            return Encoded(layer, *self.cut(pixels, layer), pixels, placement, has_graph=True)
         with torch.enable_grad():
             activations, head_input = self.run(pixels, layer)
-        return Encoded(layer, activations.detach().requires_grad_(), head_input, pixels, box)
+        return Encoded(layer, activations.detach().requires_grad_(), head_input, pixels, placement)
 
     def cut(self, pixels: Tensor, layer: str) -> tuple[Tensor, Any]:
         """Return the feature map A of `layer`, and what the heads read, differentiable in A only.

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gradcam_core.image.geometry import WHOLE, Box
+from gradcam_core.image.placement import WHOLE_PICTURE, Placement
 from gradcam_core.models.backbone import Backbone
 from gradcam_core.models.classifiers import Classifier
 from gradcam_core.models.embedded.efficientnet_lite import efficientnet_lite
@@ -94,10 +94,10 @@ def _weights(lite: _Lite) -> dict[str, Tensor]:
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def _preprocess(side: int, image: Image.Image, detail: float = 1.0) -> tuple[Tensor, Box]:
+def _preprocess(side: int, image: Image.Image, detail: float = 1.0) -> tuple[Tensor, Placement]:
     half = (0.5, 0.5, 0.5)
     larger = round(side * detail)
-    return squash(image, (larger, larger), mean=half, std=half), WHOLE
+    return squash(image, (larger, larger), mean=half, std=half), WHOLE_PICTURE
 
 
 def squash(

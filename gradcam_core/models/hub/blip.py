@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from gradcam_core.image.geometry import WHOLE, Box
+from gradcam_core.image.placement import WHOLE_PICTURE, Placement
 from gradcam_core.models.backbone import Backbone, Encoded, device
 from gradcam_core.models.hub.text_generator import (
     ACTIVATION,
@@ -34,13 +34,15 @@ class TokenGrid(Backbone):
             layer: tuple(self.encode(square, layer).activations.shape[1:]) for layer in self.layers
         }
 
-    def encode_pixels(self, pixels: Tensor, layer: str | None = None, box: Box = WHOLE) -> Encoded:
+    def encode_pixels(
+        self, pixels: Tensor, layer: str | None = None, placement: Placement = WHOLE_PICTURE
+    ) -> Encoded:
         layer = self.layer_named(layer)
         with torch.no_grad():
             tokens = self.to_layer(pixels, layer)
         side = round((tokens.shape[1] - 1) ** 0.5)
         grid = tokens[:, 1:].transpose(1, 2).reshape(1, -1, side, side).contiguous()
-        return Encoded(layer, grid.requires_grad_(), tokens, pixels, box)
+        return Encoded(layer, grid.requires_grad_(), tokens, pixels, placement)
 
 
 class Blip(TextGenerator):

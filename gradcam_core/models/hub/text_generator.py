@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from gradcam_core.image.geometry import seen_through
+from gradcam_core.image.placement import with_placement
 from gradcam_core.models.backbone import Backbone, Encoded, device
 from gradcam_core.models.base import (
     Head,
@@ -89,7 +89,7 @@ class TextGenerator(Model):
         backbone = self.backbone_type(
             checkpoint.repository,
             self.stages(network),
-            seen_through(preprocess),
+            with_placement(preprocess),
             other_activation=info.other_activation,
         )
         super().__init__(info.name, backbone)

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from gradcam_core.image.geometry import seen_through
+from gradcam_core.image.placement import with_placement
 from gradcam_core.models.backbone import Backbone
 from gradcam_core.models.classifiers import Classifier
 from gradcam_core.models.hub.download import has_torch_weights, torch_weights
@@ -159,7 +159,7 @@ def split(name: str, network: nn.Module, weights: Any) -> Classifier:
         return transform(image)[None]
 
     backbone = Backbone(
-        cnn.title, _stages(network), seen_through(preprocess), cnn.layers, cnn.other_activation
+        cnn.title, _stages(network), with_placement(preprocess), cnn.layers, cnn.other_activation
     )
     shown = weights.meta["categories"]
     classes = [(own, *others) for own, others in zip(shown, imagenet_classes(), strict=True)]

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from gradcam_core.image.geometry import Box, seen_through
+from gradcam_core.image.placement import GivenBox, Placement, with_placement
 from gradcam_core.models.backbone import Backbone, Encoded
 from gradcam_core.models.hub.download import first_line
 from gradcam_core.models.nonlinearity import NonLinearities
@@ -104,6 +104,7 @@ class HookedNetwork(Backbone):
         tokens: tuple[int, int] | None = None,
         chain: bool = False,
         copy: bool = False,
+        box: GivenBox | None = None,
     ) -> None:
         """Run the network once, and install the hooks.
 
@@ -115,6 +116,7 @@ class HookedNetwork(Backbone):
             tokens: The grid of a transformer's tokens; see `analyze`.
             chain: List only the maps that everything after them depends on alone.
             copy: Whether to work on a copy; see `IsolatedNetwork`.
+            box: The part of the picture that the input shows; see `with_placement`.
 
         Raises:
             ValueError: It cannot be run, or there is no such layer.
@@ -136,7 +138,7 @@ class HookedNetwork(Backbone):
         super().__init__(
             name,
             {},
-            seen_through(as_input),
+            with_placement(as_input, box),
             tuple(self.analysis.chain() if chain else self.analysis.maps),
             " and ".join(sorted(others.seen)),
             where,
@@ -205,10 +207,10 @@ class HookedNetwork(Backbone):
             "tokens=(rows, columns)."
         )
 
-    def preprocess(self, image: Image.Image, detail: float = 1.0) -> tuple[Tensor, Box]:
+    def preprocess(self, image: Image.Image, detail: float = 1.0) -> tuple[Tensor, Placement]:
         """Return the network's input for a picture, in its own dtype; see `Backbone.preprocess`."""
-        pixels, box = super().preprocess(image, detail)
-        return pixels.to(self._dtype), box
+        pixels, placement = super().preprocess(image, detail)
+        return pixels.to(self._dtype), placement
 
     def head_input(self, pixels: Tensor) -> Output:
         """Return the network's output, differentiable in `pixels`."""

@@ -9,6 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from gradcam_core.image.geometry import WHOLE
+from gradcam_core.image.placement import GivenBox
 from gradcam_core.models.backbone import Encoded
 from gradcam_core.models.base import (
     Head,
@@ -37,6 +39,7 @@ def wrap(
     multi_label: bool = False,
     tokens: tuple[int, int] | None = None,
     copy: bool = True,
+    box: GivenBox | None = None,
 ) -> "WrappedModel":
     """Make a model for `explain` from any network that takes a picture.
 
@@ -64,6 +67,10 @@ def wrap(
         copy: Whether to explain a copy, as the network is now. False saves memory and follows
             later training. What cannot be copied is used itself. Either way `network` is as before
             after every call.
+        box: The part of the picture that `preprocess` shows: (left, top, right, bottom) as shares
+            of the picture's sides, or a function of its size (width, height) that returns them;
+            left > right if it mirrors. None to find out: any crop, padding, flip or turn by 90
+            degrees is found, whatever happens to the colours; see `Explanation.position_known`.
 
     Returns:
         The model, for `explain(image, model=...)`.
@@ -85,7 +92,9 @@ def wrap(
     network = network.module if isinstance(network, nn.DataParallel) else network
     name = type(network).__name__ if name is None else name
     as_input = _default_input(network, name) if preprocess is None else _checked(preprocess)
-    backbone = HookedNetwork(name, network, as_input, layer, tokens, copy=copy)
+    if preprocess is None and box is None:
+        box = WHOLE
+    backbone = HookedNetwork(name, network, as_input, layer, tokens, copy=copy, box=box)
     names = None if classes is None else _names(classes)
     return WrappedModel(name, backbone, names, multi_label)
 

@@ -114,7 +114,7 @@ def test_the_registry_entry_is_correct(
     # torchvision resizes the shorter side and crops the center of the 451 x 300 pixels.
     transform = weights.transforms()
     share = transform.crop_size[0] / transform.resize_size[0]
-    left, top, right, bottom = encoded.box
+    left, top, right, bottom = encoded.placement.box
     assert bottom - top == pytest.approx(share, abs=0.01)
     assert right - left == pytest.approx(share * 300 / 451, abs=0.01)
     assert left + right == pytest.approx(1, abs=0.01)
