@@ -105,6 +105,7 @@ class HookedNetwork(Backbone):
                 raise ValueError(
                     f"{name} cannot be run on an input of shape {shape}: {first_line(error)}"
                 ) from error
+        self._network = network
         super().__init__(
             name,
             {"network": network},
@@ -161,6 +162,9 @@ class HookedNetwork(Backbone):
                     f"{self.name} has no layer '{layer}'. Its layers: {self._some_layers(layer)}."
                 )
         if name in self.analysis.maps:
+            problem = self.analysis.check(self._network, self._noise, name)
+            if problem is not None:
+                raise ValueError(f"The layer '{name}' of {self.name} {problem}.")
             return name
         runs = self.analysis.runs[name]
         if runs == 0:
@@ -221,6 +225,7 @@ class HookedNetwork(Backbone):
         return self._run_by(pixels, self._plan_for(layer, activations))
 
     def _plan_for(self, layer: str, replacement: Tensor | None = None) -> _Plan:
+        self.layer_named(layer)
         module = self._network.get_submodule(layer)
         return _Plan(module, self.analysis.maps[layer].layout, replacement)
 
