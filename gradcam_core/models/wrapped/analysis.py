@@ -116,7 +116,7 @@ class Analysis:
             found = changes(network, network.get_submodule(same[0].name), pixels)
             layout, problem = fitting(known.layouts, found, known.local)
             layout = known.layout if layout is None else layout
-            shape = tuple(layout.to_map(found.everywhere).shape[1:])
+            shape = layout.map_shape(found.everywhere.shape)
             for each in same:
                 self.maps[each.name] = replace(
                     each, layout=layout, shape=shape, checked=True, problem=problem
@@ -133,14 +133,16 @@ class _Recorded:
         shape: Of its output.
         layouts: The layouts that the output may have.
         edge: Where the output is in autograd's graph.
-        position: The number of runs of modules until then.
+        weights: The number of runs of modules with weights until then.
+        several: Whether it is a sequence of several modules, such as all blocks.
     """
 
     name: str
     shape: torch.Size
     layouts: list[Layout]
     edge: GradientEdge
-    position: int
+    weights: int
+    several: bool
 
 
 class _Recorder:
@@ -150,10 +152,13 @@ class _Recorder:
         self.runs = Counter[str]()
         self.given: dict[str, str] = {}
         self.recorded: list[_Recorded] = []
-        # For every run of a module, if it has weights of its own: its name, and where its output
-        # is in autograd's graph.
-        self.weighted: list[tuple[str, GradientEdge | None] | None] = []
+        # For every output, what was recorded of the first module that returned it.
+        self.first: dict[tuple[Node, int], _Recorded] = {}
+        # For every run of a module with weights of its own: its name, and where its output is in
+        # autograd's graph.
+        self.weighted: list[tuple[str, GradientEdge | None]] = []
         self.states: set[Node] = set()  # of RNNs
+        self._best_names: dict[tuple[Node, int], str] = {}
         self._layouts = Layouts(pixels.shape[2:], tokens)
 
     def record(self, name: str, module: nn.Module, output: Any) -> None:
@@ -168,14 +173,16 @@ class _Recorder:
         edge = None
         if isinstance(given, Tensor) and given.requires_grad:
             edge = get_gradient_edge(given)
-        has_weights = any(True for _ in module.parameters(recurse=False))
-        self.weighted.append((name, edge) if has_weights else None)
+        if next(module.parameters(recurse=False), None) is not None:
+            self.weighted.append((name, edge))
         if isinstance(module, nn.RNNBase | nn.RNNCellBase):
             states = [each.grad_fn for each in tensors_in(output)]
             self.states.update(node for node in states if node is not None)
         if name and edge is not None and (layouts := self._layouts.of(given.shape)):
-            position = len(self.weighted)
-            self.recorded.append(_Recorded(name, given.shape, layouts, edge, position))
+            several = isinstance(module, nn.Sequential) and len(module) > 1
+            found = _Recorded(name, given.shape, layouts, edge, len(self.weighted), several)
+            self.recorded.append(found)
+            self.first.setdefault(_place(edge), found)
 
     def maps(self, graph: Graph) -> dict[str, FeatureMap]:
         """Return the maps that were recorded, and how the output depends on them."""
@@ -188,21 +195,22 @@ class _Recorder:
             if self.runs[each.name] != 1:
                 continue
             node = each.edge.node
-            plain = node in graph.plain and len(each.layouts[0].axes) > 3
+            plain = node in graph.plain and len(each.shape) > 3
             layouts = [Layout("NCDHW" if len(each.shape) == 5 else "NCHW")] if plain else each.layouts
-            shape = layouts[0].to_map(torch.empty(each.shape, device="meta")).shape[1:]
             key = (graph.streams.get(node, node), each.edge.output_nr, each.shape)
+            first = self.first[_place(each.edge)]
             found[each.name] = FeatureMap(
                 each.name,
                 layouts[0],
-                tuple(shape),
+                layouts[0].map_shape(each.shape),
                 tuple(layouts),
                 stream=streams.setdefault(key, each.name),
                 alone=graph.passes_only(each.edge),
                 reached=each.edge in graph,
                 of_tokens=layouts[0].grid is not None or (transformer and node in graph.attended),
-                passed_on=self._best_named(each) is not each,
-                later=self._weights_after(each, graph),
+                passed_on=self._best_name(each) != each.name,
+                # Weights of a second head do not count.
+                later=sum(edge in graph for edge in self._weights_between(first, None)),
                 sequential=node in sequential,
                 local=node in graph.local,
                 checked=plain,
@@ -211,44 +219,45 @@ class _Recorder:
 
     def weights_until(self, name: str) -> int:
         """Count the runs of modules with weights until a map was there."""
-        first = self._first(next(each for each in self.recorded if each.name == name))
-        return sum(run is not None for run in self.weighted[: first.position])
+        edge = next(each.edge for each in self.recorded if each.name == name)
+        return self.first[_place(edge)].weights
 
-    def _weights_after(self, recorded: _Recorded, graph: Graph) -> int:
-        """Count the runs of modules with weights between a map and the output.
-
-        Weights of a second head do not count.
-        """
-        first = self._first(recorded)
-        return sum(edge in graph for edge in self._weights_between(first, len(self.weighted)))
-
-    def _weights_between(self, recorded: _Recorded, end: int) -> list[GradientEdge | None]:
+    def _weights_between(
+        self, recorded: _Recorded, end: _Recorded | None
+    ) -> list[GradientEdge | None]:
         """Return the outputs of the modules with weights that run after a map.
 
         Modules around the map end later, but their weights may have been used before.
         """
+        last = len(self.weighted) if end is None else end.weights
         return [
-            run[1]
-            for run in self.weighted[recorded.position : end]
-            if run is not None and not recorded.name.startswith(f"{run[0]}.")
+            edge
+            for name, edge in self.weighted[recorded.weights : last]
+            if not recorded.name.startswith(f"{name}.")
         ]
 
-    def _first(self, recorded: _Recorded) -> _Recorded:
-        """Return the first module that returned the same map."""
-        return next(each for each in self.recorded if each.edge[:2] == recorded.edge[:2])
+    def _best_name(self, recorded: _Recorded) -> str:
+        """Return the name of the last of the outermost modules that return the same map.
 
-    def _best_named(self, recorded: _Recorded) -> _Recorded:
-        """Return the last of the outermost modules that return the same map.
-
-        (Not of those that pass it on later, after other modules have run.)
+        (Not of those that pass it on later, after other modules have run; and of transformers, the
+        last block rather than all of them.)
         """
-        first = self._first(recorded)
-        same = [
-            each
-            for each in self.recorded[::-1]
-            if each.edge[:2] == first.edge[:2] and not self._weights_between(first, each.position)
-        ]
-        return min(same, key=lambda other: other.name.count("."))
+        place = _place(recorded.edge)
+        if place not in self._best_names:
+            first = self.first[place]
+            same = [
+                each
+                for each in self.recorded[::-1]
+                if _place(each.edge) == place and not self._weights_between(first, each)
+            ]
+            tokens = first.layouts[0].grid is not None
+            best = min(same, key=lambda each: (tokens and each.several, each.name.count(".")))
+            self._best_names[place] = best.name
+        return self._best_names[place]
+
+
+def _place(edge: GradientEdge) -> tuple[Node, int]:
+    return edge.node, edge.output_nr
 
 
 class _Search:

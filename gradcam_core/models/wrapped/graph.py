@@ -3,7 +3,7 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, Node
@@ -49,14 +49,12 @@ class Graph:
 
     def __init__(self, output: Tensor | None, pixels: Tensor) -> None:
         start = None if output is None else output.grad_fn
-        self.order = _in_order(start) if start is not None else []
+        # Of each node, what its operation was applied to; None for what has no gradient.
+        self._inputs: dict[Node, tuple[tuple[Node | None, int], ...]] = {}
+        self._after: dict[Node, list[Node]] = {}
         self._edges = Counter[Node]()
         self._outputs: dict[Node, set[int]] = {}
-        for node in self.order:
-            for following, number in node.next_functions:
-                if following is not None:
-                    self._edges[following] += 1
-                    self._outputs.setdefault(following, set()).add(number)
+        self.order = [] if start is None else self._in_order(start)
         self.bottlenecks = self._bottlenecks()
         self.attended = self.downstream(
             node for node in self.order if node.name().startswith(("Softmax", "ScaledDot"))
@@ -79,9 +77,32 @@ class Graph:
         """Return the nodes that depend on some of the nodes, with these."""
         found = set(sources)
         for node in reversed(self.order):
-            if node not in found and not found.isdisjoint(_after(node)):
+            if node not in found and not found.isdisjoint(self._after[node]):
                 found.add(node)
         return found
+
+    def _in_order(self, start: Node) -> list[Node]:
+        known, stack = {start}, [start]
+        while stack:
+            node = stack.pop()
+            self._inputs[node] = node.next_functions
+            self._after[node] = [each for each, _ in self._inputs[node] if each is not None]
+            for following, number in self._inputs[node]:
+                if following is None:
+                    continue
+                self._edges[following] += 1
+                self._outputs.setdefault(following, set()).add(number)
+                if following not in known:
+                    known.add(following)
+                    stack.append(following)
+        order, ready, edges_into = [], [start], Counter(self._edges)
+        while ready:
+            order.append(ready.pop())
+            for following in self._after[order[-1]]:
+                edges_into[following] -= 1
+                if edges_into[following] == 0:
+                    ready.append(following)
+        return order
 
     def _bottlenecks(self) -> set[Node]:
         # A node has no path around it if all open edges of the nodes before it lead into it.
@@ -90,24 +111,25 @@ class Graph:
             open_edges -= self._edges[node]
             if open_edges == 0:
                 found.add(node)
-            open_edges += len(_after(node))
+            open_edges += len(self._after[node])
         return found
 
     def _follow_cells(self, pixels: Tensor) -> None:
         ages: dict[Node, int] = {}
+        shapes: dict[Node, tuple[int, ...] | None] = {}
         for age, node in enumerate(reversed(self.order)):
             ages[node] = age
             self.streams[node] = node
-            shape = shape_of(node)
+            shape = shapes[node] = shape_of(node)
             if getattr(node, "variable", None) is pixels:
                 self.plain.add(node)
                 self.local.add(node)
             if shape is None:
                 continue
             kind = re.sub(r"Backward\d*$", "", node.name())
-            if not self.local.isdisjoint(_keeping_apart(kind, node, shape)):
+            if not self.local.isdisjoint(_keeping_apart(kind, self._inputs[node], shape)):
                 self.local.add(node)
-            before = [(each, shape_of(each)) for each in _after(node)]
+            before = [(each, shapes[each]) for each in self._after[node]]
             if kind in _POINTWISE:
                 same = [self.streams[each] for each, its_shape in before if its_shape == shape]
                 self.streams[node] = min([node, *same], key=ages.__getitem__)
@@ -123,16 +145,17 @@ class Graph:
                 self.plain.add(node)
 
 
-def _keeping_apart(kind: str, node: Node, shape: tuple[int, ...]) -> list[Node]:
-    """Return what an operation is applied to, as far as each cell of the result has its own part."""
-    inputs = [each for each, _ in node.next_functions]
+def _keeping_apart(
+    kind: str, inputs: Sequence[tuple[Node | None, int]], shape: tuple[int, ...]
+) -> list[Node]:
+    """Return those inputs of an operation that each cell of the result has its own part of."""
     if kind in ("Mean", "Sum", "Max", "Amax") or math.prod(shape) == max(shape, default=1):
         return []
     if kind.startswith(("Bmm", "ScaledDot", "Mm")):
         inputs = inputs[:1]
     elif kind in ("Addmm", "Baddbmm"):
         inputs = inputs[1:2]
-    return [each for each in inputs if each is not None]
+    return [each for each, _ in inputs if each is not None]
 
 
 def shape_of(node: Node) -> tuple[int, ...] | None:
@@ -142,26 +165,3 @@ def shape_of(node: Node) -> tuple[int, ...] | None:
         return tuple(variable.shape)
     known = getattr(node, "_input_metadata", ())
     return tuple(known[0].shape) if known else None
-
-
-def _in_order(start: Node) -> list[Node]:
-    edges_into = Counter[Node]()
-    known, stack = {start}, [start]
-    while stack:
-        for following in _after(stack.pop()):
-            edges_into[following] += 1
-            if following not in known:
-                known.add(following)
-                stack.append(following)
-    order, ready = [], [start]
-    while ready:
-        order.append(ready.pop())
-        for following in _after(order[-1]):
-            edges_into[following] -= 1
-            if edges_into[following] == 0:
-                ready.append(following)
-    return order
-
-
-def _after(node: Node) -> list[Node]:
-    return [following for following, _ in node.next_functions if following is not None]

@@ -63,6 +63,13 @@ class Layout:
         # Contiguous, since later modules may overwrite or reshape it.
         return found.permute(back).clone(memory_format=torch.contiguous_format)
 
+    def map_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Return (C, h, w) of the map in an output of a shape."""
+        found = tuple(shape[axis] for axis in self._permutation())[1:]
+        if self.grid is not None:
+            found = (found[0], *self.grid)
+        return (found[0], *found[:0:-1]) if self.transposed else found
+
     def _permutation(self) -> list[int]:
         target = "NCT" if "T" in self.axes else "NCDHW" if "D" in self.axes else "NCHW"
         return [self.axes.index(axis) for axis in target]
@@ -96,23 +103,28 @@ class Layouts:
         # Of the maps so far, the last first.
         self._grids: list[Grid] = []
         self._token_counts: set[int] = set()
+        # Of shapes since the last new map.
+        self._known: dict[tuple[int, ...], list[Layout]] = {}
 
     def of(self, shape: Sequence[int]) -> list[Layout]:
         """Return the layouts of a tensor of one picture, the most likely first; [] for none."""
-        if len(shape) == len(self._size) + 2 == 5:
-            found = [Layout("NCDHW")] if shape[0] == 1 and math.prod(shape[2:]) > 1 else []
-        elif len(self._size) != 2:
-            found = []
-        elif len(shape) == 4 and shape[0] == 1:
-            found = self._of_map((shape[1], shape[2], shape[3]))
-        elif len(shape) == 3:
-            found = self._of_tokens(shape)
-        else:
-            found = []
-        self._remember(shape, found)
-        return found
+        shape = tuple(shape)
+        if shape not in self._known:
+            found = self._found(shape)
+            self._remember(shape, found)
+            self._known[shape] = found
+        return self._known[shape]
 
-    def _remember(self, shape: Sequence[int], found: list[Layout]) -> None:
+    def _found(self, shape: tuple[int, ...]) -> list[Layout]:
+        if len(shape) == len(self._size) + 2 == 5:
+            return [Layout("NCDHW")] if shape[0] == 1 and math.prod(shape[2:]) > 1 else []
+        if len(self._size) == 2 and len(shape) == 4 and shape[0] == 1:
+            return self._of_map((shape[1], shape[2], shape[3]))
+        if len(self._size) == 2 and len(shape) == 3:
+            return self._of_tokens(shape)
+        return []
+
+    def _remember(self, shape: tuple[int, ...], found: list[Layout]) -> None:
         if not found or len(shape) == 5:
             return
         first = found[0]
@@ -123,22 +135,26 @@ class Layouts:
             grid = (shape[first.axes.index("H")], shape[first.axes.index("W")])
         if first.transposed:
             grid = grid[::-1]
-        if grid in self._grids:
-            self._grids.remove(grid)
-        self._grids.insert(0, grid)
+        if grid not in self._grids[:1]:
+            self._grids = [grid, *(each for each in self._grids if each != grid)]
+            self._known.clear()
 
     def _of_map(self, sides: tuple[int, int, int]) -> list[Layout]:
         one, two, three = sides
         if two in self._token_counts:  # the heads of an attention
             return []
-        last = one * two > 1 and (
-            ((one, two) in self._grids and (two, three) not in self._grids)
-            or (self._has_aspect(one, two) and not self._has_aspect(two, three))
-        )
-        axes = [name for name, cells in (("NCHW", two * three), ("NHWC", one * two)) if cells > 1]
-        axes = axes[::-1] if last else axes
+        axes = {"NCHW": (two, three), "NHWC": (one, two)}
+        likely = {
+            name: grid in self._grids or self._has_aspect(*grid) for name, grid in axes.items()
+        }
+        possible = [
+            name
+            for name, grid in axes.items()
+            if math.prod(grid) > 1 and (likely[name] or math.prod(sides) > math.prod(grid))
+        ]
+        possible.sort(key=lambda name: not likely[name])
         return [
-            Layout(name, transposed=transposed) for transposed in (False, True) for name in axes
+            Layout(name, transposed=transposed) for transposed in (False, True) for name in possible
         ]
 
     def _of_tokens(self, shape: Sequence[int]) -> list[Layout]:
