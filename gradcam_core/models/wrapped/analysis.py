@@ -124,6 +124,9 @@ class Analysis:
         return self.maps[name].problem
 
 
+_Place = tuple[Node, int]  # of an output in autograd's graph
+
+
 @dataclass(frozen=True)
 class _Recorded:
     """What a module returned.
@@ -152,13 +155,13 @@ class _Recorder:
         self.runs = Counter[str]()
         self.given: dict[str, str] = {}
         self.recorded: list[_Recorded] = []
-        # For every output, what was recorded of the first module that returned it.
-        self.first: dict[tuple[Node, int], _Recorded] = {}
-        # For every run of a module with weights of its own: its name, and where its output is in
-        # autograd's graph.
-        self.weighted: list[tuple[str, GradientEdge | None]] = []
+        # For every output, what was recorded of the modules that returned it.
+        self.returned: dict[_Place, list[_Recorded]] = {}
+        # For every run of a module with weights of its own, where its output is in autograd's graph.
+        self.weighted: list[GradientEdge | None] = []
         self.states: set[Node] = set()  # of RNNs
-        self._best_names: dict[tuple[Node, int], str] = {}
+        # Of those that contain other modules: the beginning of their names, and which run it is.
+        self._parents: list[tuple[str, int]] = []
         self._layouts = Layouts(pixels.shape[2:], tokens)
 
     def record(self, name: str, module: nn.Module, output: Any) -> None:
@@ -172,9 +175,12 @@ class _Recorder:
         )
         edge = None
         if isinstance(given, Tensor) and given.requires_grad:
-            edge = get_gradient_edge(given)
+            node = given.grad_fn
+            edge = get_gradient_edge(given) if node is None else GradientEdge(node, given.output_nr)
         if next(module.parameters(recurse=False), None) is not None:
-            self.weighted.append((name, edge))
+            if next(module.children(), None) is not None:
+                self._parents.append((f"{name}." if name else "", len(self.weighted)))
+            self.weighted.append(edge)
         if isinstance(module, nn.RNNBase | nn.RNNCellBase):
             states = [each.grad_fn for each in tensors_in(output)]
             self.states.update(node for node in states if node is not None)
@@ -182,7 +188,7 @@ class _Recorder:
             several = isinstance(module, nn.Sequential) and len(module) > 1
             found = _Recorded(name, given.shape, layouts, edge, len(self.weighted), several)
             self.recorded.append(found)
-            self.first.setdefault(_place(edge), found)
+            self.returned.setdefault(_place(edge), []).append(found)
 
     def maps(self, graph: Graph) -> dict[str, FeatureMap]:
         """Return the maps that were recorded, and how the output depends on them."""
@@ -191,6 +197,9 @@ class _Recorder:
         transformer = any(each.layouts[0].axes != "NCHW" for each in self.recorded)
         found: dict[str, FeatureMap] = {}
         streams: dict[Any, str] = {}
+        used = [0]  # modules with weights in the graph, among the first of them
+        for edge in self.weighted:
+            used.append(used[-1] + (edge in graph))
         for each in self.recorded:
             if self.runs[each.name] != 1:
                 continue
@@ -198,7 +207,7 @@ class _Recorder:
             plain = node in graph.plain and len(each.shape) > 3
             layouts = [Layout("NCDHW" if len(each.shape) == 5 else "NCHW")] if plain else each.layouts
             key = (graph.streams.get(node, node), each.edge.output_nr, each.shape)
-            first = self.first[_place(each.edge)]
+            same = self.returned[_place(each.edge)]
             found[each.name] = FeatureMap(
                 each.name,
                 layouts[0],
@@ -208,9 +217,9 @@ class _Recorder:
                 alone=graph.passes_only(each.edge),
                 reached=each.edge in graph,
                 of_tokens=layouts[0].grid is not None or (transformer and node in graph.attended),
-                passed_on=self._best_name(each) != each.name,
+                passed_on=self._best_named(same) is not each,
                 # Weights of a second head do not count.
-                later=sum(edge in graph for edge in self._weights_between(first, None)),
+                later=self._weights_between(same[0], len(self.weighted), used),
                 sequential=node in sequential,
                 local=node in graph.local,
                 checked=plain,
@@ -220,43 +229,36 @@ class _Recorder:
     def weights_until(self, name: str) -> int:
         """Count the runs of modules with weights until a map was there."""
         edge = next(each.edge for each in self.recorded if each.name == name)
-        return self.first[_place(edge)].weights
+        return self.returned[_place(edge)][0].weights
 
-    def _weights_between(
-        self, recorded: _Recorded, end: _Recorded | None
-    ) -> list[GradientEdge | None]:
-        """Return the outputs of the modules with weights that run after a map.
+    def _weights_between(self, recorded: _Recorded, end: int, counts: Sequence[int]) -> int:
+        """Count the runs of modules with weights after a map, by the counts from the start.
 
         Modules around the map end later, but their weights may have been used before.
         """
-        last = len(self.weighted) if end is None else end.weights
-        return [
-            edge
-            for name, edge in self.weighted[recorded.weights : last]
-            if not recorded.name.startswith(f"{name}.")
-        ]
+        around = sum(
+            counts[run + 1] - counts[run]
+            for name, run in self._parents
+            if recorded.weights <= run < end and f"{recorded.name}.".startswith(name)
+        )
+        return counts[end] - counts[recorded.weights] - around
 
-    def _best_name(self, recorded: _Recorded) -> str:
-        """Return the name of the last of the outermost modules that return the same map.
+    def _best_named(self, same: list[_Recorded]) -> _Recorded:
+        """Return the last of the outermost of the modules that return the same map.
 
         (Not of those that pass it on later, after other modules have run; and of transformers, the
         last block rather than all of them.)
         """
-        place = _place(recorded.edge)
-        if place not in self._best_names:
-            first = self.first[place]
-            same = [
-                each
-                for each in self.recorded[::-1]
-                if _place(each.edge) == place and not self._weights_between(first, each)
-            ]
-            tokens = first.layouts[0].grid is not None
-            best = min(same, key=lambda each: (tokens and each.several, each.name.count(".")))
-            self._best_names[place] = best.name
-        return self._best_names[place]
+        first = same[0]
+        tokens = first.layouts[0].grid is not None
+        every = range(len(self.weighted) + 1)
+        return min(
+            (each for each in reversed(same) if not self._weights_between(first, each.weights, every)),
+            key=lambda each: (tokens and each.several, each.name.count(".")),
+        )
 
 
-def _place(edge: GradientEdge) -> tuple[Node, int]:
+def _place(edge: GradientEdge) -> _Place:
     return edge.node, edge.output_nr
 
 
