@@ -301,8 +301,10 @@ class _Search:
         ]
         alone = [each for each in maps if each.alone]
         # An early map that several later ones are made from, as in detectors, is not the last.
-        until_last = self._recorder.weights_until(maps[-1].name) if maps else 0
-        if alone and self._recorder.weights_until(alone[-1].name) < until_last / 2:
+        until = self._recorder.weights_until
+        likely = [each for each in maps if not each.layout.is_strip]
+        last_alone = next((each for each in reversed(likely) if each.alone), None)
+        if last_alone is not None and until(last_alone.name) < until(likely[-1].name) / 2:
             alone = []
         groups = [alone]
         if len(self._found.shape or ()) == 2:  # scores of classes, which all maps contribute to

@@ -33,6 +33,11 @@ class Layout:
     order: tuple[int, ...] | None = None
     transposed: bool = False
 
+    @property
+    def is_strip(self) -> bool:
+        """Whether it is a single row or column of tokens, as any sequence may be."""
+        return self.grid is not None and min(self.grid) == 1
+
     def to_map(self, given: Tensor) -> Tensor:
         """Return the map (N, C, h, w) in a module's output.
 
@@ -128,6 +133,8 @@ class Layouts:
         if not found or len(shape) == 5:
             return
         first = found[0]
+        if first.is_strip:
+            return
         if first.grid is not None:
             self._token_counts.add(shape[first.axes.index("T")])
             grid = first.grid
@@ -192,9 +199,9 @@ class Layouts:
                 if self._has_aspect(*grid) and (grid, others) not in seen and math.prod(grid) > 1:
                     yield from ((4 + others, grid, each) for each in _arrangements(count, others))
         # One row or column of cells, after a mean over the other side.
-        if count > 1 and any(count == columns for _, columns in self._grids):
+        if 1 < count <= width:
             yield 20, (1, count), ()
-        if count > 1 and any(count == rows for rows, _ in self._grids):
+        if 1 < count <= height:
             yield 20, (count, 1), ()
 
     def _has_aspect(self, rows: int, columns: int) -> bool:

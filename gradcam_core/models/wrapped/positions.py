@@ -127,8 +127,8 @@ def fitting(
         best = _exact(sequences, found) or _best(_reordered(sequences), found)[0]
     if best is not None:
         return best, None
-    if _spread(layouts[0], found) < _LEAST_SPREAD:
-        if local:
+    if all(_spread(layout, found) < _LEAST_SPREAD for layout in layouts):
+        if local and not layouts[0].is_strip:
             return layouts[0], None
         return None, "has cells that all see the whole picture"
     if partly:
@@ -152,7 +152,7 @@ def _reordered(layouts: list[Layout]) -> Iterator[Layout]:
     """Yield layouts with the same grids, whose patches are in other orders."""
     orders: dict[Grid, list[tuple[int, ...]]] = {}
     for layout in layouts:
-        if layout.grid is not None and min(layout.grid) > 1:
+        if layout.grid is not None and not layout.is_strip:
             known = orders.setdefault(layout.grid, [])
             if not known:
                 known += block_orders(layout.grid)
@@ -171,7 +171,7 @@ def _exact(layouts: list[Layout], found: Changes) -> Layout | None:
             rounded = scaled.round().clamp(0, side - 1)
             far = max(far, (scaled - rounded).abs().max().item())
             indices = indices * side + rounded.long()
-        if min(layout.grid) > 1 and far < 0.4 and len(indices.unique()) == indices.numel():
+        if not layout.is_strip and far < 0.4 and len(indices.unique()) == indices.numel():
             return replace(layout, order=tuple(indices.flatten().argsort().tolist()))
     return None
 
