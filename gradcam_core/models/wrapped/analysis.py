@@ -6,75 +6,57 @@ has a gradient. None of the network's code is inspected.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import Node
+from torch.autograd.graph import GradientEdge, Node, get_gradient_edge
+from torch.func import functional_call
 
-# Tokens before the patch tokens: class, distillation and register tokens.
-_MAX_EXTRA_TOKENS = 16
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How a feature map (1, C, h, w) is laid out in a module's output.
-
-    Attributes:
-        grid: (rows, columns) of the patches whose tokens are the last of (1, n, C); else None.
-        channels_last: Whether it is (1, h, w, C), as in Swin.
-    """
-
-    grid: tuple[int, int] | None = None
-    channels_last: bool = False
-
-    def to_map(self, given: Tensor) -> Tensor:
-        """Return the map (1, C, h, w) in a module's output."""
-        if self.grid is not None:
-            rows, columns = self.grid
-            patches = given[:, -rows * columns :].transpose(1, 2)
-            return patches.reshape(*patches.shape[:2], rows, columns)
-        return given.permute(0, 3, 1, 2) if self.channels_last else given
-
-    def from_map(self, feature_map: Tensor, given: Tensor) -> Tensor:
-        """Return a module's output with another map (1, C, h, w)."""
-        if self.grid is not None:
-            rows, columns = self.grid
-            patches = feature_map.flatten(2).transpose(1, 2)
-            return torch.cat([given[:, : -rows * columns], patches], 1)
-        if self.channels_last:
-            feature_map = feature_map.permute(0, 2, 3, 1)
-        # Contiguous, since later modules may overwrite or reshape it.
-        return feature_map.clone(memory_format=torch.contiguous_format)
+from gradcam_core.models.wrapped.graph import Graph, shape_of
+from gradcam_core.models.wrapped.layout import Layout, Layouts
+from gradcam_core.models.wrapped.parts import main_output, main_part, tensors_in, with_main_part  # noqa: F401
+from gradcam_core.models.wrapped.positions import changes, fitting
 
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """A module that runs once and returns a feature map.
+    """A module that runs once and returns what may be a feature map.
 
     Attributes:
         name: The module's.
         layout: Of the map in its output.
         shape: (C, h, w) of the map.
+        layouts: All layouts that its shape allows, the most likely first; only one if it is known.
+        stream: The first module that returns the same tokens at the same places.
         alone: Whether the output depends on the picture through this map alone.
-        reached: Whether the output has a gradient at the map.
+        reached: Whether the output depends on it. (For a map that `alone` is true of, whether it
+            has a gradient at its cells.)
         of_tokens: Whether it consists of a transformer's tokens, mixed by attention.
         passed_on: Whether another module, such as its parent, is the better name for the same map.
         later: The number of modules with weights between it and the output.
-        followed: Whether a later module returns a map or tokens.
+        sequential: Whether it depends on the states of an RNN: each has seen the cells before it.
+        local: Whether its cells have never been merged, as far as the operations show.
+        checked: Whether it is known that its cells lie where they would be drawn, or that not.
+        problem: The end of a sentence that begins with the layer, if it is no map; else None.
     """
 
     name: str
     layout: Layout
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
+    layouts: tuple[Layout, ...]
+    stream: str
     alone: bool = False
     reached: bool = False
     of_tokens: bool = False
     passed_on: bool = False
     later: int = 0
-    followed: bool = False
+    sequential: bool = False
+    local: bool = False
+    checked: bool = False
+    problem: str | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +69,7 @@ class Analysis:
         maps: By module name, in the order in which they finish.
         runs: The number of runs of each module.
         given: A description of each module's last output.
-        weighted: The number of runs of modules with weights of their own.
+        default: The name of the last feature map; None if there is none.
     """
 
     shape: tuple[int, ...] | None
@@ -95,203 +77,293 @@ class Analysis:
     maps: dict[str, FeatureMap]
     runs: Counter[str]
     given: dict[str, str]
-    weighted: int
+    default: str | None = None
 
     def last_map(self) -> FeatureMap | None:
-        """Return the default target layer, the last feature map.
+        """Return the default target layer: the last map that the output depends on.
 
-        That is the last one that everything after it depends on alone, at which the output has a
-        gradient, and that weights follow. (In the last block of a transformer with a class token,
-        the patch tokens have no gradient.)
+        If possible, that is the last one that everything after it depends on alone, at which the
+        output has a gradient, and that weights follow. (In the last block of a transformer with a
+        class token, the patch tokens have no gradient.)
         """
-        found = [
-            each
-            for each in self.maps.values()
-            if each.alone
-            and each.reached
-            and not each.passed_on
-            # Not an early map that several later ones are made from, as in detectors.
-            and (each.layout.grid or each.later <= self.weighted / 2 or not each.followed)
-        ]
-        weights_follow = [each for each in found if each.later]
-        return (weights_follow or found)[-1] if found else None
+        return None if self.default is None else self.maps[self.default]
 
     def chain(self) -> list[str]:
         """Return the maps up to the last that everything after them depends on alone."""
         last = self.last_map()
         names: list[str] = []
         for each in self.maps.values() if last else ():
-            if each.alone and each.reached and not each.passed_on:
+            if each is last or (each.alone and each.reached and not each.passed_on):
                 names.append(each.name)
             if each is last:
                 break
         return names
 
+    def check(self, network: nn.Module, pixels: Tensor, name: str) -> str | None:
+        """Find out where the cells of a map lie; return what is wrong with it, None for nothing.
 
-class _Recorder:
-    """What hooks record during a run."""
+        The map's layout and shape in `maps` are corrected. That takes four runs up to the map
+        where the operations do not show it, and is remembered.
 
-    def __init__(self, size: tuple[int, int], tokens: tuple[int, int] | None) -> None:
-        self._size = size
-        self._tokens = tokens
-        # The grid of the last map before the first tokens, unless it is given.
-        self._grid = tokens
-        self._token_counts: set[int] = set()
-        self._runs = Counter[str]()
-        self._given: dict[str, str] = {}
-        self._maps: list[_Recorded] = []
-        # For every run of a module: if it has weights of its own, its name and its output's node in
-        # autograd's graph; and whether it returns a map or tokens.
-        self._weighted: list[tuple[str, Node | None] | None] = []
-        self._spatial: list[bool] = []
-
-    def record(self, name: str, module: nn.Module, output: Any) -> Any:
-        """Record a module's output; return what replaces it, None to keep it."""
-        given = main_part(output)
-        self._runs[name] += 1
-        self._given[name] = (
-            f"a tensor of shape {tuple(given.shape)}"
-            if isinstance(given, Tensor)
-            else f"a {type(output).__name__}"
-        )
-        has_weights = any(True for _ in module.parameters(recurse=False))
-        node = given.grad_fn if isinstance(given, Tensor) else None
-        self._weighted.append((name, node) if has_weights else None)
-        self._spatial.append(isinstance(given, Tensor) and given.ndim in (3, 4))
-        if not name or not isinstance(given, Tensor) or not given.requires_grad:
-            return None
-        layout = self._layout(given)
-        if layout is None:
-            return None
-        channels, height, width = layout.to_map(given).shape[1:]
-        if layout.grid is not None:
-            self._token_counts.add(given.shape[1])
-        elif layout == Layout() and self._tokens is None and not self._token_counts:
-            self._grid = (height, width)
-        # The same as before: the output of a container or an identity.
-        same = next((earlier for earlier in self._maps if earlier.node is given.grad_fn), None)
-        # Otherwise a copy, since later modules may overwrite it.
-        copy = given if same else given.clone()
-        self._maps.append(
-            _Recorded(
-                FeatureMap(name, layout, (channels, height, width)),
-                same.given if same else given,
-                copy.grad_fn,
-                len(self._weighted),
-            )
-        )
-        return None if same else with_main_part(output, copy)
-
-    def result(self, output: Any) -> Analysis:
-        """Return what was recorded, with how the output depends on it."""
-        main = main_output(output)
-        order: list[Node] = []
-        alone: set[Node] = set()
-        attended: set[Node] = set()
-        gradients: list[Tensor | None] = [None] * len(self._maps)
-        if main is not None and main.requires_grad and self._maps:
-            order = _in_order(main)
-            alone, attended = _bottlenecks(order), _attended(order)
-            # A random weighted sum: the outputs of a softmax would cancel out.
-            factors = torch.rand(main.shape, generator=torch.Generator().manual_seed(0))
-            gradients = list(
-                torch.autograd.grad(
-                    (main * factors.to(main.device)).sum(),
-                    [recorded.given for recorded in self._maps],
-                    allow_unused=True,
-                )
-            )
-        on_the_way = set(order)
-        # (A CNN that selects between branches may have a softmax too.)
-        transformer = any(recorded.map.layout != Layout() for recorded in self._maps)
-        reached = [
-            gradient is not None and bool(recorded.map.layout.to_map(gradient).any())
-            for recorded, gradient in zip(self._maps, gradients, strict=True)
-        ]
-        if not any(reached):  # a head whose weights are all zero
-            reached = [gradient is not None for gradient in gradients]
-        maps = {
-            recorded.map.name: replace(
-                recorded.map,
-                alone=recorded.node in alone,
-                reached=with_gradient,
-                of_tokens=recorded.map.layout.grid is not None
-                or (transformer and recorded.node in attended),
-                passed_on=self._best_named(recorded) is not recorded,
-                later=self._weights_after(recorded, on_the_way),
-                followed=any(self._spatial[recorded.position :]),
-            )
-            for recorded, with_gradient in zip(self._maps, reached, strict=True)
-            if self._runs[recorded.map.name] == 1
-        }
-        shape = None if main is None else tuple(main.shape)
-        return Analysis(
-            shape,
-            _ending(main),
-            maps,
-            self._runs,
-            self._given,
-            sum(run is not None for run in self._weighted),
-        )
-
-    def _weights_after(self, recorded: "_Recorded", on_the_way: set[Node]) -> int:
-        """Count the runs of modules with weights between a map and the output.
-
-        Modules around the map end later, but their weights may have been used before; weights of
-        a second head do not count.
+        Args:
+            network: The network that was analyzed.
+            pixels: The input that it was analyzed with.
+            name: One of `maps`.
         """
-        return sum(
-            run is not None
-            and run[1] in on_the_way
-            and not recorded.map.name.startswith(f"{run[0]}.")
-            for run in self._weighted[recorded.position :]
-        )
+        known = self.maps[name]
+        if not known.checked:
+            same = [each for each in self.maps.values() if each.stream == known.stream]
+            found = changes(network, network.get_submodule(same[0].name), pixels)
+            layout, problem = fitting(known.layouts, found, known.local)
+            layout = known.layout if layout is None else layout
+            shape = layout.map_shape(found.everywhere.shape)
+            for each in same:
+                self.maps[each.name] = replace(
+                    each, layout=layout, shape=shape, checked=True, problem=problem
+                )
+        return self.maps[name].problem
 
-    def _best_named(self, recorded: "_Recorded") -> "_Recorded":
-        """Return the last of the outermost modules that return the same map."""
-        same = [other for other in self._maps[::-1] if other.node is recorded.node]
-        return min(same, key=lambda other: other.map.name.count("."))
 
-    def _layout(self, given: Tensor) -> Layout | None:
-        """Return the layout of a map in a tensor; None if there is none."""
-        if given.ndim not in (3, 4) or len(given) != 1:
-            return None
-        if given.ndim == 4:
-            last = self._is_grid(given.shape[1:3]) and not self._is_grid(given.shape[2:4])
-            layout = Layout(channels_last=last)
-            height, width = layout.to_map(given).shape[2:]
-            of_heads = height in self._token_counts  # attention heads, not a map
-            return None if min(height, width) == 1 or of_heads else layout
-        if self._grid is None:
-            return None
-        rows, columns = self._grid
-        while min(rows, columns) > 1:
-            extra = given.shape[1] - rows * columns
-            if extra == 0 or (
-                (rows, columns) == self._grid
-                and extra > 0
-                and (self._tokens is not None or extra <= _MAX_EXTRA_TOKENS)
-            ):
-                return Layout(grid=(rows, columns))
-            rows, columns = rows // 2, columns // 2
-        return None
-
-    def _is_grid(self, sides: Sequence[int]) -> bool:
-        """Whether height and width have the input's aspect ratio."""
-        height, width = self._size
-        rows, columns = sides
-        rounding = 0 if height == width else height + width
-        return abs(rows * width - columns * height) <= rounding
+_Place = tuple[Node, int]  # of an output in autograd's graph
 
 
 @dataclass(frozen=True)
 class _Recorded:
-    """A map that a module returned, and its node in autograd's graph."""
+    """What a module returned.
 
-    map: FeatureMap
-    given: Tensor
-    node: Node | None
-    position: int
+    Attributes:
+        name: The module's.
+        shape: Of its output.
+        layouts: The layouts that the output may have.
+        edge: Where the output is in autograd's graph.
+        weights: The number of runs of modules with weights until then.
+        several: Whether it is a sequence of several modules, such as all blocks.
+    """
+
+    name: str
+    shape: torch.Size
+    layouts: list[Layout]
+    edge: GradientEdge
+    weights: int
+    several: bool
+
+
+class _Recorder:
+    """What hooks record during a run."""
+
+    def __init__(self, pixels: Tensor, tokens: tuple[int, int] | None) -> None:
+        self.runs = Counter[str]()
+        self.given: dict[str, str] = {}
+        self.recorded: list[_Recorded] = []
+        # For every output, what was recorded of the modules that returned it.
+        self.returned: dict[_Place, list[_Recorded]] = {}
+        # For every run of a module with weights of its own, where its output is in autograd's graph.
+        self.weighted: list[GradientEdge | None] = []
+        self.states: set[Node] = set()  # of RNNs
+        # Of those that contain other modules: the beginning of their names, and which run it is.
+        self._parents: list[tuple[str, int]] = []
+        self._layouts = Layouts(pixels.shape[2:], tokens)
+
+    def record(self, name: str, module: nn.Module, output: Any) -> None:
+        """Record a module's output."""
+        given = main_part(output)
+        self.runs[name] += 1
+        self.given[name] = (
+            f"a tensor of shape {tuple(given.shape)}"
+            if isinstance(given, Tensor)
+            else f"a {type(output).__name__}"
+        )
+        edge = None
+        if isinstance(given, Tensor) and given.requires_grad:
+            node = given.grad_fn
+            edge = get_gradient_edge(given) if node is None else GradientEdge(node, given.output_nr)
+        if next(module.parameters(recurse=False), None) is not None:
+            if next(module.children(), None) is not None:
+                self._parents.append((f"{name}." if name else "", len(self.weighted)))
+            self.weighted.append(edge)
+        if isinstance(module, nn.RNNBase | nn.RNNCellBase):
+            states = [each.grad_fn for each in tensors_in(output)]
+            self.states.update(node for node in states if node is not None)
+        if name and edge is not None and (layouts := self._layouts.of(given.shape)):
+            several = isinstance(module, nn.Sequential) and len(module) > 1
+            found = _Recorded(name, given.shape, layouts, edge, len(self.weighted), several)
+            self.recorded.append(found)
+            self.returned.setdefault(_place(edge), []).append(found)
+
+    def maps(self, graph: Graph) -> dict[str, FeatureMap]:
+        """Return the maps that were recorded, and how the output depends on them."""
+        sequential = graph.downstream(self.states)
+        # (A CNN that selects between branches may have a softmax too.)
+        transformer = any(each.layouts[0].axes != "NCHW" for each in self.recorded)
+        found: dict[str, FeatureMap] = {}
+        streams: dict[Any, str] = {}
+        used = [0]  # modules with weights in the graph, among the first of them
+        for edge in self.weighted:
+            used.append(used[-1] + (edge in graph))
+        for each in self.recorded:
+            if self.runs[each.name] != 1:
+                continue
+            node = each.edge.node
+            plain = node in graph.plain and len(each.shape) > 3
+            layouts = (
+                [Layout("NCDHW" if len(each.shape) == 5 else "NCHW")] if plain else each.layouts
+            )
+            key = (graph.streams.get(node, node), each.edge.output_nr, each.shape)
+            same = self.returned[_place(each.edge)]
+            found[each.name] = FeatureMap(
+                each.name,
+                layouts[0],
+                layouts[0].map_shape(each.shape),
+                tuple(layouts),
+                stream=streams.setdefault(key, each.name),
+                alone=graph.passes_only(each.edge),
+                reached=each.edge in graph,
+                of_tokens=layouts[0].grid is not None or (transformer and node in graph.attended),
+                passed_on=self._best_named(same) is not each,
+                # Weights of a second head do not count.
+                later=self._weights_between(same[0], len(self.weighted), used),
+                sequential=node in sequential,
+                local=node in graph.local,
+                checked=plain,
+            )
+        return found
+
+    def weights_until(self, name: str) -> int:
+        """Count the runs of modules with weights until a map was there."""
+        edge = next(each.edge for each in self.recorded if each.name == name)
+        return self.returned[_place(edge)][0].weights
+
+    def _weights_between(self, recorded: _Recorded, end: int, counts: Sequence[int]) -> int:
+        """Count the runs of modules with weights after a map, by the counts from the start.
+
+        Modules around the map end later, but their weights may have been used before.
+        """
+        around = sum(
+            counts[run + 1] - counts[run]
+            for name, run in self._parents
+            if recorded.weights <= run < end and f"{recorded.name}.".startswith(name)
+        )
+        return counts[end] - counts[recorded.weights] - around
+
+    def _best_named(self, same: list[_Recorded]) -> _Recorded:
+        """Return the last of the outermost of the modules that return the same map.
+
+        (Not of those that pass it on later, after other modules have run; and of transformers, the
+        last block rather than all of them.)
+        """
+        first = same[0]
+        tokens = first.layouts[0].grid is not None
+        every = range(len(self.weighted) + 1)
+        return min(
+            (
+                each
+                for each in reversed(same)
+                if not self._weights_between(first, each.weights, every)
+            ),
+            key=lambda each: (tokens and each.several, each.name.count(".")),
+        )
+
+
+def _place(edge: GradientEdge) -> _Place:
+    return edge.node, edge.output_nr
+
+
+class _Search:
+    """The search for the default target layer.
+
+    Attributes:
+        has_gradients: Whether a gradient was found at some map.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        pixels: Tensor,
+        found: Analysis,
+        recorder: _Recorder,
+        main: Tensor,
+    ) -> None:
+        self.has_gradients = False
+        self._network = network
+        self._pixels = pixels
+        self._found = found
+        self._recorder = recorder
+        self._edges = {each.name: each.edge for each in recorder.recorded}
+        self._start, shape = _before_probabilities(main)
+        # A random weighted sum: the outputs of a softmax would cancel out.
+        factors = torch.rand(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32)
+        self._factors = factors.to(main)
+
+    def default(self, *, by_structure: bool = False) -> str | None:
+        """Return the name of the last map.
+
+        Args:
+            by_structure: Count maps that the output depends on without a gradient, too.
+        """
+        maps = [
+            each
+            for each in self._found.maps.values()
+            if each.reached and not each.passed_on and not each.sequential
+        ]
+        alone = [each for each in maps if each.alone]
+        # An early map that several later ones are made from, as in detectors, is not the last.
+        until = self._recorder.weights_until
+        likely = [each for each in maps if not each.layout.is_strip]
+        last_alone = next((each for each in reversed(likely) if each.alone), None)
+        if last_alone is not None and until(last_alone.name) < until(likely[-1].name) / 2:
+            alone = []
+        groups = [alone]
+        if len(self._found.shape or ()) == 2:  # scores of classes, which all maps contribute to
+            # Of transformers, rather the tokens that run through several modules.
+            others = [each for each in maps if each not in alone]
+            streams = Counter(each.stream for each in others)
+            groups.append([each for each in others if each.checked or streams[each.stream] > 1])
+            groups.append(others)
+        for group in groups:
+            last = None
+            for each in reversed(group):
+                if (last is None or each.later) and self._is_usable(each, by_structure):
+                    last = each.name
+                    if each.later:
+                        return last
+            if last is not None:
+                return last
+        return None
+
+    def _is_usable(self, known: FeatureMap, by_structure: bool) -> bool:
+        """Whether the output has a gradient at the cells of a map, and they lie in space."""
+        gradient = self._gradient(known.name)
+        if gradient is not None and gradient.any():
+            self.has_gradients = True
+        elif gradient is not None and not by_structure:
+            self._set_reached(known.name, False)
+            return False
+        if self._found.check(self._network, self._pixels, known.name) is not None:
+            return False
+        if gradient is None or by_structure:
+            return True
+        cells = self._found.maps[known.name].layout.to_map(gradient)[0].abs().sum(0)
+        # At a single cell it is what was read of a sequence, such as a class token.
+        reached = int(cells.count_nonzero()) > 1
+        self._set_reached(known.name, reached)
+        return reached
+
+    def _set_reached(self, name: str, reached: bool) -> None:
+        self._found.maps[name] = replace(self._found.maps[name], reached=reached)
+
+    def _gradient(self, name: str) -> Tensor | None:
+        """Return the gradient at a module's output; None if it cannot be computed."""
+        try:
+            (gradient,) = torch.autograd.grad(
+                [self._start],
+                [self._edges[name]],
+                [self._factors],
+                retain_graph=True,
+                allow_unused=True,
+            )
+        except RuntimeError:  # such as cuDNN's, for an RNN in evaluation mode
+            return None
+        return gradient
 
 
 def analyze(network: nn.Module, pixels: Tensor, tokens: tuple[int, int] | None = None) -> Analysis:
@@ -299,115 +371,85 @@ def analyze(network: nn.Module, pixels: Tensor, tokens: tuple[int, int] | None =
 
     Args:
         network: In evaluation mode, its parameters frozen.
-        pixels: (1, C, H, W) float32, any picture.
-        tokens: (rows, columns) of a transformer's patches, whose tokens come last; None for the
-            grid of the last map before them, halved as often as the number of tokens requires.
+        pixels: (1, C, H, W) or (1, C, D, H, W), any picture.
+        tokens: (rows, columns) of a transformer's patches; None to find out from the maps before
+            them and the number of tokens.
     """
-    names = {module: name for name, module in network.named_modules()}
-    recorder = _Recorder((pixels.shape[2], pixels.shape[3]), tokens)
-    hooks = [
-        module.register_forward_hook(
-            lambda module, inputs, output: recorder.record(names[module], module, output)
-        )
-        for module in names
-        if not isinstance(module, torch.jit.ScriptModule)  # which take no hooks
-    ]
-    try:
-        with torch.enable_grad():
-            return recorder.result(network(pixels.detach().requires_grad_()))
-    finally:
-        for hook in hooks:
-            hook.remove()
+    found, has_gradients = _analyze(network, pixels, tokens, {})
+    if found.default is None and not has_gradients and found.maps:
+        # Weights that are zero, as those of a new head, let no gradient through.
+        found, _ = _analyze(network, pixels, tokens, _instead_of_zeros(network))
+    return found
 
 
-def tensors_in(output: Any) -> Iterator[Tensor]:
-    """Yield every tensor of a network's output, in order."""
-    if isinstance(output, Tensor):
-        yield output
-    elif isinstance(output, Mapping):
-        for each in output.values():
-            yield from tensors_in(each)
-    elif isinstance(output, list | tuple):
-        for each in output:
-            yield from tensors_in(each)
+def _analyze(
+    network: nn.Module,
+    pixels: Tensor,
+    tokens: tuple[int, int] | None,
+    weights: dict[str, Tensor],
+) -> tuple[Analysis, bool]:
+    """Analyze a network with some other weights; return whether the output has a gradient, too."""
+    with torch.inference_mode(False), torch.enable_grad():
+        picture = pixels.detach().clone().requires_grad_()
+        recorder = _Recorder(picture, tokens)
+        names = {module: name for name, module in network.named_modules()}
+        hooks = [
+            module.register_forward_hook(
+                lambda module, inputs, output: recorder.record(names[module], module, output)
+            )
+            for module in names
+            if not isinstance(module, torch.jit.ScriptModule)  # which take no hooks
+        ]
+        try:
+            output = functional_call(network, weights, picture) if weights else network(picture)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        main = main_output(output)
+        graph = Graph(main, picture)
+        maps = recorder.maps(graph)
+        shape = None if main is None else tuple(main.shape)
+        found = Analysis(shape, _ending(main), maps, recorder.runs, recorder.given)
+        if main is None or not graph.order:
+            return found, False
+        search = _Search(network, pixels, found, recorder, main)
+        default = search.default()
+        if default is None and weights and not search.has_gradients:
+            default = search.default(by_structure=True)
+        return replace(found, default=default), search.has_gradients
 
 
-def main_output(output: Any) -> Tensor | None:
-    """Return the main tensor of a network's output: "logits", "out", or the first tensor."""
-    for name in ("logits", "out"):
-        found = output.get(name) if isinstance(output, Mapping) else getattr(output, name, None)
-        if isinstance(found, Tensor):
-            return found
-    return next(tensors_in(output), None)
+def _instead_of_zeros(network: nn.Module) -> dict[str, Tensor]:
+    """Return random weights instead of those that are all zero."""
+    numbers = torch.Generator().manual_seed(0)
+    return {
+        name: torch.randn(each.shape, generator=numbers, dtype=torch.float32).to(each)
+        for name, each in network.named_parameters()
+        if each.is_floating_point() and not each.any()
+    }
 
 
-def main_part(given: Any) -> Any:
-    """Return a module's output, or its first part if it is a tuple."""
-    return given[0] if type(given) is tuple and given else given
-
-
-def with_main_part(given: Any, part: Tensor) -> Any:
-    """Return a module's output with another main part; see `main_part`."""
-    return (part, *given[1:]) if type(given) is tuple else part
+def _before_probabilities(output: Tensor) -> tuple[Tensor | GradientEdge, Sequence[int]]:
+    """Return what goes into the sigmoid or softmax that an output ends with, and its shape."""
+    node = _last_node(output)
+    if node is not None and node.name().startswith(("LogSoftmax", "Softmax", "Sigmoid")):
+        following, number = node.next_functions[0]
+        shape = None if following is None else shape_of(following)
+        if following is not None and shape is not None:
+            return GradientEdge(following, number), shape
+    return output, output.shape
 
 
 def _ending(output: Tensor | None) -> str:
     """Return "softmax" or "sigmoid" if the output comes from one, so that it is no logit."""
-    node = None if output is None else output.grad_fn
-    # Nodes that only change the shape.
+    node = None if output is None else _last_node(output)
+    endings = {"SoftmaxBackward0": "softmax", "SigmoidBackward0": "sigmoid"}
+    return "" if node is None else endings.get(node.name(), "")
+
+
+def _last_node(output: Tensor) -> Node | None:
+    """Return the last operation before those that only change the shape."""
+    node = output.grad_fn
     while node is not None and node.name().startswith(("View", "Squeeze", "Unsqueeze", "Reshape")):
         node = node.next_functions[0][0]
-    found = "" if node is None else node.name()
-    endings = {"SoftmaxBackward0": "softmax", "SigmoidBackward0": "sigmoid"}
-    return endings.get(found, "")
-
-
-def _in_order(output: Tensor) -> list[Node]:
-    """Return the nodes of autograd's graph in topological order, from the output."""
-    start = output.grad_fn
-    if start is None:
-        return []
-    edges_into = Counter[Node]()
-    known, stack = {start}, [start]
-    while stack:
-        for following in _after(stack.pop()):
-            edges_into[following] += 1
-            if following not in known:
-                known.add(following)
-                stack.append(following)
-    order, ready = [], [start]
-    while ready:
-        order.append(ready.pop())
-        for following in _after(order[-1]):
-            edges_into[following] -= 1
-            if edges_into[following] == 0:
-                ready.append(following)
-    return order
-
-
-def _bottlenecks(order: list[Node]) -> set[Node]:
-    """Return the nodes that every path from the output to the input passes through.
-
-    A node has no path around it if all open edges of the nodes before it lead into it.
-    """
-    edges_into = Counter(following for node in order for following in _after(node))
-    found, open_edges = set(), 0
-    for node in order:
-        open_edges -= edges_into[node]
-        if open_edges == 0:
-            found.add(node)
-        open_edges += len(_after(node))
-    return found
-
-
-def _attended(order: list[Node]) -> set[Node]:
-    """Return the nodes that depend on the result of an attention."""
-    found: set[Node] = set()
-    for node in order[::-1]:
-        if node.name().startswith(("Softmax", "ScaledDot")) or not found.isdisjoint(_after(node)):
-            found.add(node)
-    return found
-
-
-def _after(node: Node) -> list[Node]:
-    return [following for following, _ in node.next_functions if following is not None]
+    return node

@@ -135,6 +135,7 @@ class HookedNetwork(Backbone):
                 raise ValueError(
                     f"{name} cannot be run on an input of shape {shape}: {first_line(error)}"
                 ) from error
+        self._noise = noise
         super().__init__(
             name,
             {},
@@ -192,6 +193,9 @@ class HookedNetwork(Backbone):
                     f"{self.name} has no layer '{layer}'. Its layers: {self._some_layers(layer)}."
                 )
         if name in self.analysis.maps:
+            problem = self._isolated.run(lambda own: self.analysis.check(own, self._noise, name))
+            if problem is not None:
+                raise ValueError(f"The layer '{name}' of {self.name} {problem}.")
             return name
         runs = self.analysis.runs[name]
         if runs == 0:
