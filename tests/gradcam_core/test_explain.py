@@ -3,6 +3,7 @@
 import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -212,21 +213,18 @@ def test_nothing_is_left_behind(
     gradcam_core.explain(cat_file, guided=True)
     assert leftovers(lite0) == before
 
-    class BreaksOnTheWayBack(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: object, values: torch.Tensor) -> torch.Tensor:
-            return values.clone()
-
-        @staticmethod
-        def backward(ctx: object, gradient: torch.Tensor) -> torch.Tensor:
-            raise RuntimeError("broken on the way back")
-
-    def breaks_on_the_way_there(*args: object) -> None:
-        raise RuntimeError("broken on the way there")
-
     healthy = ClassifierHead.compute_logits
-    broken = lambda *args: BreaksOnTheWayBack.apply(healthy(*args))  # noqa: E731
-    for replacement in (breaks_on_the_way_there, broken):
+
+    def fail(*args: object) -> None:
+        raise RuntimeError("broken")
+
+    def fail_backward(*args: Any) -> torch.Tensor:
+        logits = healthy(*args)
+        if logits.requires_grad:
+            logits.register_hook(fail)
+        return logits
+
+    for replacement in (fail, fail_backward):
         monkeypatch.setattr(ClassifierHead, "compute_logits", replacement)
         with pytest.raises(RuntimeError, match="broken"):
             gradcam_core.explain(cat_file, guided=True)
