@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from torch import nn
+import torchvision
 
 from tests.support.app_process import ROOT
 
@@ -51,9 +51,7 @@ def test_a_command_runs(photos: Path, command: str) -> None:
 @pytest.mark.slow
 def test_the_python_code_runs_from_top_to_bottom(photos: Path) -> None:
     """In one session; the reader has a network and a mask."""
-    layers = (nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU())
-    network = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2)).eval()
-    network.layer3 = network[2]
+    network = torchvision.models.resnet18(num_classes=2)
     names = {"network": network, "mask": np.eye(300, 451, dtype=bool)}
     for block in blocks("python"):
         if "Client(" not in block:
