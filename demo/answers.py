@@ -24,7 +24,7 @@ def answer(
 
 
 def preview(picture: Image.Image) -> dict[str, Any]:
-    """Return a picture as the browser gets it: as the network does, decoded and upright."""
+    """Return a picture for the browser, decoded and upright like the network's."""
     jpeg = io.BytesIO()
     picture.save(jpeg, "JPEG", quality=90)
     return {

@@ -85,7 +85,7 @@ def _attack_numbers(result: AttackResult) -> dict[str, Any]:
         "goal": result.adversarial.target,
         "picture": preview(example.picture.resize(size)),
         "change": preview(change.resize(size)),
-        "radius": round(255 * RADIUS),  # levels of 255
+        "radius": round(255 * RADIUS),  # in colour values, 0 to 255
         "predictions": [vars(prediction) for prediction in after.predictions],
         "probability": after.probability,
         "after": pack_map(after.raw),

@@ -66,7 +66,7 @@ _query_schema = create_model("QueryValues", __config__=_STRICT, **_QUERY_FIELDS)
 
 
 class PictureRequest(Request):
-    """A query about a picture; the page sends the query's fields beside the others."""
+    """A query about a picture; the page sends the query's fields among the others."""
 
     query_values: Annotated[
         dict[str, Any], PlainValidator(lambda sent: dict(_query_schema.model_validate(sent)))
@@ -162,7 +162,7 @@ _Measurements = Annotated[str, Field(max_length=100_000)] | None
 
 
 class SaveRequest(PictureRequest):
-    """Write an explanation, or two beside each other, into a file."""
+    """Write an explanation, or two side by side, into a file."""
 
     format: Literal["zip", "pdf", "svg", "png"]
     colour_map: str
@@ -252,7 +252,7 @@ class Handlers:
         except (ValueError, ConnectionError) as error:
             if not request.new_picture:
                 raise
-            # The picture may be good all the same.
+            # The picture itself may be valid.
             picture = gradcam_core.open_image(path)
             picture.thumbnail((DISPLAY_SIDE, DISPLAY_SIDE))
             return {"picture": preview(picture), **_failure(error)}

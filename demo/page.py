@@ -1,4 +1,4 @@
-"""The page: one component of our own, drawn and driven by the modules in `browser/`.
+"""The page: a custom component, drawn and driven by the modules in `browser/`.
 
 It sends requests to the server through lanes, each with one request at a time, and gets numbers.
 """
@@ -29,11 +29,11 @@ _VERSION = hashlib.sha256(
 ).hexdigest()[:12]
 
 # How many of a lane's requests run at once, where that is not the default: a large photo takes a
-# gigabyte to keep and some 300 MB to paint over, and long work is the same to everybody whether
-# done together or in turn.
+# gigabyte to keep and some 300 MB to paint over, and long work finishes no later if it
+# runs one after the other.
 _AT_ONCE = {"keep": 1, "download": 2, "paint": 2, "long": max(1, (os.cpu_count() or 1) // 4)}
-# Lanes that wait for each other; Gradio itself would let those of one handler do so.
-_TURN = {"second": "first", "compare": "first", "evaluate": "long"}
+# Lanes that share the queue of another one; by default Gradio gives each handler a queue.
+_QUEUES = {"second": "first", "compare": "first", "evaluate": "long"}
 
 
 def build(handlers: Handlers) -> None:
@@ -59,7 +59,7 @@ def build(handlers: Handlers) -> None:
         None,
         trigger_mode="multiple",
         show_progress="hidden",
-        concurrency_limit=None,  # it waits for nobody
+        concurrency_limit=None,  # it never waits
         api_visibility="private",
     )
 
@@ -67,7 +67,7 @@ def build(handlers: Handlers) -> None:
 def _lanes(handlers: Handlers) -> dict[str, Callable[..., Any]]:
     """Return the handler of each lane.
 
-    Several lanes, so that a download or long work does not delay what is shown meanwhile.
+    Several lanes, so that a download or long work does not delay quick requests.
     """
     return {
         "first": handlers.explain,
@@ -89,7 +89,7 @@ def wire(
     handler: Callable[..., Any],
     file: gr.DownloadButton | None = None,
 ) -> None:
-    """Let the script of a component ask the server.
+    """Connect the script of a component to the server.
 
     Args:
         component: Its script, see `script`, calls `trigger(lane, request)` and listens to
@@ -98,7 +98,7 @@ def wire(
         handler: From the event to an answer, and to the path of a file if there is `file`.
         file: Downloads that file as soon as it is written.
     """
-    hears = gr.HTML(
+    receiver = gr.HTML(
         html_template="",
         js_on_load=_RELAY.replace("LANE", lane),
         apply_default_css=False,
@@ -109,12 +109,12 @@ def wire(
     answered = getattr(component, lane)(
         handler,
         None,
-        [hears, file] if file else hears,
+        [receiver, file] if file else receiver,
         trigger_mode="multiple",
         show_progress="hidden" if lane in ("suggest", "live") else "full",
-        show_progress_on=hears,
-        concurrency_limit=_AT_ONCE.get(_TURN.get(lane, lane), "default"),
-        concurrency_id=_TURN.get(lane, lane),
+        show_progress_on=receiver,
+        concurrency_limit=_AT_ONCE.get(_QUEUES.get(lane, lane), "default"),
+        concurrency_id=_QUEUES.get(lane, lane),
         api_name=f"page_{lane}",  # that of the handler may be an endpoint's
         api_visibility="private",
     )
@@ -146,7 +146,7 @@ def script(module: str, events: Iterable[str]) -> str:
 
     Args:
         module: It exports `start`, which gets `props` and `trigger` of the component.
-        events: What it triggers; `gr.HTML` wants to find their names in quotes in the script.
+        events: What it triggers; `gr.HTML` looks for their names, in quotes, in the script.
     """
     return _START.replace("ADDRESS", address_of(module)) + f"// events: {[*events]}"
 
@@ -157,7 +157,7 @@ def address_of(module: str) -> str:
 
 
 def _preloads() -> str:
-    """Return links that have the browser fetch all modules at once, not one after the other."""
+    """Return links that make the browser fetch all modules at once."""
     return "".join(
         f'<link rel="modulepreload" href="{address_of(name)}">'
         for name in _MODULES

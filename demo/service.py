@@ -150,7 +150,7 @@ def model_info(query: Query) -> tuple[ModelInfo, bool]:
                 f"There is no model '{name[:60]}' for {task}. Known: {', '.join(known)}."
             )
         if Path(name).exists():
-            # Else every visitor could read folders of the server.
+            # Otherwise every visitor could read folders of the server.
             raise ValueError("Folders are opened from Python and the command line only.")
         downloads.check_offered(name)
     info, downloaded = gradcam_core.describe(name)

@@ -176,12 +176,12 @@ class Explainer:
         predictions = head.predictions()
         unsure = bool(predictions) and head.is_guess(predictions[0])
         explanations = []
-        for target, asked, each, score in zip(resolved, targets, maps, scores, strict=False):
+        for target, wanted, each, score in zip(resolved, targets, maps, scores, strict=False):
             terms = score.terms.detach()
             gradient = guided_backprop(head, target) if query.guided else None
             explanations.append(
                 Explanation(
-                    query=replace(query, target=asked),
+                    query=replace(query, target=wanted),
                     target=target.text,
                     score=terms.sum().item(),
                     probability=score.probability,
@@ -261,7 +261,7 @@ class Explainer:
                 self._cache.add_picture(new.key, (one, new.picture))
 
     def _encode(self, image: ImageSource, query: Query, model: Model, key: str | None) -> Picture:
-        """Run the CNN once, unless the picture is cached; with the guided rule if asked for."""
+        """Run the CNN once, unless the picture is cached; with the guided rule if needed."""
 
         def encode() -> Picture:
             picture = open_image(image)

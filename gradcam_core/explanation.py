@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # A map whose maximum is below this share of the first choice's maximum is faint. So are 88 % of the
-# maps of random classes, and 18 % of those of what is there, one of four objects:
+# maps of random classes, and 18 % of those of an object in the picture, one of four:
 # benchmarks.classification with lite0, see docs/figures.md.
 _FAINT = 0.3
 

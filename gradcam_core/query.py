@@ -39,8 +39,8 @@ class Query:
         layer: A target layer from the model's `layers`; None for the model's default.
         method: A name from `methods()`.
         guided: Whether to add guided backpropagation and Guided Grad-CAM; ReLU networks only.
-        detail: Side length of the network's input, in multiples of its own, from 1 to 2: the map
-            has so many times the cells per side. For the embedded models only.
+        detail: Side length of the network's input, in multiples of its own, from 1 to 2; at 2,
+            the map has twice the cells per side. For the embedded models only.
 
     Raises:
         ValueError: A value is unusable on its own or with the others; the message says why.

@@ -143,7 +143,7 @@ export function loadImage(url) {
 }
 
 /**
- * Let the visitor keep a text as a file.
+ * Save a text as a file.
  * @param {string} name
  * @param {string} content JSON
  */
@@ -153,7 +153,7 @@ export function saveFile(name, content) {
   URL.revokeObjectURL(url);
 }
 
-// On a phone the lists and the form stand below the picture: what they change must be seen.
+// On a phone the lists and the form are below the picture: scroll to what they change.
 
 export function scrollToPicture() {
   if ($('.pictures').getBoundingClientRect().bottom < 160) scrollToHeading();
@@ -168,5 +168,5 @@ export function scrollToAnswer() {
   scrollToHeading();
 }
 
-/** For a button that disappears. */
+/** Move the focus from a button that disappears. */
 export const focusHeading = () => $('.result-heading').focus({ preventScroll: true });

@@ -1,4 +1,4 @@
-// From what is chosen to a result.
+// From the visitor's choices to a result.
 
 import { copyOf } from './canvas/draw.js';
 import { unpackGradient, unpackMap } from './canvas/unpack.js';
@@ -24,7 +24,7 @@ export function request(task, more, photo) {
 }
 
 /**
- * Ask for what is chosen. A photo that the server has deleted in the meantime is sent again.
+ * Send a request about the chosen photo. A photo that the server has deleted in the meantime is sent again.
  * @param {Lane} lane
  * @param {Task} task
  * @param {Record<string, unknown>} more
@@ -85,7 +85,7 @@ export async function unpack(answer, photo, typed = '') {
 }
 
 /**
- * Slow methods have a lane of their own, so that they hold up nothing else.
+ * Slow methods have a lane of their own, so that they do not block others.
  * @param {Lane} lane
  * @param {string} method
  * @returns {Lane}
@@ -94,8 +94,8 @@ export const laneFor = (lane, method) => (methodInfo(method).slow && lane !== 'd
 
 /**
  * Explain what is chosen.
- * @param {ExplainOptions} [options] target: what was typed or picked; if left out, what it was last.
- *   again: the target of what is shown, to be explained in another way. lane: "download" loads the model first
+ * @param {ExplainOptions} [options] target: typed or picked; if left out, the last one.
+ *   again: the target that is shown, to be explained in another way. lane: "download" loads the model first
  */
 export async function explain(options = {}) {
   const { target, again, lane = 'first' } = options;
@@ -153,7 +153,7 @@ function fail(task, reply, photo, { again, lane }) {
 }
 
 /**
- * Explain what stands beside the result, if something does.
+ * Explain the second result, shown next to the first, if there is one.
  * @param {'second' | 'download'} lane
  */
 export async function explainSecond(lane = 'second') {

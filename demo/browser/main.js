@@ -1,4 +1,4 @@
-// The start of the page: what the address names, what was there before a reload, or the first example.
+// Starts the page with the example in the address, the photo from before a reload, or the first example.
 
 import { mountCompare } from './analysis/compare.js';
 import { mountConcepts } from './analysis/concepts.js';

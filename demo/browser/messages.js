@@ -115,7 +115,7 @@ export const NO_RESULT = { title: 'Choose a photo', text: 'The network says what
 export const FAILED = { title: 'No explanation', text: '' };
 
 /**
- * What stands under the heading.
+ * The text under the heading.
  * @param {Result} result
  * @param {number | null} word
  */
@@ -193,7 +193,7 @@ export function technicalDetails(result, info) {
 }
 
 /**
- * Above each of two pictures beside each other.
+ * Above each of two pictures that are shown side by side.
  * @param {Result} result
  * @param {string | null} model if models are compared
  */

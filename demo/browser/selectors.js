@@ -1,4 +1,4 @@
-// What follows from the state.
+// Values derived from the state.
 
 import { bytes } from './canvas/unpack.js';
 import { isGuided, store } from './store.js';
@@ -20,7 +20,7 @@ export const analysedResult = () => (store.state.photo?.frame ? null : freshResu
 /**
  * @param {Task} task
  * @param {string} name
- * @returns {ModelInfo} of a model by its id little is known before it is loaded
+ * @returns {ModelInfo} for a model by its id a placeholder: its facts are unknown before it is loaded
  */
 export const modelInfo = (task, name) =>
   store.facts.tasks[task].find((info) => info.name === name) ?? {
@@ -35,7 +35,7 @@ export const modelInfo = (task, name) =>
 export const methodInfo = (name) => /** @type {MethodInfo} */ (store.facts.methods.find((each) => each.name === name));
 
 /**
- * The methods that apply to a model. Only its answers tell: until the first, all are offered.
+ * The methods that apply to a model. They come with its answers: before the first, all are offered.
  * @param {Task} task
  * @param {string} model
  */
@@ -135,7 +135,7 @@ export function styleOf(result, word, view = store.state.look.view) {
 }
 
 /**
- * What two tests of a map say that do not agree; null where they do.
+ * The results of two tests of a map that contradict each other; null if they agree.
  * @param {Partial<Record<Test, Pick<Evaluation, 'supports'>>>} evaluations
  * @returns {Contradiction | null}
  */

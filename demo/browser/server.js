@@ -1,4 +1,4 @@
-// Requests to the server: one at a time in each lane; of those that wait, only the last is sent.
+// Requests to the server: one at a time in each lane; only the last waiting one is sent.
 
 /** @import { Lane, Problem, Reply } from './types.js' */
 
@@ -21,7 +21,7 @@ export function connect(send) {
     const { lane, answer } = /** @type {CustomEvent<{ lane: Lane, answer: Reply | null }>} */ (event).detail;
     receive(lane, answer);
   });
-  // Gradio does not notice that a server has gone: ask for it while an answer is awaited.
+  // Gradio does not notice that a server is gone, so check while waiting for an answer.
   setInterval(() => {
     const busy = Object.keys(lanes).filter((lane) => lanes[lane]?.sent);
     if (busy.length) {
@@ -47,14 +47,14 @@ export function call(lane, data) {
   });
 }
 
-/** @param {Lane} lane its work is no longer wanted: it soon answers with code "cancelled" */
+/** @param {Lane} lane to cancel; it soon answers with code "cancelled" */
 export function stop(lane) {
   const sent = lanes[lane]?.sent;
   if (sent) trigger('stop', { stop: sent.data.id });
 }
 
 /**
- * What a lane works on.
+ * The request that a lane is working on.
  * @param {Lane} lane
  */
 export const sentIn = (lane) => lanes[lane]?.sent?.data;

@@ -1,4 +1,4 @@
-// What outlives the page: the photo, for a reload; the address, for the browser's own way back.
+// What outlives the page: the photo, for a reload; the address, for the browser's back button.
 
 import { copyOf } from './canvas/draw.js';
 import { store } from './store.js';
@@ -32,7 +32,7 @@ export function keptForReload() {
   }
 }
 
-/** @type {string | undefined} the key of the result that the address names */
+/** @type {string | undefined} key of the result in the address */
 let written;
 
 /**

@@ -19,7 +19,7 @@ const NO_PAINT = {
   outcome: null,
   image: null,
 };
-/** What every new attempt clears. */
+/** Cleared by every new attempt. */
 const NO_PROBLEM = { problem: null, secondProblem: null, suggestions: [], retry: null, download: null, stale: false };
 
 /** @param {View} view */
@@ -71,7 +71,7 @@ export class Store {
     this.#views.push({ slices, render });
   }
 
-  /** Render at once what has changed; for what looks at the document right after an action. */
+  /** Render what has changed at once; for code that reads the document right after an action. */
   render() {
     const changed = this.#changed;
     this.#changed = new Set();
@@ -87,7 +87,7 @@ export class Store {
   }
 
   /**
-   * Explain another photo next, in all tabs.
+   * Choose the photo to explain next, in all tabs.
    * @param {Photo} photo
    */
   choosePhoto(photo) {
@@ -101,7 +101,7 @@ export class Store {
   }
 
   /**
-   * Keep what has become known of a photo.
+   * Add details of a photo that have become known.
    * @param {Photo} photo
    * @param {Partial<Photo>} more
    */
@@ -374,7 +374,7 @@ export class Store {
     this.#setPaint({ problem: null, outcome, image: image ?? this.state.paint.image });
   }
 
-  // ---- ----
+  // ---- Private ----
 
   /** The state of the open tab. */
   get current() {

@@ -52,7 +52,7 @@ export interface Answer<M = Packed, G = Packed> {
   milliseconds: number;
   layers: Record<string, string>;
   capabilities: string;
-  /** null: the method applies; else a sentence that says why not */
+  /** null if the method applies; else why it does not */
   methods: Record<string, string | null>;
 }
 export interface Result extends Answer<HeatMap, Gradient> {
@@ -164,7 +164,7 @@ export type Retry =
   | { readonly code: 'photo'; readonly photo: Photo }
   | { readonly code: 'upload'; readonly file: File; readonly target: string }
   | { readonly code: 'save'; readonly format: string };
-/** What stands beside the result: another target of the same model, or the same of another model */
+/** The second result: another target of the same model, or the same target of another model */
 export type Second = { readonly target?: string; readonly model?: string };
 
 export interface TaskState {
@@ -172,7 +172,7 @@ export interface TaskState {
   readonly layer: string | null;
   readonly method: string;
   readonly question: string;
-  /** as typed; empty: the network's own first choice */
+  /** as typed; empty for the network's first choice */
   readonly target: string;
   readonly compared: Second | null;
   readonly shown: Result | null;
@@ -185,7 +185,7 @@ export interface TaskState {
   readonly suggestions: readonly string[];
   readonly retry: Retry | null;
   readonly download: Download | null;
-  /** whether the result is of another photo than the chosen one */
+  /** whether the result belongs to another photo than the chosen one */
   readonly stale: boolean;
   /** counts requests: only the answer to the last one counts */
   readonly requests: number;
@@ -209,7 +209,7 @@ export interface Analysis {
   readonly running: Running | null;
   /** by the key of a result */
   readonly evaluations: ReadonlyMap<string, Evaluations>;
-  /** what the following are of: maps at the pixels are large, so those of one photo at a time are kept */
+  /** the photo of the following maps: they can be large, so those of one photo at a time are kept */
   readonly photo: Photo | null;
   /** by `variantKey` */
   readonly variants: ReadonlyMap<string, Explained>;
@@ -230,7 +230,7 @@ export interface Paint {
 export interface State {
   readonly tab: Task;
   readonly photo: Photo | null;
-  /** the share of the width, from the left, that stays photo */
+  /** the share of the width, from the left, that shows the photo without the map */
   readonly handle: number;
   /** results of this visit, the latest last */
   readonly history: readonly Result[];
@@ -239,7 +239,7 @@ export interface State {
   /** explanations a second, live */
   readonly rate: number;
   readonly tasks: Readonly<Record<Task, TaskState>>;
-  /** models of which it is known that they have no guided backpropagation */
+  /** models known to have no guided backpropagation */
   readonly unguided: ReadonlySet<string>;
   readonly analysis: Analysis;
   readonly paint: Paint;

@@ -1,4 +1,4 @@
-"""What the page and its endpoints need computed."""
+"""What the page and its endpoints need of whatever computes explanations."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ class ModelFacts:
 
 
 class Compute(Protocol):
-    """Computes what is asked of pictures; the query's model is on this machine.
+    """Answers queries about pictures; the query's model is on this machine.
 
     All calls raise ValueError and FileNotFoundError as `gradcam_core.explain` does.
     """

@@ -20,7 +20,7 @@ _EMBEDDED = {info.name for info in gradcam_core.models() if not info.download_mb
 class ZeroGpuCompute(LocalCompute):
     """See `Compute`. Only downloaded models explain on the GPU.
 
-    Embedded models are done before a GPU is ready, and visitors have few seconds of it a day.
+    Embedded models finish before a GPU is ready, and visitors have a small daily quota of it.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class ZeroGpuCompute(LocalCompute):
 def explain_on_gpu(picture: Picture, query: Query) -> Explanation | Exception:
     """Explain in the process that has the GPU; arguments and result are pickled.
 
-    Errors are returned: of those that are raised, Spaces passes on the class only.
+    Errors are returned, since Spaces passes on only the class of a raised error.
     """
     os.environ.pop("GRADCAM_DEVICE", None)
     try:

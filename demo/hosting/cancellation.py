@@ -20,7 +20,7 @@ from demo.hosting.gradio_internals import (
 
 
 class Cancelled(BaseException):
-    """Nobody waits for this work any more. Not an Exception, so that no handler catches it."""
+    """The client no longer waits for this work. Not an Exception, so that no handler catches it."""
 
 
 _cancel_flags: dict[tuple[str | None, int], threading.Event] = {}  # by session and request id
@@ -28,7 +28,7 @@ _cancel_flags: dict[tuple[str | None, int], threading.Event] = {}  # by session 
 
 @contextmanager
 def cancellable(session: str | None = None, request_id: int = 0) -> Iterator[None]:
-    """Let `cancel`, or a disconnect, end what runs inside.
+    """Let `cancel`, or a disconnect, end the work inside.
 
     Args:
         session: Gradio's name of the open page (`gr.Request.session_hash`); None for API clients,

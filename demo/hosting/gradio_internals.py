@@ -44,7 +44,7 @@ def event_payload(event: gr.EventData) -> Any:
 
 
 class ImagePath(ImageData):
-    """A client's image data, of which only the path is kept.
+    """A client's image data; only the path is kept.
 
     Gradio itself would answer other shapes with its schema, and log a traceback.
     """

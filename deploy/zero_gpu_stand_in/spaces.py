@@ -3,7 +3,7 @@
 It imitates `spaces` 0.51. torch reports a GPU that this process cannot use. A decorated function
 runs in a process that has one; that process is forked at the first call and kept. The function
 runs in another thread than the forked one, where OpenMP would wait for threads that do not exist.
-Arguments and results are pickled. Of an error only its type comes back.
+Arguments and results are pickled. Only the type of an error comes back.
 """
 
 import multiprocessing

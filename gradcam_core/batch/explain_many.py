@@ -42,7 +42,7 @@ def explain_many(
 
     Args:
         photos: Files, or whatever `read` takes, hashable; an iterator is consumed lazily.
-        query: What is asked of every photo. Guided or finer maps take one pass per photo.
+        query: For every photo. Guided or finer maps take one pass per photo.
         model: From `wrap`; None for the query's model.
         read: Returns a photo as RGB, or raises what `open_image` raises; runs in threads.
 

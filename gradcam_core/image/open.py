@@ -34,8 +34,8 @@ def open_image(source: ImageSource) -> Image.Image:
     """Return the picture as RGB, upright, at most `KEPT_PIXELS` large.
 
     EXIF orientation is applied and transparency is laid on white. Grey pictures of more than 8 bits
-    (16 or 32 bits, floats) are scaled to their own range of values. Of an animation the first frame
-    is used. A picture of more than `KEPT_PIXELS` is halved. The source is not changed.
+    (16 or 32 bits, floats) are scaled to their own range of values. Of animations, the first
+    frame is opened. A picture of more than `KEPT_PIXELS` is halved. The source is not changed.
 
     Files are decoded in a separate process with limits on time and memory, see
     `gradcam_core.image.decode`. HEIC needs the package pillow-heif.

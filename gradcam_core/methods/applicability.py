@@ -29,7 +29,7 @@ def pooled_linear_classifier(model: Model) -> str | None:
     The head of a network from `wrap` is unknown: the method itself checks the scores.
     """
     if not isinstance(model, Classifier):
-        return f"This method is defined for classifiers, and {model.name} is none."
+        return f"This method is defined for classifiers, and {model.name} is not one."
     modules = [module for module in model.head.modules() if not list(module.children())]
     linear = sum(isinstance(module, nn.Linear) for module in modules)
     if linear > 1 or (linear and not all(isinstance(m, _POOLED_LINEAR) for m in modules)):
@@ -43,7 +43,7 @@ def pooled_linear_classifier(model: Model) -> str | None:
 def relu_classifier(model: Model) -> str | None:
     """A classifier whose activations are not negative."""
     if not isinstance(model, Classifier):
-        return f"This method compares a class with all others, and {model.name} is no classifier."
+        return f"This method compares a class with others, and {model.name} is not a classifier."
     other = model.backbone.other_activation
     return f"This method is defined for ReLU, and {model.name} uses {other}." if other else None
 
@@ -56,7 +56,7 @@ def relu(rule: Rule) -> Requirement:
 def transformer(model: Model) -> str | None:
     """Attention between patches."""
     return (
-        f"This method is for vision transformers, and {model.name} is none."
+        f"This method is for vision transformers, and {model.name} is not one."
         if model.convolutional
         else None
     )

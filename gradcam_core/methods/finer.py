@@ -17,7 +17,7 @@ def finer_cam(head: Head, target: ResolvedTarget) -> Maps:
     from its rivals remains. The score reported is y^c.
 
     Raises:
-        ValueError: The target is no label, or there is only one label.
+        ValueError: The target is not a label, or there is only one label.
     """
     if not isinstance(head, LabelHead) or target.function is not None:
         raise ValueError(

@@ -27,7 +27,7 @@ def score_inputs(head: Head, target: ResolvedTarget, inputs: Inputs) -> list[Sco
     """Return the target's score for each of many inputs of the network.
 
     Args:
-        head: Of any picture; its question is asked of every input.
+        head: Of any picture; its question goes with every input.
         target: What is scored.
         inputs: Batches (n, 3, H_in, W_in) and the total number of inputs.
     """

@@ -26,7 +26,7 @@ def attention_rollout(head: Head, target: ResolvedTarget) -> Maps:
     averaged). It is the same for every target, so the counterfactual is empty.
 
     Raises:
-        ValueError: The network is no transformer whose patches all attend to each other.
+        ValueError: The network is not a transformer whose patches all attend to each other.
     """
     score, seen = _attend(head, target)
     mixed = _identity(seen)
@@ -82,8 +82,8 @@ class Attentions(FunctionMode):
         if func is F.scaled_dot_product_attention:
             return self._fused(*args, **kwargs)
         if func is F.multi_head_attention_forward:
-            asked = kwargs | {"need_weights": True, "average_attn_weights": False}
-            out, weights = func(*args, **asked)
+            options = kwargs | {"need_weights": True, "average_attn_weights": False}
+            out, weights = func(*args, **options)
             # The returned weights are a view of those that went into the output.
             self._keep(weights if weights._base is None else weights._base, weights.shape)
             return out, None
@@ -138,7 +138,7 @@ def _attend(head: Head, target: ResolvedTarget) -> tuple[Score, list[Tensor]]:
         with Attentions(head.model.name) as attentions:
             head_input = head.model.backbone.head_input(pixels)
         if not attentions.seen:
-            raise ValueError(f"{head.model.name} is no transformer: it has no attention to follow.")
+            raise ValueError(f"{head.model.name} is not a transformer: it has no attention.")
         return head.score(head_input, target), attentions.seen
 
 

@@ -1,4 +1,4 @@
-"""Localization: does the map lie on the object? Compares a map with boxes that people drew."""
+"""Localization: does the map lie on the object? Compares a map with annotated boxes."""
 
 import numpy as np
 

@@ -94,7 +94,7 @@ def evaluate_photo(
         None if the model has no class for any of the objects.
 
     Raises:
-        ValueError: The model is no classifier, or see `explain`.
+        ValueError: The model is not a classifier, or see `explain`.
     """
     model = load(query.model_name, query.task)
     query = check(query, model)

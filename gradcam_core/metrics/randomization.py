@@ -46,7 +46,7 @@ def sanity_check(explanation: Explanation) -> Iterator[SanityStep]:
         explanation: Of a class.
 
     Raises:
-        ValueError: The model is no classifier.
+        ValueError: The model is not a classifier.
 
     Example:
         >>> for step in metrics.sanity_check(explanation):

@@ -79,7 +79,7 @@ def attack(
         radius: Largest change of a colour, as a share of its range, in (0, 1].
 
     Raises:
-        ValueError: The model is no classifier, has no such class, or it is the explained class; or
+        ValueError: The model is not a classifier, or has no such class; it is the explained class; or
             the radius is out of range.
 
     Example:

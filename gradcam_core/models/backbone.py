@@ -78,14 +78,14 @@ class Backbone:
 
         Args:
             name: Name of the network.
-            stages: Name -> module; each takes what the one before it gives.
+            stages: Name -> module; each takes the output of the one before it.
             preprocess: Picture (RGB, any size) -> the network's normalized input
                 (1, C, H_in, W_in) float32, and where it lies in the picture.
             layers: Names of the stages that may be target layers, from input to output; the last
                 is the default. None for all.
             other_activation: Its non-linearity if that is not ReLU: guided backpropagation is
                 undefined then.
-            where: The device to run on, with the stages' memory layout unchanged; None for the
+            where: The device to run on, keeping the stages' memory layout; None for the
                 GPU if there is one, else the CPU with channels last.
             finer: As `preprocess`, with a larger input for finer maps; None where the network
                 takes one size only.

@@ -147,7 +147,7 @@ class Head(ABC):
         self.question = question
         self.unknown_words = list(unknown_words)
         self._predictions: list[Prediction] = []
-        self._searched = 0  # how many predictions were asked for so far
+        self._searched = 0  # how many predictions were requested so far
 
     def predictions(self, k: int = _PREDICTIONS) -> list[Prediction]:
         """Return the `k` likeliest things the model would say, best first; may be fewer."""

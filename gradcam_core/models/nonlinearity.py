@@ -23,7 +23,7 @@ class NonLinearities(FunctionMode):
 
     def call(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         name = getattr(func, "__name__", "").strip("_")
-        # A softmax of (1, n) gives the output its form, and is no attention.
+        # A softmax of (1, n) shapes the output; it is not attention.
         if name in _NAMES and (name != "softmax" or args[0].ndim > 2):
             self.seen.add(_NAMES[name])
         return func(*args, **kwargs)

@@ -10,7 +10,7 @@ USERS, TURNS = 4, 7
 
 
 @pytest.mark.slow
-def test_four_visitors_are_told_what_one_is(address: str) -> None:
+def test_four_visitors_get_the_answers_of_one(address: str) -> None:
     alone = asyncio.run(load.answers_alone(address))
     found = asyncio.run(load.drive(address, USERS, alone, lambda turn: turn < TURNS))
     numbers = [user * 7 + turn for user in range(USERS) for turn in range(TURNS)]

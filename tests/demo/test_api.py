@@ -224,7 +224,7 @@ def test_a_model_with_other_layers(
         client.predict(**request, layer="conv_head", api_name="/classify")
 
 
-def test_models_that_cannot_be_had(
+def test_unavailable_models(
     client: Client, cat_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))

@@ -90,7 +90,7 @@ def test_a_covered_picture_is_explained_as_in_the_core(address: str, filling: st
     assert asked(address, "paint", **painted, method="rise")["code"] == "bad_request"
 
 
-def test_evidence_is_asked_for_and_can_be_stopped(visit: Callable[..., Page]) -> None:
+def test_tests_run_on_request_and_can_be_cancelled(visit: Callable[..., Page]) -> None:
     page = visit()
     posts: list[str] = []
     page.on("request", lambda request: request.method == "POST" and posts.append(request.url))

@@ -68,9 +68,7 @@ def dependencies(address: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
-def test_no_dependency_passes_on_what_it_is_told(
-    address: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_no_handler_repeats_its_input(address: str, caplog: pytest.LogCaptureFixture) -> None:
     """The words of a request come back nowhere, and no file of the server does."""
     known = dependencies(address)
     assert len(known) == 16  # ten lanes of the page, what stops them, the quiz, four endpoints

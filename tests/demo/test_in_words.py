@@ -38,7 +38,7 @@ def test_a_name_leads_to_its_map_and_says_how_good_it_is(visit: Callable[..., Pa
     assert np.corrcoef(red, concept.raw.ravel())[0, 1] > 0.5
 
 
-def test_networks_without_names_say_nothing(visit: Callable[..., Page]) -> None:
+def test_networks_without_concepts_show_none(visit: Callable[..., Page]) -> None:
     page = visit()
     page.get_by_role("tab", name="Captioning").click()
     expect(page.locator(".words button")).not_to_have_count(0)

@@ -151,7 +151,7 @@ def test_a_part_of_the_photo_is_mapped_where_it_is(visit: Callable[..., Page]) -
         assert np.array(seen).reshape(30, 40) == pytest.approx(expected, abs=1e-5), box
 
 
-def test_what_only_looks_different_asks_the_server_nothing(page: Page) -> None:
+def test_changes_of_the_look_send_no_request(page: Page) -> None:
     page.get_by_role("tab", name="Captioning").click()
     expect(page.locator(".words button")).not_to_have_count(0)
     urls = asked(page)
@@ -234,7 +234,7 @@ def test_a_click_on_a_word_changes_all_that_is_under_its_heading(page: Page) -> 
     expect(heading).not_to_have_attribute("data-target", "a cat looks at the motorcycle")
 
 
-def test_errors_stand_until_the_next_try_and_lose_nothing(
+def test_errors_stay_until_the_next_try_and_lose_nothing(
     page: Page, tmp_path: Path, cat_file: Path
 ) -> None:
     before = pixels(page)
@@ -338,7 +338,7 @@ def test_the_progress_of_an_upload_is_shown(page: Page, tmp_path: Path) -> None:
     assert any(0 < share < 1 for share in shares)
 
 
-def test_a_server_that_is_gone_is_reported(page: Page) -> None:
+def test_a_lost_server_is_reported(page: Page) -> None:
     page.route("**/app_id*", lambda route: route.abort())  # else Gradio reloads the page by itself
     page.context.set_offline(True)
     page.locator(".pick").nth(1).click()
@@ -394,7 +394,7 @@ def test_axe_finds_nothing_serious(page: Page) -> None:
             assert serious(page, theme) == [], (tab, theme)
 
 
-def test_what_is_typed_is_what_is_meant(page: Page) -> None:
+def test_a_typed_target_is_explained(page: Page) -> None:
     field = page.locator("#gc-target")
     field.click()
     field.press_sequentially("cat")
@@ -458,7 +458,7 @@ def test_why_this_and_why_not_that(page: Page) -> None:
     shows(page, "moped")
 
 
-def test_two_models_beside_each_other(page: Page) -> None:
+def test_two_models_side_by_side(page: Page) -> None:
     page.locator(".pick", has_text="tabby").click()
     shows(page, "tabby")
     page.locator(".options summary").click()
@@ -494,7 +494,7 @@ def test_a_download_is_announced_and_its_failure_reported(
     expect(page.locator(".technical")).to_have_attribute("data-cells", "9x9")
 
 
-def test_what_is_typed_is_shown_and_does_nothing(page: Page) -> None:
+def test_typed_markup_is_shown_as_text(page: Page) -> None:
     """The fixture fails the test if the page asks for these addresses."""
     page.get_by_role("tab", name="VQA").click()
     shows(page, "cat", question="What is this?")
@@ -580,7 +580,7 @@ def test_an_address_restores_what_was_shown(visit: Callable[..., Page]) -> None:
     shows(page, "moped")
 
 
-def test_the_browsers_way_back_leads_through_what_was_shown(page: Page) -> None:
+def test_the_back_button_restores_earlier_results(page: Page) -> None:
     page.locator(".pick").nth(1).click()
     shows(page, "tabby")
     page.get_by_role("button", name="Why not moped?").click()  # no step of its own
@@ -596,7 +596,7 @@ def test_the_browsers_way_back_leads_through_what_was_shown(page: Page) -> None:
     shows(page, "tabby")
 
 
-def test_on_paper_and_in_forced_colours_what_was_found_is_seen(page: Page) -> None:
+def test_results_are_visible_in_print_and_in_forced_colours(page: Page) -> None:
     page.emulate_media(media="print")
     expect(page.locator(".frame").first).to_be_visible()
     expect(page.locator(".predictions")).to_be_visible()
@@ -681,7 +681,7 @@ def test_a_name_that_is_read_as_another_is_reported(page: Page, cat_file: Path) 
     expect(page.locator(".stale")).to_contain_text(expected.target)
 
 
-def test_on_a_phone_what_a_list_changes_comes_into_view(visit: Callable[..., Page]) -> None:
+def test_on_a_phone_a_choice_scrolls_to_the_picture(visit: Callable[..., Page]) -> None:
     page = visit(390)
     last = page.locator(".pick").last
     last.scroll_into_view_if_needed()
@@ -690,7 +690,7 @@ def test_on_a_phone_what_a_list_changes_comes_into_view(visit: Callable[..., Pag
     expect(page.locator(".pictures")).to_be_in_viewport(ratio=0.5)
 
 
-def test_on_a_phone_what_is_typed_is_answered_in_view(visit: Callable[..., Page]) -> None:
+def test_on_a_phone_a_typed_target_scrolls_to_the_result(visit: Callable[..., Page]) -> None:
     page = visit(390)
     field, error = page.locator("#gc-target"), page.locator("#gradcam .problem")
     for typed, answer in (("tabby", page.locator(".frame").first), ("boxr", error)):

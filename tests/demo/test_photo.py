@@ -64,7 +64,7 @@ def test_an_image_address_is_fetched_by_the_browser(
     ]
 
 
-def test_live_the_newest_frame_is_explained_and_none_waits(page: Page) -> None:
+def test_in_live_mode_the_newest_frame_is_explained(page: Page) -> None:
     """The fake camera of Chromium shows a clock and a turning disc."""
     assert "camera=(self)" in httpx.get(page.url).headers["permissions-policy"]
     page.get_by_role("button", name="Camera", exact=True).click()
@@ -95,7 +95,7 @@ def test_live_the_newest_frame_is_explained_and_none_waits(page: Page) -> None:
     expect(heading).to_have_attribute("data-target", "barn spider")
 
 
-def test_a_reload_or_a_server_started_anew_loses_no_photo(page: Page, cat_file: Path) -> None:
+def test_a_reload_or_a_restart_of_the_server_loses_no_photo(page: Page, cat_file: Path) -> None:
     """Gradio reloads the page by itself when a lost server is there again."""
     page.locator("input[type=file]").set_input_files(cat_file)
     shows(page, "Egyptian cat")

@@ -32,7 +32,7 @@ def test_the_right_one_of_two_networks_is_the_more_accurate() -> None:
         assert {each["target"] for each in reply["answers"]} == {"espresso"}
 
 
-def test_what_is_no_question_is_refused() -> None:
+def test_invalid_requests_are_refused() -> None:
     for request in ({"kind": "what", "number": 10**6}, {"kind": "why", "number": 0}, {}):
         assert asked(**request)["code"] == "out_of_date"
 

@@ -133,7 +133,7 @@ def test_examples_come_with_the_dependencies(lite0: Classifier) -> None:
         assert gradcam_core.explain(pictures[name]).target == label
 
 
-def test_questions_to_try_are_answered_rightly() -> None:
+def test_suggested_questions_are_answered_correctly() -> None:
     pictures = example_pictures()
     assert set(QUESTIONS) == {"", *pictures}
     wrong = [

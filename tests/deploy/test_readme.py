@@ -9,14 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from torch import nn
+import torchvision
 
-import gradcam_core
 from tests.support.app_process import ROOT
 
 README = (ROOT / "README.md").read_text("utf-8")
-# What needs a network, a cluster, or boxes drawn by people.
-_ELSEWHERE = re.compile(r"s3://|--ray |vgg16|boxes/")
+# Needs a network, a cluster, or annotated boxes.
+_NOT_HERE = re.compile(r"s3://|--ray |vgg16|boxes/")
 
 
 def blocks(language: str) -> list[str]:
@@ -27,7 +26,7 @@ COMMANDS = [
     line.partition("  #")[0].strip()
     for block in blocks("sh")
     for line in block.splitlines()
-    if line.startswith("gradcam ") and not _ELSEWHERE.search(line)
+    if line.startswith("gradcam ") and not _NOT_HERE.search(line)
 ]
 
 
@@ -51,15 +50,12 @@ def test_a_command_runs(photos: Path, command: str) -> None:
 
 @pytest.mark.slow
 def test_the_python_code_runs_from_top_to_bottom(photos: Path) -> None:
-    """In one session, in which the reader has a network, a mask and another explanation."""
-    layers = (nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU())
-    network = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2)).eval()
-    network.layer3 = network[2]
-    other = gradcam_core.explain("cat.jpg", target="tiger cat")
-    names = {"network": network, "mask": np.eye(300, 451, dtype=bool), "other": other}
-    code = [block for block in blocks("python") if "Client(" not in block]
-    for block in sorted(code, key=lambda block: not block.startswith("import gradcam_core")):
-        exec(compile(block, "README.md", "exec"), names)
+    """In one session; the reader has a network and a mask."""
+    network = torchvision.models.resnet18(num_classes=2)
+    names = {"network": network, "mask": np.eye(300, 451, dtype=bool)}
+    for block in blocks("python"):
+        if "Client(" not in block:
+            exec(compile(block, "README.md", "exec"), names)
 
 
 def test_there_are_commands_and_code() -> None:

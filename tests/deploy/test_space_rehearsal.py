@@ -17,15 +17,15 @@ from gradcam_core.models import registry
 from gradcam_core.models.hub.checkpoints import CHECKPOINTS
 
 
-def test_the_front_matter_fits_what_it_speaks_of() -> None:
-    told = front_matter(ROOT / "README.md")
+def test_the_front_matter_matches_the_requirements_and_models() -> None:
+    settings = front_matter(ROOT / "README.md")
     listed = {each.name: each for each in requirements(ROOT / "requirements.txt")}
-    assert listed["gradio"].specifier.contains(told["sdk_version"])
-    assert set(told["models"]) == {checkpoint.repository for checkpoint in CHECKPOINTS.values()}
+    assert listed["gradio"].specifier.contains(settings["sdk_version"])
+    assert set(settings["models"]) == {checkpoint.repository for checkpoint in CHECKPOINTS.values()}
 
 
 @pytest.mark.parametrize(
-    ("line", "instead", "said"),
+    ("line", "instead", "message"),
     [
         ("license: apache-2.0\n", "", "license"),
         ('python_version: "3.12"', "python_version: 3.12", "quotation marks"),
@@ -34,12 +34,14 @@ def test_the_front_matter_fits_what_it_speaks_of() -> None:
         ("does the network say that?\n---", f"{'a' * 60}?\n---", "60 characters"),
     ],
 )
-def test_a_wrong_front_matter_is_told(tmp_path: Path, line: str, instead: str, said: str) -> None:
+def test_a_wrong_front_matter_is_reported(
+    tmp_path: Path, line: str, instead: str, message: str
+) -> None:
     (tmp_path / "app.py").touch()
     text = (ROOT / "README.md").read_text("utf-8")
     assert line in text
     (tmp_path / "README.md").write_text(text.replace(line, instead), "utf-8")
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         front_matter(tmp_path / "README.md")
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -131,7 +132,7 @@ def test_blank_and_odd_pictures_give_numbers(colour: str, size: tuple[int, int])
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ({"task": "detection"}, "no task 'detection'"),
         ({"model": "vgg"}, "no model 'vgg' for classification"),
@@ -140,8 +141,10 @@ def test_blank_and_odd_pictures_give_numbers(colour: str, size: tuple[int, int])
         ({"question": "What?"}, "question belongs to task 'vqa'"),
     ],
 )
-def test_what_cannot_be_is_said(cat_file: Path, arguments: dict[str, str], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_unusable_arguments_are_reported(
+    cat_file: Path, arguments: dict[str, str], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
         gradcam_core.explain(cat_file, **arguments)
 
 
@@ -157,7 +160,7 @@ def test_one_pass_for_both_gives_what_two_give(cat_file: Path, lite0: Classifier
     assert np.allclose(together.gradient, apart.gradient, rtol=0, atol=1e-6)
 
 
-def test_threads_get_bit_for_bit_what_each_gets_alone(cat_file: Path) -> None:
+def test_threads_get_the_same_results_as_alone(cat_file: Path) -> None:
     names = ["tabby", "tiger cat", "Egyptian cat", "lynx", "coffee mug", "moped"]
 
     def explained(name: str) -> gradcam_core.Explanation:
@@ -212,21 +215,18 @@ def test_nothing_is_left_behind(
     gradcam_core.explain(cat_file, guided=True)
     assert leftovers(lite0) == before
 
-    class BreaksOnTheWayBack(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: object, values: torch.Tensor) -> torch.Tensor:
-            return values.clone()
-
-        @staticmethod
-        def backward(ctx: object, gradient: torch.Tensor) -> torch.Tensor:
-            raise RuntimeError("broken on the way back")
-
-    def breaks_on_the_way_there(*args: object) -> None:
-        raise RuntimeError("broken on the way there")
-
     healthy = ClassifierHead.compute_logits
-    broken = lambda *args: BreaksOnTheWayBack.apply(healthy(*args))  # noqa: E731
-    for replacement in (breaks_on_the_way_there, broken):
+
+    def fail(*args: object) -> None:
+        raise RuntimeError("broken")
+
+    def fail_backward(*args: Any) -> torch.Tensor:
+        logits = healthy(*args)
+        if logits.requires_grad:
+            logits.register_hook(fail)
+        return logits
+
+    for replacement in (fail, fail_backward):
         monkeypatch.setattr(ClassifierHead, "compute_logits", replacement)
         with pytest.raises(RuntimeError, match="broken"):
             gradcam_core.explain(cat_file)
@@ -239,7 +239,7 @@ def test_nothing_is_left_behind(
     assert gradcam_core.explain(cat_file).target == "Egyptian cat"
 
 
-def test_a_guess_is_called_one(cat_file: Path) -> None:
+def test_a_guess_is_marked(cat_file: Path) -> None:
     sure = gradcam_core.explain(cat_file, "vqa", question="What animal is this?")
     assert sure.predictions[0].probability > gradcam_core.load("lite0-vqa").unsure_below > 0
     assert not sure.unsure
@@ -250,7 +250,7 @@ def test_a_guess_is_called_one(cat_file: Path) -> None:
     assert guess.to_dict()["unsure"]
 
 
-def test_a_map_is_faint_beside_that_of_the_first_choice(cat_file: Path) -> None:
+def test_a_map_is_faint_compared_with_that_of_the_first_choice(cat_file: Path) -> None:
     own = gradcam_core.explain(cat_file)
     near = gradcam_core.explain(cat_file, target="tabby")
     far = gradcam_core.explain(cat_file, target="school bus")
@@ -329,9 +329,7 @@ def test_an_unlikely_class_is_a_guess(cat_file: Path) -> None:
     assert grey.unsure
 
 
-def test_a_finer_map_is_of_the_larger_picture_and_what_is_said_stays(
-    lite0: Classifier, cat_file: Path
-) -> None:
+def test_a_finer_map_keeps_predictions_and_score(lite0: Classifier, cat_file: Path) -> None:
     plain = gradcam_core.explain(cat_file, target="Egyptian cat")
     finer = gradcam_core.explain(cat_file, target="Egyptian cat", detail=2)
     assert finer.raw.shape == (14, 14)
@@ -353,7 +351,7 @@ def test_a_finer_map_is_of_the_larger_picture_and_what_is_said_stays(
 
 
 @pytest.mark.parametrize("detail", [0.5, 3, float("nan")])
-def test_no_other_detail_is_taken(detail: float, cat_file: Path) -> None:
+def test_other_details_are_refused(detail: float, cat_file: Path) -> None:
     with pytest.raises(ValueError, match="The detail is from 1 to 2"):
         gradcam_core.explain(cat_file, detail=detail)
 

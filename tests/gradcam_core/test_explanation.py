@@ -66,7 +66,7 @@ def test_files_of_an_earlier_explanation_do_not_stay(
     assert {path.name for path in tmp_path.iterdir()} == written | {"notes.txt"}
 
 
-def test_opacity_and_colour_map_are_those_asked_for(
+def test_opacity_and_colour_map_are_applied(
     explanation: gradcam_core.Explanation, tmp_path: Path
 ) -> None:
     explanation.save(tmp_path, colour_map="gray", opacity=1.0)
@@ -78,7 +78,7 @@ def test_opacity_and_colour_map_are_those_asked_for(
     assert not any((tmp_path / "other").iterdir())
 
 
-def test_numbers_say_what_made_them(
+def test_numbers_name_their_versions_and_settings(
     explanation: gradcam_core.Explanation, caption: gradcam_core.Explanation, cat_file: Path
 ) -> None:
     numbers = json.loads(json.dumps(explanation.to_dict()))
@@ -125,7 +125,7 @@ def test_a_figure_of_what_is_guided_already_says_so_once(cat_file: Path) -> None
     assert titles[2:4] == ["(c) Guided Grad-CAM", "(d) Guided Backprop × Guided Grad-CAM"]
 
 
-def test_figure_of_two_targets_has_a_row_for_each(cat_file: Path) -> None:
+def test_a_figure_of_two_targets_has_two_rows(cat_file: Path) -> None:
     rows = [gradcam_core.explain(cat_file, target=target) for target in ("tabby", "school bus")]
     figure = rows[0].figure(beside=rows[1:])
     panels = [axis.get_title() for axis in figure.axes if axis.get_title()]
@@ -153,7 +153,7 @@ def test_a_notebook_shows_a_picture(explanation: gradcam_core.Explanation) -> No
     assert "<script" not in shown
 
 
-def test_printed_it_is_one_line(
+def test_str_is_one_line(
     explanation: gradcam_core.Explanation, caption: gradcam_core.Explanation, cat_file: Path
 ) -> None:
     assert str(explanation).startswith("tabby (score ")

@@ -88,7 +88,7 @@ def test_guided_views_take_one_pass(
         assert np.allclose(again.gradient, together[0].gradient, atol=1e-6)
 
 
-def test_finer_maps_are_cached_beside_the_usual_ones(
+def test_finer_maps_are_cached_in_addition_to_the_usual_ones(
     cat_file: Path, explainer: Explainer, passes: list[str]
 ) -> None:
     alone = gradcam_core.explain(cat_file, target="tabby", detail=2)

@@ -1,4 +1,4 @@
-// Maps in a row: by all methods, at all layers.
+// Maps by all methods, and at all layers, in a row.
 
 import { sizeOf } from '../canvas/draw.js';
 import { sameMap } from '../canvas/maps.js';

@@ -1,4 +1,4 @@
-// Why in words (section 7 of the paper): concepts that speak for the target or against it.
+// Concepts that speak for the target or against it (section 7 of the paper).
 
 import { $, all, make } from '../dom.js';
 import { conceptCaption, conceptsTotal, noConcepts } from '../messages.js';
@@ -7,7 +7,7 @@ import { miniature, mountSection } from './section.js';
 
 /** @import { Concept, Result } from '../types.js' */
 
-/** What is drawn: it is drawn again only if something else is shown. */
+/** What is drawn already; drawn again only if it changes. */
 let drawn = '';
 
 export const mountConcepts = () => mountSection('concepts', render);

@@ -1,4 +1,4 @@
-// "Ask it yourself": the visitor paints over a part of the photo, and the network is asked again.
+// "Ask it yourself": the visitor paints over a part of the photo, and the network explains it again.
 
 import { canvasOf, contextOf, draw, fit, sizeOf } from '../canvas/draw.js';
 import { coverCircle, enlarge, packMask } from '../canvas/maps.js';
@@ -148,7 +148,7 @@ function drawMask(context, stencil, filling) {
 }
 
 /**
- * What covered cells are filled with, roughly: the server makes its own.
+ * A preview of the fill; the server makes the exact one.
  * @param {Picture} image
  * @param {string} filling
  */

@@ -1,4 +1,4 @@
-// What the sections under the result share: they are closed at first, and compute only on request.
+// Shared by the sections under the result: they are closed at first, and compute only on request.
 
 import { draw, fit } from '../canvas/draw.js';
 import { $, make } from '../dom.js';
@@ -101,7 +101,7 @@ export function renderProblem(box, problem) {
   box.hidden = !problem;
   box.dataset.code = problem?.code ?? '';
   const text = problem ? problemText(problem) : '';
-  if (box.textContent !== text) box.textContent = text; // a screen reader reads it each time that it is written
+  if (box.textContent !== text) box.textContent = text; // a screen reader reads it out each time that it is set
 }
 
 /**

@@ -20,7 +20,7 @@ export function sizeOf(image) {
 }
 
 /**
- * Resize a canvas, which empties it, only if it has another size.
+ * Resize a canvas if it has another size; that empties it.
  * @param {HTMLCanvasElement} canvas
  * @param {number} width
  * @param {number} height
@@ -129,7 +129,7 @@ export function draw(canvas, result, style, from = 0) {
 const overlays = new WeakMap();
 
 /**
- * What lies over the photo, kept until it changes: opacity and handle do not change it.
+ * The overlay of the photo, cached: opacity and handle do not change it.
  * @param {HTMLCanvasElement} canvas
  * @param {Result} result
  * @param {Style} style

@@ -67,7 +67,7 @@ async function takePhoto() {
   upload(await jpegFile(copyOf(video()), 'camera.jpg'), target);
 }
 
-/** One frame after the other, each the newest there is: those in between are skipped. */
+/** Explain one frame after the other, always the newest; those in between are skipped. */
 async function explainLive() {
   former = store.state.photo;
   store.setCamera('live');
@@ -75,7 +75,7 @@ async function explainLive() {
   let began = performance.now();
   let rate = 0;
   while (store.state.camera === 'live') {
-    await new Promise(requestAnimationFrame); // rests while the page is hidden
+    await new Promise(requestAnimationFrame); // pauses while the page is hidden
     if (!video().videoWidth) continue;
     const done = await explainFrame(rate);
     const current = 1000 / (performance.now() - began);

@@ -1,4 +1,4 @@
-// What is shown, as files.
+// Downloads of what is shown.
 
 import { measurementsOf } from '../analysis/evaluate.js';
 import { $, all } from '../dom.js';

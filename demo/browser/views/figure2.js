@@ -1,12 +1,12 @@
-// The drawing of how Grad-CAM works, with the numbers of what is shown. It stands below the page's own
-// part, in a section that exists only once it has been opened.
+// The drawing of how Grad-CAM works, with the numbers of what is shown. It is below the
+// component, in a section that does not exist before it is opened.
 
 import { methodInfo, modelInfo } from '../selectors.js';
 import { store, TASKS } from '../store.js';
 
 /** @import { Result } from '../types.js' */
 
-/** What a method makes its map of, where that is not only the gradient at the feature map. */
+/** Methods that use something other than the gradient at the feature map. */
 const NO_GRADIENT = ['cam', 'occlusion', 'score-cam', 'rise', 'attention-rollout', 'attention'];
 const AT_PIXELS = ['gradient', 'smoothgrad', 'integrated-gradients', 'guided-backprop', 'deconvnet'];
 const BOTH = ['guided-grad-cam', 'deconv-grad-cam'];

@@ -1,4 +1,4 @@
-// What was shown in this visit.
+// The results of this visit.
 
 import { contextOf, sizeOf } from '../canvas/draw.js';
 import { $, button, make, refill, scrollToPicture } from '../dom.js';
@@ -44,7 +44,7 @@ function thumbnail(result) {
 }
 
 /**
- * The settings of a result that are not those that the page begins with.
+ * The settings of a result that differ from the initial ones.
  * @param {Result} result
  */
 function settingsOf({ task, model, method, layer, layers }) {

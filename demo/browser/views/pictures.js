@@ -1,4 +1,4 @@
-// The large pictures: the result, and another one beside it.
+// The large pictures: the result, and the second one next to it.
 
 import { contextOf, draw, fit, sizeOf } from '../canvas/draw.js';
 import { $, button, make, onClick } from '../dom.js';

@@ -1,4 +1,4 @@
-// What the network says: its list, and the words of a caption.
+// The network's predictions, and the words of a caption.
 
 import { draw, resize, sizeOf } from '../canvas/draw.js';
 import { $, button, make, refill, scrollToPicture } from '../dom.js';
@@ -27,7 +27,7 @@ function renderList(result) {
   $('.predictions .title').textContent = TASK_TEXTS[task].predictions;
   $('.predictions small').textContent = TASK_TEXTS[task].hint;
   const rows = $('.predictions ol');
-  // The rows stay and are written again: live, they change under the pointer.
+  // Rows are reused: in live mode they change under the pointer.
   while (rows.childElementCount < predictions.length) rows.append(newRow());
   [...rows.children].forEach((row, i) => {
     if (predictions[i]) renderRow(/** @type {HTMLElement} */ (row), predictions[i], result);

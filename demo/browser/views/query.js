@@ -43,7 +43,7 @@ function submit(event) {
   const question = questionField().value.trim();
   const target = targetField().value.trim();
   const { tab } = store.state;
-  // The answer to the last question need not fit another one.
+  // The answer to the previous question may not fit this one.
   const keep = tab !== 'vqa' || question === store.current.question || target !== store.current.target;
   store.choose({ question });
   if (!keep) targetField().value = '';

@@ -1,4 +1,4 @@
-// The heading with what is said of the result, its problems, and the offer to download a model.
+// The heading and summary of the result, problems, and the offer to download a model.
 
 import { showConcept } from '../analysis/concepts.js';
 import { $, button, focusHeading, make, onClick, refill, scrollToPicture } from '../dom.js';
@@ -23,7 +23,7 @@ function render() {
   const { status, problem, shown } = store.current;
   const heading = $('.result-heading');
   heading.classList.toggle('busy', !!status);
-  heading.setAttribute('aria-live', store.state.camera === 'live' ? 'off' : 'polite'); // nobody could listen so fast
+  heading.setAttribute('aria-live', store.state.camera === 'live' ? 'off' : 'polite'); // too fast to be read out
   $('.panel').dataset.progress = status?.code === 'uploading' ? String(status.share) : '';
   $('.panel').dataset.state = status?.code ?? problem?.code ?? (shown ? 'explained' : 'empty');
   const result = freshResult();
@@ -107,7 +107,7 @@ function chooseWord(i) {
 }
 
 /**
- * Each name leads to its map. Where there is hardly any evidence, no concept is a reason.
+ * Each name is a link to its map. If the map is faint, no concepts are listed for it.
  * @param {Concept[]} concepts
  * @param {boolean} faint
  */
@@ -134,7 +134,7 @@ function renderProblem() {
   const text = problems.map(messages.problemText).join(' ');
   const box = $('.problem');
   const paragraph = $('.problem p');
-  // Written once: a screen reader reads it out each time that it is written.
+  // Only if it has changed: a screen reader reads it out each time that it is set.
   const changed = paragraph.textContent !== text;
   if (changed) paragraph.textContent = text;
   box.hidden = !text;

@@ -1,4 +1,4 @@
-// What the field for a target suggests. What is typed is used as it is, unless a suggestion is chosen.
+// Suggestions for the target. The typed text is used as it is, unless a suggestion is chosen.
 
 import { $, make, scrollToAnswer } from '../dom.js';
 import { ask, explain } from '../explain.js';

@@ -2,4 +2,4 @@
 
 from pathlib import Path
 
-WEIGHTS = Path(__file__).parent / "weights"  # a card beside each describes its model
+WEIGHTS = Path(__file__).parent / "weights"  # each with a card that describes its model

@@ -129,12 +129,12 @@ class AnswerLayer(nn.Module):
         classes = self._classifier[0](pooled).softmax(1)
         words = classes.new_zeros(len(pooled), self._everyday.shape[1])
         words = words.index_add(1, self._word_of_class, classes)
-        asked = torch.stack([self._everyday[question].amax(0) for question in questions])[which]
-        probability = (words * asked).sum(1)
+        known = torch.stack([self._everyday[question].amax(0) for question in questions])[which]
+        probability = (words * known).sum(1)
         odds = (probability + 1e-6).log() - (1 - probability + 1e-6).log()
         sighted = pooled.detach().any(1)
         # The small number keeps the logarithm finite where float32 rounds to zero.
-        return (words + 1e-30).log() * sighted[:, None], odds * asked.amax(1) * sighted
+        return (words + 1e-30).log() * sighted[:, None], odds * known.amax(1) * sighted
 
 
 class Reading(NamedTuple):

@@ -135,7 +135,7 @@ def read_weights(name: str, path: Path | None = None) -> tuple[dict[str, Tensor]
 
     Args:
         name: Of the model.
-        path: Other weights than those of the package; the vocabulary is beside them as JSON.
+        path: Other weights than those of the package; with a JSON file for the vocabulary.
     """
     path = path or WEIGHTS / f"{name}.safetensors"
     vocabulary = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))

@@ -98,7 +98,7 @@ class CaptionRanker:
     def is_flawed(self, candidate: Candidate) -> bool:
         """Whether a caption breaks off, or repeats a word that is not common.
 
-        "A car next to another car" is no repetition.
+        "A car next to another car" does not count as one.
         """
         ids, length = candidate.ids, len(candidate.ids)
         ending = candidate.likelihood * (length + 1) ** LENGTH_POWER - candidate.log_prob

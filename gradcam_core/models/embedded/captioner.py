@@ -44,11 +44,11 @@ MAX_CHARACTERS = 1000
 BEAM = 16
 CANDIDATES = 32
 DRAWN = 64  # sentences that represent everything the network might write
-# These words fit every picture, so they are not written: "a picture of a cup", "a cup on display",
+# These words fit every picture, so they are left out: "a picture of a cup", "a cup on display",
 # "a cat looking at something", "a cup seen from above".
 EMPTY_WORDS = ("picture", "display", "something", "above")
 ANIMALS = 398  # the first classes of ImageNet, which the classifier knows best
-# An animal is not written if the probability of its classes is below this multiple of their share
+# An animal is left out if the probability of its classes is below this multiple of their share
 # of all classes; by backbone. "dog" passes on 98.7 % of Flickr8k's dev photos with a dog for either
 # backbone, and on 5.1 % and 3.4 % of ImageNet's photos without one.
 ABSENT = {0: 0.4, 2: 0.68}
@@ -135,7 +135,7 @@ class ShowAndTell(Model):
         return Score(terms, math.exp(terms.sum().item()))
 
     def excluded(self, probabilities: Mapping[int, float]) -> list[int]:
-        """Return the words not written of a picture, with animals that are not seen, any number.
+        """Return the words to leave out for a picture, animals that are not seen among them.
 
         Args:
             probabilities: The classifier's probability of each thing, by its word's index.
@@ -239,7 +239,7 @@ def _pooled(head_input: Tensor) -> Tensor:
 def weights_file(number: int) -> Path:
     """Return the weights of the captioner on EfficientNet-Lite0 or Lite2.
 
-    The vocabulary is beside them as JSON.
+    The vocabulary is a JSON file in the same folder.
     """
     return WEIGHTS / f"lite{number}-caption.safetensors"
 

@@ -23,7 +23,7 @@ _MOST = 3  # concepts for a class, and as many against it
 
 @dataclass(frozen=True)
 class Concept:
-    """Something seen in the picture that counts for a class, or against it.
+    """Something in the picture that counts for a class, or against it.
 
     Attributes:
         name: "dog", "snow", ...
@@ -99,7 +99,7 @@ def concepts(head: Head, target: ResolvedTarget) -> tuple[Concept, ...] | None:
         >>> [concept.name for concept in concepts(head, head.target("tabby"))]
         ['cat']
     """
-    # A user's own network has none, even if it is called lite0.
+    # A wrapped network has none, even if it is called lite0.
     if type(head.model) is not Classifier or not isinstance(head, ClassifierHead):
         return None
     basis = _basis(head.model.name)

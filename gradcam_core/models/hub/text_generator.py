@@ -111,7 +111,7 @@ class TextGenerator(Model):
 
     @abstractmethod
     def prompt(self, question: str | None) -> list[Tensor]:
-        """Return the token ids, each (1, n) int64, that the decoder reads beside the picture.
+        """Return the token ids, each (1, n) int64, that the decoder reads besides the picture.
 
         Args:
             question: None for a caption.

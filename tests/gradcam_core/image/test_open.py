@@ -118,7 +118,7 @@ def test_deep_grey_is_halved_over_the_range_of_the_whole() -> None:
     assert [found[row, 9, 0] for row in (9, 2000, -1)] == [64, 0, 255]
 
 
-def test_values_that_are_not_finite_count_for_nothing() -> None:
+def test_non_finite_values_are_ignored() -> None:
     values = np.array([[np.nan, -np.inf, 2, 3, 4, np.inf]], np.float32)
     found = np.asarray(open_image(Image.fromarray(values)))[0, :, 0]
     assert found.tolist() == [0, 0, 0, 128, 255, 255]
@@ -221,7 +221,7 @@ def test_size_is_refused_from_the_header(tmp_path: Path) -> None:
         open_image(path)
 
 
-def test_up_to_100_megapixels_are_taken_and_more_refused(tmp_path: Path) -> None:
+def test_up_to_100_megapixels_are_accepted_and_more_refused(tmp_path: Path) -> None:
     assert (MAX_PIXELS, KEPT_PIXELS) == (100_000_000, 25_000_000)
     assert open_image(saved(Image.new("L", (5000, 5000)), tmp_path / "a.png")).size == (5000, 5000)
     assert open_image(saved(Image.new("1", (10_000, 10_000)), tmp_path / "b.png")).size == (
@@ -260,7 +260,7 @@ def test_halving_in_strips_is_halving(tmp_path: Path) -> None:
     assert np.array_equal(np.asarray(open_image(image)), np.asarray(expected))
 
 
-def test_a_picture_of_100_megapixels_fits_into_the_memory_that_is_promised(tmp_path: Path) -> None:
+def test_a_picture_of_100_megapixels_fits_into_the_memory_limit(tmp_path: Path) -> None:
     rows = zlib.compressobj(1)
     row = b"\0" + bytes(30_000)
     content = b"".join(rows.compress(row) for _ in range(10_000)) + rows.flush()

@@ -212,9 +212,7 @@ def test_cam_equals_its_own_formula(lite0: Classifier, cat: Encoded) -> None:
 
 
 @pytest.mark.parametrize(("task", "layer"), [("classification", "blocks.6"), ("captioning", None)])
-def test_cam_is_refused_where_it_has_no_meaning(
-    task: str, layer: str | None, cat_file: Path
-) -> None:
+def test_cam_is_refused_where_it_is_undefined(task: str, layer: str | None, cat_file: Path) -> None:
     with pytest.raises(ValueError, match=r"linear function|is defined for classifiers"):
         gradcam_core.explain(cat_file, task, layer=layer, method="cam")
 
@@ -233,6 +231,6 @@ def test_every_method_explains_every_word_and_answer(method: str, cat_file: Path
     assert answer.raw_counterfactual.any()
 
 
-def test_an_unknown_method_is_said(cat_file: Path) -> None:
+def test_an_unknown_method_is_reported(cat_file: Path) -> None:
     with pytest.raises(ValueError, match=r"no method 'gradcam'. Known: cam, grad-cam"):
         gradcam_core.explain(cat_file, method="gradcam")

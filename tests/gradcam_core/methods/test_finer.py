@@ -37,7 +37,7 @@ def test_it_agrees_with_pytorch_grad_cam(
         assert found.score.terms.sum().item() == pytest.approx(whole(encoded.pixels)[0, 285].item())
 
 
-def test_it_tells_from_rivals_where_grad_cam_shows_what_they_share(
+def test_it_separates_rivals_where_grad_cam_shows_shared_parts(
     lite0: Classifier, cat: Encoded
 ) -> None:
     plain = attribute("grad-cam", lite0, cat, "tabby").attribution

@@ -147,7 +147,7 @@ def test_they_explain_words_and_answers(method: str, cat_file: Path) -> None:
     assert answer.raw.any()
 
 
-def test_rules_are_refused_where_they_have_no_meaning(cat_file: Path) -> None:
+def test_rules_are_refused_where_they_are_undefined(cat_file: Path) -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.GELU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     model = gradcam_core.wrap(network)
     with pytest.raises(ValueError, match=r"No Deconvnet for .* uses GELU"):

@@ -61,7 +61,7 @@ def test_occlusion_is_the_drop_of_the_score(model: Classifier, encoded: Encoded)
     assert found.score.terms.sum().item() == pytest.approx(1)
 
 
-def test_what_harms_when_seen_is_counterevidence() -> None:
+def test_parts_that_lower_the_score_are_counterevidence() -> None:
     backbone = Backbone("redness", {"quarters": Redness()}, as_pixels)
     head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 1, bias=False))
     head[2].weight.data = torch.tensor([[1.0, -2.0]])
@@ -113,7 +113,7 @@ def test_score_cam_agrees_with_pytorch_grad_cam(
 
 
 @pytest.mark.parametrize("method", ["occlusion", "rise"])
-def test_words_and_answers_can_be_asked_again(
+def test_words_and_answers_are_explained(
     method: str, cat: Encoded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(perturbation, "_MASKS", 16)

@@ -42,7 +42,7 @@ def test_what_is_inpainted_goes_on_from_what_is_around_it() -> None:
     assert np.abs(after - np.asarray(picture)).max() <= 4
 
 
-def test_nothing_occluded_is_the_same_picture_and_a_wrong_fill_is_said(
+def test_an_empty_mask_changes_nothing_and_a_wrong_fill_is_reported(
     picture: Image.Image,
 ) -> None:
     nothing = np.zeros((7, 5), bool)

@@ -59,7 +59,7 @@ def test_other_layers_are_refused(chain: Backbone, layer: str | nn.Module) -> No
 
 
 @pytest.mark.skipif(device().type != "cpu", reason="a GPU's networks keep their layout")
-def test_a_network_lies_as_a_cpu_is_fastest_but_one_of_ones_own_as_it_was(chain: Backbone) -> None:
+def test_networks_are_channels_last_but_wrapped_ones_keep_their_layout(chain: Backbone) -> None:
     def channels_last(tensor: Tensor) -> bool:
         return tensor.is_contiguous(memory_format=torch.channels_last)
 

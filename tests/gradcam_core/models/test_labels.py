@@ -99,7 +99,7 @@ def test_words_are_known_for_some_imagenet_classes_in_any_order(lite0: Classifie
     assert model.find("cat") == ()
 
 
-def test_part_of_a_word_is_no_class_but_is_suggested(lite0: Classifier, head: LabelHead) -> None:
+def test_part_of_a_word_is_not_a_class_but_is_suggested(lite0: Classifier, head: LabelHead) -> None:
     with pytest.raises(gradcam_core.UnknownLabelError) as raised:
         head.target("hartebee")
     assert raised.value.suggestions == head.suggestions("hartebee") == ["hartebeest"]

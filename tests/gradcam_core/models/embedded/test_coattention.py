@@ -132,7 +132,7 @@ def test_its_own_attention_is_a_map(model: VqaCoattention) -> None:
         model.bind(encoded, "?")
 
 
-def test_its_own_attention_is_laid_beside_the_map(cat_file: Path) -> None:
+def test_its_own_attention_is_a_method(cat_file: Path) -> None:
     found = gradcam_core.explain(
         cat_file, "vqa", question=QUESTION, model="lite0-vqa-coattention", method="attention"
     )

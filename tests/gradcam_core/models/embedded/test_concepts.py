@@ -87,7 +87,7 @@ def test_other_models_have_none(cat_file: Path, task: str, model: str | None) ->
     assert explanation.concepts_in_words == ""
 
 
-def test_a_network_of_ones_own_has_none_even_if_it_is_called_lite0(cat_file: Path) -> None:
+def test_a_wrapped_network_has_none_even_if_it_is_called_lite0(cat_file: Path) -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     own = gradcam_core.wrap(network, name="lite0")
     assert gradcam_core.explain(cat_file, model=own).concepts is None

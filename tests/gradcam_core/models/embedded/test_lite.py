@@ -28,7 +28,7 @@ def test_whole_picture_is_squashed() -> None:
     assert pixels.max() <= 1
 
 
-def test_a_picture_of_the_right_size_is_taken_as_it_is() -> None:
+def test_a_picture_of_the_right_size_is_not_resized() -> None:
     array = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
     pixels = squash(Image.fromarray(array), (32, 32), (0.1, 0.2, 0.3), (0.5, 0.6, 0.7))
     for channel, (mean, std) in enumerate([(0.1, 0.5), (0.2, 0.6), (0.3, 0.7)]):

@@ -95,7 +95,7 @@ def test_a_mirrored_crop_is_laid_on_its_part(network: nn.Module, photo: Image.Im
     assert _share_on_bright(explanation.heatmap) > 0.97
 
 
-def test_an_unknown_position_is_said(network: nn.Module, photo: Image.Image) -> None:
+def test_an_unknown_position_is_reported(network: nn.Module, photo: Image.Image) -> None:
     def rotated(image: Image.Image) -> Tensor:
         return tv.rotate(to_tensor(image), 30)
 

@@ -266,7 +266,7 @@ def test_functions_of_the_output_as_targets(resnet: nn.Module, picture: Image.Im
         (lambda output: torch.ones((), requires_grad=True) * 2, "no gradient at the target layer"),
     ],
 )
-def test_bad_functions_get_a_sentence(
+def test_unusable_functions_are_reported(
     function: Callable[[Tensor], Any], message: str, resnet: nn.Module, picture: Image.Image
 ) -> None:
     with pytest.raises(ValueError, match=message):
