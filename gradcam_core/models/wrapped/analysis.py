@@ -37,7 +37,7 @@ class FeatureMap:
         of_tokens: Whether it consists of a transformer's tokens, mixed by attention.
         passed_on: Whether another module, such as its parent, is the better name for the same map.
         later: The number of modules with weights between it and the output.
-        sequential: Whether it depends on the states of an RNN: each has seen the cells before it.
+        sequential: Whether it consists of the states of an RNN, each of which has seen the cells before it.
         local: Whether its cells have never been merged, as far as the operations show.
         checked: Whether it is known that its cells lie where they would be drawn, or that not.
         problem: The end of a sentence that begins with the layer, if it is no map; else None.
@@ -222,7 +222,7 @@ class _Recorder:
                 passed_on=self._best_named(same) is not each,
                 # Weights of a second head do not count.
                 later=self._weights_between(same[0], len(self.weighted), used),
-                sequential=node in sequential,
+                sequential=node in sequential and node not in graph.local,
                 local=node in graph.local,
                 checked=plain,
             )
@@ -284,6 +284,7 @@ class _Search:
         main: Tensor,
     ) -> None:
         self.has_gradients = False
+        self._blocked = False
         self._network = network
         self._pixels = pixels
         self._found = found
@@ -306,29 +307,42 @@ class _Search:
             if each.reached and not each.passed_on and not each.sequential
         ]
         alone = [each for each in maps if each.alone]
-        # An early map that several later ones are made from, as in detectors, is not the last.
-        until = self._recorder.weights_until
         likely = [each for each in maps if not each.layout.is_strip]
         last_alone = next((each for each in reversed(likely) if each.alone), None)
-        if last_alone is not None and until(last_alone.name) < until(likely[-1].name) / 2:
+        # An early map that several later ones are made from, as in detectors, is not the last.
+        if last_alone is not None and self._is_early(last_alone, likely[-1]):
             alone = []
-        groups = [alone]
-        if len(self._found.shape or ()) == 2:  # scores of classes, which all maps contribute to
-            # Of transformers, rather the tokens that run through several modules.
-            others = [each for each in maps if each not in alone]
-            streams = Counter(each.stream for each in others)
-            groups.append([each for each in others if each.checked or streams[each.stream] > 1])
-            groups.append(others)
-        for group in groups:
-            last = None
-            for each in reversed(group):
-                if (last is None or each.later) and self._is_usable(each, by_structure):
-                    last = each.name
-                    if each.later:
-                        return last
-            if last is not None:
-                return last
-        return None
+        found = self._last_of(alone, by_structure)
+        is_late = found is not None and last_alone and not self._is_early(found, last_alone)
+        if is_late or len(self._found.shape or ()) != 2:
+            return None if found is None else found.name
+        # Scores of classes, which all maps contribute to. Of transformers, rather the tokens that
+        # run through several modules.
+        start = 0 if found is None else maps.index(found) + 1
+        others = [each for each in maps[start:] if not each.alone or found is None]
+        streams = Counter(each.stream for each in others)
+        through = [each for each in others if each.checked or streams[each.stream] > 1]
+        found = (
+            self._last_of(through, by_structure) or found or self._last_of(others, by_structure)
+        )
+        return None if found is None else found.name
+
+    def _is_early(self, one: FeatureMap, last: FeatureMap) -> bool:
+        """Whether less than half of the modules with weights before the last map are before one."""
+        until = self._recorder.weights_until
+        return until(one.name) < until(last.name) / 2
+
+    def _last_of(self, maps: list[FeatureMap], by_structure: bool) -> FeatureMap | None:
+        """Return the last usable map that weights follow, or else the last usable map."""
+        last = None
+        for each in reversed(maps):
+            if self._blocked:
+                break
+            if (last is None or each.later) and self._is_usable(each, by_structure):
+                last = each
+                if each.later:
+                    break
+        return last
 
     def _is_usable(self, known: FeatureMap, by_structure: bool) -> bool:
         """Whether the output has a gradient at the cells of a map, and they lie in space."""
@@ -337,6 +351,7 @@ class _Search:
             self.has_gradients = True
         elif gradient is not None and not by_structure:
             self._set_reached(known.name, False)
+            self._blocked = known.alone  # no gradient gets past it
             return False
         if self._found.check(self._network, self._pixels, known.name) is not None:
             return False
@@ -406,7 +421,7 @@ def _analyze(
             for hook in hooks:
                 hook.remove()
         main = main_output(output)
-        graph = Graph(main, picture)
+        graph = Graph(main, picture, recorder.states)
         maps = recorder.maps(graph)
         shape = None if main is None else tuple(main.shape)
         found = Analysis(shape, _ending(main), maps, recorder.runs, recorder.given)
