@@ -310,10 +310,10 @@ class _Search:
         likely = [each for each in maps if not each.layout.is_strip]
         last_alone = next((each for each in reversed(likely) if each.alone), None)
         # An early map that several later ones are made from, as in detectors, is not the last.
-        if last_alone is not None and self._is_early(last_alone, likely[-1]):
+        if last_alone is not None and self._share(last_alone, likely[-1]) < 1 / 2:
             alone = []
         found = self._last_of(alone, by_structure)
-        is_late = found is not None and last_alone and not self._is_early(found, last_alone)
+        is_late = found and last_alone and self._share(found, last_alone) > 1 / 10
         if is_late or len(self._found.shape or ()) != 2:
             return None if found is None else found.name
         # Scores of classes, which all maps contribute to. Of transformers, rather the tokens that
@@ -322,15 +322,12 @@ class _Search:
         others = [each for each in maps[start:] if not each.alone or found is None]
         streams = Counter(each.stream for each in others)
         through = [each for each in others if each.checked or streams[each.stream] > 1]
-        found = (
-            self._last_of(through, by_structure) or found or self._last_of(others, by_structure)
-        )
+        found = self._last_of(through, by_structure) or found or self._last_of(others, by_structure)
         return None if found is None else found.name
 
-    def _is_early(self, one: FeatureMap, last: FeatureMap) -> bool:
-        """Whether less than half of the modules with weights before the last map are before one."""
-        until = self._recorder.weights_until
-        return until(one.name) < until(last.name) / 2
+    def _share(self, one: FeatureMap, last: FeatureMap) -> float:
+        """Return how many of the modules with weights before the last map are before one."""
+        return self._recorder.weights_until(one.name) / self._recorder.weights_until(last.name)
 
     def _last_of(self, maps: list[FeatureMap], by_structure: bool) -> FeatureMap | None:
         """Return the last usable map that weights follow, or else the last usable map."""
