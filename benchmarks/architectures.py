@@ -37,32 +37,33 @@ _SENTENCE = 300  # characters of it in the table
 TIMM = """
 beit_base_patch16_224 beitv2_base_patch16_224 halonet50ts botnet50ts_256 lambda_resnet50ts
 eca_halonext26ts sebotnet33ts_256 mobileone_s0 repvgg_b0 gernet_s gcresnet50t seresnet33ts
-bat_resnext26ts cait_xxs24_224 coat_tiny coat_lite_tiny convit_tiny convmixer_768_32 convnext_atto
-convnextv2_atto cpubone_nano crossvit_9_240 crossvit_tiny_240 csatv2 cs3darknet_s cspresnet50
-cspresnext50 darknet17 sedarknet21 cspnext_tiny davit_tiny deit_tiny_patch16_224
+bat_resnext26ts cait_xxs24_224 coat_tiny coat_lite_tiny convit_tiny convmixer_768_32
+convnext_atto convnextv2_atto cpubone_nano crossvit_9_240 crossvit_tiny_240 csatv2 cs3darknet_s
+cspresnet50 cspresnext50 darknet17 sedarknet21 cspnext_tiny davit_tiny deit_tiny_patch16_224
 deit_tiny_distilled_patch16_224 densenet121 densenetblur121d dla34 dpn68 edgenext_xx_small
 efficientformer_l1 efficientformerv2_s0 efficientnet_b0 tinynet_a mnasnet_small mixnet_s
-efficientnetv2_rw_t mobilenetv2_050 fbnetc_100 spnasnet_100 mobilenet_edgetpu_v2_xs efficientvim_m1
-efficientvit_b0 efficientvit_m0 eva02_tiny_patch14_224 vit_tiny_patch16_dinov3_qkvb fasternet_t0
-fastvit_t8 focalnet_tiny_srf gcvit_xxtiny ghostnet_050 ghostnetv3_050 hardcorenas_a hgnetv2_b0
-hgnet_tiny hiera_tiny_224 hiera_small_abswin_256 hieradet_small hrnet_w18_small iformer_s
-inception_next_atto inception_resnet_v2 inception_v3 inception_v4 lcnetv2_small levit_128s levit_128
-lowformer_b0 mambaout_femto maxvit_pico_rw_256 maxvit_rmlp_nano_rw_256 coatnet_pico_rw_224
+efficientnetv2_rw_t mobilenetv2_050 fbnetc_100 spnasnet_100 mobilenet_edgetpu_v2_xs
+efficientvim_m1 efficientvit_b0 efficientvit_m0 eva02_tiny_patch14_224
+vit_tiny_patch16_dinov3_qkvb fasternet_t0 fastvit_t8 focalnet_tiny_srf gcvit_xxtiny
+ghostnet_050 ghostnetv3_050 hardcorenas_a hgnetv2_b0 hgnet_tiny hiera_tiny_224
+hiera_small_abswin_256 hieradet_small hrnet_w18_small iformer_s inception_next_atto
+inception_resnet_v2 inception_v3 inception_v4 lcnetv2_small levit_128s levit_128 lowformer_b0
+mambaout_femto maxvit_pico_rw_256 maxvit_rmlp_nano_rw_256 coatnet_pico_rw_224
 coatnext_nano_rw_224 maxxvit_rmlp_nano_rw_256 poolformer_s12 poolformerv2_s12 caformer_s18
-convformer_s18 gmlp_s16_224 mixer_s16_224 gmixer_12_224 resmlp_12_224 mobilenetv3_small_050 lcnet_050
-fbnetv3_b mobilenetv4_conv_small mobilenetv5_base mobilevit_xxs mobilevitv2_050 mvitv2_tiny
-mvitv2_small_cls nest_tiny nest_tiny_jx nextvit_small nf_regnet_b0 nfnet_f0 eca_nfnet_l0
-dm_nfnet_f0 pit_ti_224 pit_ti_distilled_224 pvt_v2_b0 qwen3_vit_88m rdnet_tiny regnetx_002
-regnety_002 regnetz_005 regnetv_040 repghostnet_050 repvit_m1 repvit_m0_9 res2net50d resnest14d
-resnet18 resnet50 seresnet18 resnetblur18 ecaresnet50d resnext50_32x4d resnetv2_18 rexnet_100
-rexnetr_150 selecsls42 legacy_seresnet18 sequencer2d_s shvit_s1 skresnet18 starnet_s050
-swiftformer_xs swin_tiny_patch4_window7_224 swin_s3_tiny_224 swinv2_tiny_window8_256
-swinv2_cr_tiny_ns_224 tiny_vit_5m_224 tnt_s_patch16_224 tresnet_m twins_pcpvt_small
-twins_svt_small vgg11 vgg11_bn visformer_tiny vit_tiny_patch16_224 vit_small_patch14_reg4_dinov2
-flexivit_small vit_tiny_r_s16_p8_224 vit_relpos_small_patch16_224 vit_srelpos_small_patch16_224
-samvit_base_patch16_224 vitamin_small_224 volo_d1_224 ese_vovnet19b_slim vovnet39a legacy_xception
-xception41 xcit_nano_12_p16_224
-""".split()
+convformer_s18 gmlp_s16_224 mixer_s16_224 gmixer_12_224 resmlp_12_224 mobilenetv3_small_050
+lcnet_050 fbnetv3_b mobilenetv4_conv_small mobilenetv5_base mobilevit_xxs mobilevitv2_050
+mvitv2_tiny mvitv2_small_cls nest_tiny nest_tiny_jx nextvit_small nf_regnet_b0 nfnet_f0
+eca_nfnet_l0 dm_nfnet_f0 pit_ti_224 pit_ti_distilled_224 pvt_v2_b0 qwen3_vit_88m rdnet_tiny
+regnetx_002 regnety_002 regnetz_005 regnetv_040 repghostnet_050 repvit_m1 repvit_m0_9
+res2net50d resnest14d resnet18 resnet50 seresnet18 resnetblur18 ecaresnet50d resnext50_32x4d
+resnetv2_18 rexnet_100 rexnetr_150 selecsls42 legacy_seresnet18 sequencer2d_s shvit_s1
+skresnet18 starnet_s050 swiftformer_xs swin_tiny_patch4_window7_224 swin_s3_tiny_224
+swinv2_tiny_window8_256 swinv2_cr_tiny_ns_224 tiny_vit_5m_224 tnt_s_patch16_224 tresnet_m
+twins_pcpvt_small twins_svt_small vgg11 vgg11_bn visformer_tiny vit_tiny_patch16_224
+vit_small_patch14_reg4_dinov2 flexivit_small vit_tiny_r_s16_p8_224 vit_relpos_small_patch16_224
+vit_srelpos_small_patch16_224 samvit_base_patch16_224 vitamin_small_224 volo_d1_224
+ese_vovnet19b_slim vovnet39a legacy_xception xception41 xcit_nano_12_p16_224
+""".split()  # noqa: SIM905
 
 
 class Row(NamedTuple):
@@ -142,13 +143,13 @@ def page(rows: list[Row]) -> str:
     lines = [
         "# Which networks can be explained",
         "",
-        f"Every classifier of torchvision, {len(TIMM)} of timm's (some of each family), and every image",
-        "classification architecture of transformers (with fewer layers), with random weights and",
-        "without a layer being chosen. The layer is the default, and the map's size is columns ×",
-        "rows. Where a network is refused, the sentence is what `wrap` or `explain` says.",
+        f"Every classifier of torchvision, {len(TIMM)} of timm's (some of each family), and every",
+        "image classification architecture of transformers (with fewer layers), with random weights",
+        "and without a layer being chosen. The layer is the default, and the map's size is columns",
+        "× rows. Where a network is refused, the sentence is what `wrap` or `explain` says.",
         "",
-        f"{explained} of {len(rows)} are explained. Written by `python -m benchmarks.architectures`",
-        f"on {date.today()} on {platform.machine()} (CPU) with {versions}.",
+        f"{explained} of {len(rows)} are explained. Measured on {date.today()} on",
+        f"{platform.machine()} (CPU), with {versions}, by `python -m benchmarks.architectures`.",
     ]
     for library in ("torchvision", "timm", "transformers"):
         lines += ["", f"## {library}", "", "| network | default layer | map |", "|---|---|---|"]

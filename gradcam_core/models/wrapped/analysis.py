@@ -17,7 +17,7 @@ from torch.func import functional_call
 
 from gradcam_core.models.wrapped.graph import Graph, shape_of
 from gradcam_core.models.wrapped.layout import Layout, Layouts
-from gradcam_core.models.wrapped.parts import main_output, main_part, tensors_in, with_main_part  # noqa: F401
+from gradcam_core.models.wrapped.parts import main_output, main_part, tensors_in
 from gradcam_core.models.wrapped.positions import changes, fitting
 
 
@@ -37,7 +37,7 @@ class FeatureMap:
         of_tokens: Whether it consists of a transformer's tokens, mixed by attention.
         passed_on: Whether another module, such as its parent, is the better name for the same map.
         later: The number of modules with weights between it and the output.
-        sequential: Whether it consists of the states of an RNN, each of which has seen the cells before it.
+        sequential: Whether it consists of states of an RNN, which have seen the cells before them.
         local: Whether its cells have never been merged, as far as the operations show.
         checked: Whether it is known that its cells lie where they would be drawn, or that not.
         problem: The end of a sentence that begins with the layer, if it is no map; else None.
@@ -157,7 +157,7 @@ class _Recorder:
         self.recorded: list[_Recorded] = []
         # For every output, what was recorded of the modules that returned it.
         self.returned: dict[_Place, list[_Recorded]] = {}
-        # For every run of a module with weights of its own, where its output is in autograd's graph.
+        # For every run of a module with weights, where its output is in autograd's graph.
         self.weighted: list[GradientEdge | None] = []
         self.states: set[Node] = set()  # of RNNs
         # Of those that contain other modules: the beginning of their names, and which run it is.
@@ -367,9 +367,9 @@ class _Search:
         """Return the gradient at a module's output; None if it cannot be computed."""
         try:
             (gradient,) = torch.autograd.grad(
-                [self._start],
+                self._start,
                 [self._edges[name]],
-                [self._factors],
+                self._factors,
                 retain_graph=True,
                 allow_unused=True,
             )

@@ -226,7 +226,7 @@ def _halvings(grid: Grid) -> Iterator[Grid]:
 
 
 def _arrangements(count: int, others: int) -> Iterator[tuple[int, ...]]:
-    """Yield where the tokens that are no patches may be: first, last, in the middle, on both sides."""
+    """Yield where the other tokens may be: first, last, in the middle, or on both sides."""
     last, middle = range(count - others, count), (count - others) // 2
     found = [tuple(range(others)), tuple(last), tuple(range(middle, middle + others))]
     found += [(*range(first), *last[first:]) for first in range(1, others)]
