@@ -19,9 +19,11 @@ from gradcam_core.image.placement import GivenBox, Placement, with_placement
 from gradcam_core.models.backbone import Backbone, Encoded
 from gradcam_core.models.hub.download import first_line
 from gradcam_core.models.nonlinearity import NonLinearities
-from gradcam_core.models.wrapped.analysis import Layout, analyze, main_part, with_main_part
+from gradcam_core.models.wrapped.analysis import FeatureMap, analyze
 from gradcam_core.models.wrapped.isolation import IsolatedNetwork
+from gradcam_core.models.wrapped.layout import Layout
 from gradcam_core.models.wrapped.output import LogitTracker, Output, source_of
+from gradcam_core.models.wrapped.parts import main_part, with_main_part
 
 AsInput = Callable[[Image.Image], Tensor]  # RGB picture -> (1, C, H, W) float32
 
@@ -193,10 +195,7 @@ class HookedNetwork(Backbone):
                     f"{self.name} has no layer '{layer}'. Its layers: {self._some_layers(layer)}."
                 )
         if name in self.analysis.maps:
-            problem = self._isolated.run(lambda own: self.analysis.check(own, self._noise, name))
-            if problem is not None:
-                raise ValueError(f"The layer '{name}' of {self.name} {problem}.")
-            return name
+            return self._checked(name).name
         runs = self.analysis.runs[name]
         if runs == 0:
             raise ValueError(f"The layer '{name}' of {self.name} does not run.")
@@ -254,7 +253,7 @@ class HookedNetwork(Backbone):
 
     def _run(self, pixels: Tensor, layer: str, **settings: Any) -> tuple[Tensor, Output]:
         module = self._isolated.network.get_submodule(layer)
-        cut = Cut(module, self.analysis.maps[layer].layout, **settings)
+        cut = Cut(module, self._checked(layer).layout, **settings)
         output = self._isolated.run(lambda network: run_cut(network, pixels, cut))
         if cut.runs != 1:
             raise ValueError(
@@ -262,6 +261,19 @@ class HookedNetwork(Backbone):
             )
         assert cut.map is not None
         return cut.map, output
+
+    def _checked(self, layer: str) -> FeatureMap:
+        """Return a map whose cells lie where they will be drawn.
+
+        Raises:
+            ValueError: They do not.
+        """
+        if not self.analysis.maps[layer].checked:
+            self._isolated.run(lambda own: self.analysis.check(own, self._noise, layer))
+        known = self.analysis.maps[layer]
+        if known.problem is not None:
+            raise ValueError(f"The layer '{layer}' of {self.name} {known.problem}.")
+        return known
 
     def _own_name(self, layer: str) -> str | None:
         """Return the first of a module's names."""

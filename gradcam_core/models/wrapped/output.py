@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gradcam_core.models.backbone import detach
 from gradcam_core.models.function_mode import Function, FunctionMode
-from gradcam_core.models.wrapped.analysis import main_output
+from gradcam_core.models.wrapped.parts import main_output
 
 _SATURATED = 1e-6  # distance from 0 and 1 at which a probability has no usable gradient
 
