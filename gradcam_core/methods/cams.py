@@ -1,7 +1,9 @@
 """Class activation maps: a heat map from a feature map and the gradient of a score at it.
 
-Every function takes A (1, C, h, w) and the gradients dy/dA (n, C, h, w) of n scores, and returns
-(n, h, w) >= 0, not normalized. A map of zeros means that nothing speaks for the score.
+Every function takes A and the gradients dy/dA (n, C, h, w) of n scores, and returns (n, h, w) >= 0,
+not normalized. A is (1, C, h, w) for n scores of one picture, or (n, C, h, w) for one score of each
+of n pictures. Maps of volumes have three sides, d, h, w, instead of two. A map of zeros means that
+nothing speaks for the score.
 
 At the last layer of a network with global average pooling and one linear layer the gradient is
 the same in every cell, and CAM, Grad-CAM, HiResCAM and XGrad-CAM are the same map up to a
@@ -25,7 +27,7 @@ def grad_cam(activations: Tensor, gradients: Tensor) -> Tensor:
 
 def channel_weights(gradients: Tensor) -> Tensor:
     """Eq. 1 of Grad-CAM: the importance weights alpha_k = 1/Z sum_ij dy/dA^k_ij, (n, C)."""
-    return gradients.mean(dim=(2, 3))
+    return gradients.flatten(2).mean(2)
 
 
 def cam(activations: Tensor, gradients: Tensor) -> Tensor:
@@ -34,7 +36,7 @@ def cam(activations: Tensor, gradients: Tensor) -> Tensor:
     Zhou et al., CVPR 2016 (arXiv 1512.04150). Only for such networks (see `class_activation`) are
     the weights w_k the sums of the gradient.
     """
-    return weighted_map(activations, gradients.sum(dim=(2, 3)))
+    return weighted_map(activations, gradients.flatten(2).sum(2))
 
 
 def grad_cam_plus_plus(activations: Tensor, gradients: Tensor) -> Tensor:
@@ -44,11 +46,11 @@ def grad_cam_plus_plus(activations: Tensor, gradients: Tensor) -> Tensor:
     Chattopadhay et al., WACV 2018 (arXiv 1710.11063), Eq. 19 for an exponential of the score. As
     in pytorch-grad-cam, 1e-6 is added to the denominator.
     """
-    sums = activations.detach().sum(dim=(2, 3), keepdim=True)
-    positive = gradients.relu()
+    sums = activations.detach().flatten(2).sum(2, keepdim=True)
+    positive = gradients.flatten(2).relu()
     square, cube = positive.square(), positive.pow(3)
     shares = square / (2 * square + sums * cube + 1e-6)
-    return weighted_map(activations, (shares * positive).sum(dim=(2, 3)))
+    return weighted_map(activations, (shares * positive).sum(2))
 
 
 def xgrad_cam(activations: Tensor, gradients: Tensor) -> Tensor:
@@ -57,9 +59,9 @@ def xgrad_cam(activations: Tensor, gradients: Tensor) -> Tensor:
     Fu et al., BMVC 2020 (arXiv 2008.02312), Eq. 7. As in pytorch-grad-cam, 1e-7 is added to the
     denominator.
     """
-    activations = activations.detach()
-    shares = activations / (activations.sum(dim=(2, 3), keepdim=True) + 1e-7)
-    return weighted_map(activations, (shares * gradients).sum(dim=(2, 3)))
+    cells = activations.detach().flatten(2)
+    shares = cells / (cells.sum(2, keepdim=True) + 1e-7)
+    return weighted_map(activations, (shares * gradients.flatten(2)).sum(2))
 
 
 def hires_cam(activations: Tensor, gradients: Tensor) -> Tensor:
@@ -109,9 +111,9 @@ def class_activation(head: Head, target: ResolvedTarget) -> Maps:
 
 def weighted_map(activations: Tensor, weights: Tensor) -> Tensor:
     """Return ReLU(sum_k w_k A^k), (n, h, w), for weights (n, C)."""
-    maps = activations.detach()[0]
-    flat = maps.flatten(1)
-    return _positive(weights @ flat, weights.abs() @ flat.abs()).view(-1, *maps.shape[1:])
+    cells, rows = activations.detach().flatten(2), weights[:, None]
+    sums = _positive(rows @ cells, rows.abs() @ cells.abs())
+    return sums.view(-1, *activations.shape[2:])
 
 
 def weighted_cells(activations: Tensor, factors: Tensor) -> Tensor:
