@@ -28,8 +28,9 @@ class Maps(NamedTuple):
     words: Tensor
 
 
-# A heat map from a feature map (1, C, h, w) and the gradients (n, C, h, w) of n scores at it:
-# (n, h, w) >= 0, one for each score.
+# A heat map from a feature map (1, C, h, w) and the gradients (n, C, h, w) of n scores at it, or from
+# the maps (n, C, h, w) of n pictures and one gradient for each: (n, h, w) >= 0. Maps of volumes have
+# three sides.
 Cam = Callable[[Tensor, Tensor], Tensor]
 
 # The maps of several targets; and those of one.
@@ -89,23 +90,43 @@ def gradients(scores: Tensor, activations: Tensor) -> Tensor:
         (n, C, h, w).
 
     Raises:
-        ValueError: The scores do not depend on `activations`, or the gradient has NaN or infinite
-            values.
+        ValueError: See `gradients_at`.
+    """
+    (found,) = gradients_at(scores, [activations])
+    return found[:, 0]
+
+
+def gradients_at(scores: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Return the gradients of scores (n,) at tensors, (n, *shape) each, in one backward pass.
+
+    Raises:
+        ValueError: The scores do not depend on a tensor, or a gradient has NaN or infinite values.
     """
     if not scores.requires_grad:
         raise ValueError(_NO_GRADIENT)
-    if len(scores) == 1:
-        (gradient,) = torch.autograd.grad(
-            scores[0], activations, retain_graph=True, allow_unused=True
-        )
-        if gradient is None:
-            raise ValueError(_NO_GRADIENT)
-        return check_gradient(gradient)
-    each = torch.eye(len(scores), dtype=scores.dtype, device=scores.device)
-    (stacked,) = torch.autograd.grad(
-        scores, activations, each, retain_graph=True, is_grads_batched=True
+    rows = torch.eye(len(scores), dtype=scores.dtype, device=scores.device)
+    found: Sequence[Tensor | None]
+    try:
+        found = _batched(scores, tensors, rows)
+    except RuntimeError:  # some operations have no batched backward pass
+        each = [_single(scores, tensors, row) for row in rows]
+        found = [None if None in parts else torch.stack(parts) for parts in zip(*each, strict=True)]
+    if any(gradient is None for gradient in found):
+        raise ValueError(_NO_GRADIENT)
+    return [check_gradient(gradient) for gradient in found if gradient is not None]
+
+
+def _batched(scores: Tensor, tensors: Sequence[Tensor], rows: Tensor) -> Sequence[Tensor | None]:
+    if len(rows) == 1:
+        found = _single(scores, tensors, rows[0])
+        return [None if gradient is None else gradient[None] for gradient in found]
+    return torch.autograd.grad(
+        scores, tensors, rows, retain_graph=True, allow_unused=True, is_grads_batched=True
     )
-    return check_gradient(stacked[:, 0])
+
+
+def _single(scores: Tensor, tensors: Sequence[Tensor], row: Tensor) -> Sequence[Tensor | None]:
+    return torch.autograd.grad(scores, tensors, row, retain_graph=True, allow_unused=True)
 
 
 def check_gradient(gradient: Tensor) -> Tensor:
