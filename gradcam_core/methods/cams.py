@@ -13,7 +13,7 @@ constant.
 import torch
 from torch import Tensor
 
-from gradcam_core.methods.gradients import Maps, by_gradient
+from gradcam_core.methods.gradients import Batch, Maps
 from gradcam_core.models.base import Head, ResolvedTarget
 
 
@@ -80,33 +80,74 @@ def layer_cam(activations: Tensor, gradients: Tensor) -> Tensor:
     return weighted_cells(activations, gradients.relu())
 
 
-def class_activation(head: Head, target: ResolvedTarget) -> Maps:
-    """CAM, for networks that allow it; see `cam`.
+def eigen_cam(activations: Tensor, gradients: Tensor) -> Tensor:
+    """EigenCAM: the first principal component of the cells, the same map for every target.
+
+    Muhammad and Yeasin, IJCNN 2020 (arXiv 2008.00299). L = ReLU((A - mean of A's cells) v), v the
+    first right singular vector. As in pytorch-grad-cam, the cells are centered. The sign of v is
+    arbitrary: it is chosen so that strong activations are positive.
+    """
+    cells = activations.detach().flatten(2).transpose(1, 2)
+    centered = cells - cells.mean(1, keepdim=True)
+    _, _, components = torch.linalg.svd(centered, full_matrices=False)
+    first = components[:, 0, :, None]
+    projected = (centered @ first)[..., 0]
+    upwards = (projected * cells.norm(dim=2)).sum(1, keepdim=True) >= 0
+    maps = _positive(projected.where(upwards, -projected), (centered.abs() @ first.abs())[..., 0])
+    sides = activations.shape[2:]
+    return maps.view(-1, *sides).expand(len(gradients), *sides)
+
+
+def eigen(head: Head, target: ResolvedTarget) -> Maps:
+    """EigenCAM, see `eigen_cam`; the same for every target, so the counterfactual is empty."""
+    activations = head.encoded.activations
+    (found,) = eigen_cam(activations, activations)
+    return Maps(
+        head.own_score(target), found, torch.zeros_like(found), found.new_zeros(0, *found.shape)
+    )
+
+
+def ablation_cam(batch: Batch) -> Tensor:
+    """AblationCAM: sum_k w_k A^k with the weights w_k = (y - y_k) / |y|, not yet rectified.
+
+    y_k is the score with the channel k set to zero: one pass per channel, and no gradient. Desai
+    and Ramaswamy, WACV 2020, Eq. 3 (which has y instead of |y|, and so the opposite sign for
+    negative scores).
+    """
+    activations, scores = batch.activations.detach(), batch.scores.detach()
+    weights = scores.new_zeros(len(activations), activations.shape[1])
+    for channel in range(activations.shape[1]):
+        if activations[:, channel].any():
+            ablated = activations.clone()
+            ablated[:, channel] = 0
+            weights[:, channel] = scores - batch.scores_at(ablated)
+    weights = weights / scores.abs().clamp(min=1e-12)[:, None]
+    return weighted_map(activations, weights) - weighted_map(activations, -weights)
+
+
+def class_activation(batch: Batch) -> Tensor:
+    """CAM as in `cam`, for networks that allow it, not yet rectified.
 
     Raises:
-        ValueError: The score is not a linear function of the averaged feature map.
+        ValueError: A score is not a linear function of the averaged feature map.
     """
-    (maps,) = by_gradient(cam)(head, [target])
+    activations, gradients = batch.activations.detach(), batch.gradients
     # If y is linear in A with the same weights in every cell, evenly spread maps with the same
     # means have the same score, and halving the maps halves the score (but for the bias).
-    encoded, model = head.encoded, head.model
-    even = encoded.activations.detach().mean(dim=(2, 3), keepdim=True)
-    even = even.expand_as(encoded.activations)
-    with torch.no_grad():
-        full, half, zero = (
-            head.score(
-                model.backbone.from_layer(even * share, encoded.layer, encoded.pixels), target
-            ).terms.sum()
-            for share in (1.0, 0.5, 0.0)
-        )
-    score = maps.score.terms.detach().sum()
+    even = (
+        activations.flatten(2).mean(2).view(*activations.shape[:2], *[1] * activations[0, 0].ndim)
+    )
+    even = even.expand_as(activations)
+    full, half, zero = (batch.scores_at(even * share) for share in (1.0, 0.5, 0.0))
+    score = batch.scores.detach()
     scale = (score - zero).abs() + score.abs() + 1e-6
-    if max((full - score).abs(), ((full + zero) / 2 - half).abs()) > 1e-3 * scale:
+    off = torch.maximum((full - score).abs(), ((full + zero) / 2 - half).abs())
+    if (off > 1e-3 * scale).any():
         raise ValueError(
-            f"CAM needs a score that is a linear function of the averaged feature map; that of "
-            f"{model.name} at {encoded.layer} is not. Grad-CAM has no such requirement."
+            "CAM needs a score that is a linear function of the averaged feature map; that of this "
+            "network at this layer is not. Grad-CAM has no such requirement."
         )
-    return maps
+    return cam(activations, gradients) - cam(activations, -gradients)
 
 
 def weighted_map(activations: Tensor, weights: Tensor) -> Tensor:

@@ -25,7 +25,8 @@ class HookedNetwork(Backbone):
 
     Attributes:
         analysis: What one run showed.
-        default_layer: The last feature map; None if there is none, see `Analysis.last_map`.
+        isolated: The network.
+        tokens: The given grid of a transformer's tokens.
     """
 
     def __init__(
@@ -54,15 +55,16 @@ class HookedNetwork(Backbone):
         Raises:
             ValueError: It cannot be run, or there is no such layer.
         """
-        self._isolated = IsolatedNetwork(network, copy)
-        own = self._isolated.network
+        self.tokens = tokens
+        self.isolated = IsolatedNetwork(network, copy)
+        own = self.isolated.network
         first = next((each for each in own.parameters() if each.is_floating_point()), None)
         where = torch.device("cpu") if first is None else first.device
         self._dtype = torch.float32 if first is None else first.dtype
         noise = as_input(Image.effect_noise((256, 256), 64).convert("RGB")).to(where, self._dtype)
         with NonLinearities() as others:
             try:
-                self.analysis = self._isolated.run(lambda own: analyze(own, noise, tokens))
+                self.analysis = self.isolated.run(lambda own: analyze(own, noise, tokens))
             except Exception as error:  # any network may raise anything
                 shape = tuple(noise.shape)
                 raise ValueError(
@@ -76,7 +78,7 @@ class HookedNetwork(Backbone):
             " and ".join(sorted(others.seen)),
             where,
         )
-        self._cut_network = CutNetwork(name, self._isolated, self.analysis, noise, self.layers)
+        self._cut_network = CutNetwork(name, self.isolated, self.analysis, noise, self.layers)
         self._names_of_modules: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary(
             {
                 module: module_name
@@ -95,7 +97,7 @@ class HookedNetwork(Backbone):
     @property
     def stages(self) -> dict[str, nn.Module]:
         """The network, which is one stage."""
-        return {"network": self._isolated.network}
+        return {"network": self.isolated.network}
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:

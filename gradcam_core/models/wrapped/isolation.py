@@ -26,6 +26,24 @@ _locks: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
 _locks_guard = threading.Lock()
 
 
+def inner_network(network: Any, caller: str) -> nn.Module:
+    """Return a network without `torch.compile` or data parallelism around it.
+
+    Raises:
+        ValueError: It is no network, or its layers are not visible.
+    """
+    if not isinstance(network, nn.Module) or isinstance(network, ScriptModule):
+        raise ValueError(
+            f"{caller} takes a torch.nn.Module, not a {type(network).__name__}: its layers must be "
+            "visible."
+        )
+    inner = getattr(network, "_orig_mod", network)
+    if isinstance(inner, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        inner = inner.module
+    assert isinstance(inner, nn.Module)
+    return inner
+
+
 class IsolatedNetwork:
     """A network, and how to run it without leaving a trace.
 

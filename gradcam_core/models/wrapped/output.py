@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gradcam_core.models.backbone import detach
 from gradcam_core.models.function_mode import Function, FunctionMode
-from gradcam_core.models.wrapped.analysis import main_output
+from gradcam_core.models.wrapped.parts import main_output
 
 _SATURATED = 1e-6  # distance from 0 and 1 at which a probability has no usable gradient
 
@@ -99,6 +99,11 @@ class Output:
         if main.numel() < 2 or not bool(((main >= 0) & (main <= 1 + 1e-4)).all()):
             return False
         return self.source is not None or bool((main.sum() - 1).abs() < 1e-3)
+
+    @property
+    def is_batch(self) -> bool:
+        """Whether the main tensor has an element for each picture."""
+        return self.main is not None and self.main.ndim > 0 and len(self.main) == self.pictures
 
     @property
     def may_be_probabilities(self) -> bool:

@@ -23,6 +23,7 @@ from gradcam_core.models.classifiers import Classifier, ClassifierHead
 from gradcam_core.models.compute_mode import standard_mode
 from gradcam_core.models.labels import distinct
 from gradcam_core.models.wrapped.hooked import AsInput, HookedNetwork
+from gradcam_core.models.wrapped.isolation import inner_network
 from gradcam_core.models.wrapped.output import Output, scalar
 
 _SIDE = 224  # of the default input
@@ -83,13 +84,7 @@ def wrap(
         >>> model = wrap(torchvision.models.resnet18(), classes=names)
         >>> explanation = explain("photo.jpg", model=model, target="cat")
     """
-    if not isinstance(network, nn.Module) or isinstance(network, torch.jit.ScriptModule):
-        raise ValueError(
-            f"wrap takes a torch.nn.Module, not a {type(network).__name__}: its layers must be "
-            "visible."
-        )
-    network = getattr(network, "_orig_mod", network)  # undo torch.compile
-    network = network.module if isinstance(network, nn.DataParallel) else network
+    network = inner_network(network, "wrap")
     name = type(network).__name__ if name is None else name
     as_input = _default_input(network, name) if preprocess is None else _checked(preprocess)
     if preprocess is None and box is None:
