@@ -120,7 +120,7 @@ def report(label: str, model: Model, cases: Sequence[Case]) -> None:
     for head, target, positions in tqdm(cases, label):
         drops = occlusion(head, target)
         for name, each in models.items():
-            maps = term_maps(each.bind(head.encoded), target)
+            maps = term_maps(each.bind(head.encoded, head.question), target)
             found[name] += [rank_correlation(maps[i], drops[i]) for i in positions]
     for name, values in found.items():
         error = np.std(values) / np.sqrt(len(values))

@@ -1,4 +1,4 @@
-"""Bring the table of docs/models.md up to date with the registry.
+"""Update the table in docs/models.md from the registry.
 
 python docs/model_table.py
 """

@@ -1,9 +1,9 @@
-"""Take the README's screenshot, and those to look at before a release.
+"""Take the README's screenshot, and others to check before a release.
 
     python docs/screenshots.py FOLDER [PHOTO ...]
 
-Opens the demo in Chromium at 1280 and 390 pixels, light and dark, and gives each photo (the
-examples if none is named) to each tab.
+Opens the demo in Chromium at widths of 1280 and 390 pixels, light and dark, and explains each photo
+(default: three examples) in each tab.
 """
 
 import shutil
@@ -44,7 +44,7 @@ def main(folder: Path, photos: list[Path]) -> None:
                         name = f"{photo.stem}-{tab.lower()}-{width}-{theme}.png"
                         page.screenshot(path=folder / name, full_page=True)
                 page.close()
-        # The README's: a photo that is no example, with two of its classes beside each other.
+        # The README's: a photo that is no example, with two of its classes side by side.
         page = browser.new_page(viewport={"width": 1280, "height": 920})
         page.goto(f"{address}?__theme=light")
         explained(page)
@@ -65,9 +65,9 @@ def main(folder: Path, photos: list[Path]) -> None:
 
 
 def explained(page: Page) -> None:
-    """Wait until there is a result."""
+    """Wait until the result is shown."""
     page.wait_for_timeout(300)
-    expect(page.locator(".said")).not_to_have_class("said busy", timeout=60_000)
+    expect(page.locator("#gc-panel")).to_have_attribute("data-state", "explained", timeout=60_000)
     page.wait_for_timeout(300)
 
 

@@ -1,6 +1,7 @@
 """Grad-CAM for image classification, captioning and visual question answering."""
 
 from gradcam_core import metrics
+from gradcam_core.attribute import attribute
 from gradcam_core.batch.explain_many import explain_many
 from gradcam_core.explain import Explainer, explain
 from gradcam_core.explanation import Explanation, Word
@@ -48,6 +49,7 @@ __all__ = [
     "UnknownLabelError",
     "Word",
     "__version__",
+    "attribute",
     "batch_size",
     "coloured",
     "describe",

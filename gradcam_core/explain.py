@@ -16,7 +16,7 @@ from gradcam_core.feature_cache import DISPLAY_SIDE, FeatureCache, Picture, dige
 from gradcam_core.image import ImageSource, open_image
 from gradcam_core.image.geometry import WHOLE
 from gradcam_core.methods import DEFAULT_METHOD, Method, method_named
-from gradcam_core.methods.finite import check_predictions
+from gradcam_core.methods.finite import check_head
 from gradcam_core.methods.gradients import Maps
 from gradcam_core.methods.guided import encode_guided, guided_backprop, why_not_rule
 from gradcam_core.models.backbone import Backbone, Encoded
@@ -160,6 +160,7 @@ class Explainer:
         Raises:
             ValueError: See `explain`.
         """
+        check_head(head)
         method = method_named(query.method)
         placement = head.encoded.placement
         resolved = [head.target(target) for target in targets]
@@ -172,7 +173,6 @@ class Explainer:
             target: each.attribution.max().item()
             for target, each in zip([*resolved, *reference], maps, strict=True)
         }
-        check_predictions(head)
         predictions = head.predictions()
         unsure = bool(predictions) and head.is_guess(predictions[0])
         explanations = []

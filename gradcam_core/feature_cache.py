@@ -16,7 +16,7 @@ from PIL import Image
 from gradcam_core.methods.gradients import Maps
 from gradcam_core.models.backbone import Encoded
 from gradcam_core.models.base import Prediction
-from gradcam_core.models.wrapped.analysis import tensors_in
+from gradcam_core.models.wrapped.parts import tensors_in
 
 # Cached pictures are no larger than this per side; `Explanation.save` then writes this size.
 DISPLAY_SIDE = 768

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from gradcam_core.image.fonts import drawable
 from gradcam_core.image.geometry import normalised
 from gradcam_core.image.render import gradient_picture, overlay
 from gradcam_core.methods import METHODS
@@ -91,15 +92,17 @@ def figure(
                 axis.imshow(pictures[name])
                 axis.set_title(f"({next(letters)}) {_panel_title(name, row.method)}", fontsize=9)
         if len(rows) > 1:
-            label = textwrap.fill(_escaped(row.target), 28)
+            label = textwrap.fill(row.target, 28)
             label += f"\n{row.model}" if row.model != first.model else ""
+            text, fonts = drawable(label)
             place = {"rotation": 90, "ha": "right", "va": "center", "fontsize": 9}
-            axes[0].text(-0.04, 0.5, label, transform=axes[0].transAxes, **place)
+            axes[0].text(-0.04, 0.5, text, transform=axes[0].transAxes, fontfamily=fonts, **place)
         if vmax is None:
             _colour_bar(result, list(axes), colour_map, row.raw.max().item() or 1.0, row)
     if vmax is not None:
         _colour_bar(result, list(grid.flat), colour_map, vmax, first)
-    result.supxlabel(_escaped("\n".join(map(str, rows))), fontsize=8, wrap=True)
+    text, fonts = drawable("\n".join(map(str, rows)))
+    result.supxlabel(text, fontsize=8, fontfamily=fonts, wrap=True)
     return result
 
 
@@ -119,8 +122,3 @@ def _panel_title(panel: str, method: str) -> str:
     if (panel, method) == ("guided_grad_cam", "grad-cam"):
         return METHODS["guided-grad-cam"].title
     return _TITLES[panel].format(METHODS[method].title)
-
-
-def _escaped(text: str) -> str:
-    """Return a text in which matplotlib finds no formula."""
-    return text.replace("$", r"\$")

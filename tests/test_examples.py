@@ -2,12 +2,17 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from PIL import Image
+
+from gradcam_core.methods import METHODS
 
 _ROOT = Path(__file__).parents[1]
 
@@ -41,6 +46,21 @@ def test_example(name: str, tmp_path: Path) -> None:
         assert min(shares) >= share, done.stdout
     learned = re.search(r"(\d+)% of (?:100|300|the triangle)", done.stdout)
     assert learned is None or int(learned[1]) >= 80, done.stdout
+
+
+@pytest.mark.parametrize("page", ["methods", "models", "own-networks"])
+def test_code_in_the_documents_runs(
+    page: str, cat_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(cat_file, tmp_path / "cat.jpg")
+    monkeypatch.chdir(tmp_path)
+    text = (_ROOT / "docs" / f"{page}.md").read_text("utf-8")
+    blocks = re.findall(r"^( *)```python\n(.*?)^\1```", text, re.MULTILINE | re.DOTALL)
+    assert blocks
+    names: dict[str, object] = {}
+    with patch.dict(METHODS):
+        for _, code in blocks:
+            exec(textwrap.dedent(code), names)
 
 
 def test_examples_are_short() -> None:

@@ -28,8 +28,8 @@ export function make(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (typeof value === 'function') node.addEventListener(name.slice(2), /** @type {EventListener} */ (value));
-    else if (value === true) node.setAttribute(name, '');
-    else if (value !== false && value != null) node.setAttribute(name, String(value));
+    else if (value === true && !name.startsWith('aria-')) node.setAttribute(name, '');
+    else if (value != null && (value !== false || name.startsWith('aria-'))) node.setAttribute(name, String(value));
   }
   node.append(.../** @type {(Node | string)[]} */ (children.filter(Boolean)));
   return node;

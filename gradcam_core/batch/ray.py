@@ -1,5 +1,6 @@
 """A batch on a Ray cluster: Ray Data gives the parts to actors that hold the model."""
 
+import os
 import socket
 from collections.abc import Generator, Sequence
 from typing import Any
@@ -21,9 +22,12 @@ class Worker:
 
     def __call__(self, rows: dict[str, np.ndarray]) -> dict[str, list[Any]]:
         """Explain the parts in a batch of Ray Data."""
-        parts = [self._batch.explain_part(map(Location, part)) for part in rows["photos"]]
+        parts = [
+            self._batch.explain_part(Location(os.fsdecode(name)) for name in part)
+            for part in rows["photos"]
+        ]
         return {
-            "photos": [[photo.uri for photo, _ in part] for part in parts],
+            "photos": [[os.fsencode(photo.uri) for photo, _ in part] for part in parts],
             "errors": [[error or "" for _, error in part] for part in parts],
         }
 
@@ -52,8 +56,9 @@ def explain_on_cluster(
         gpus = int(resources.get("GPU", 0))
         workers = gpus or int(resources["CPU"])
         size = max(1, min(PART, len(photos) // workers))
+        # As bytes, since names need not be UTF-8.
         parts = [
-            {"photos": [photo.uri for photo in photos[start : start + size]]}
+            {"photos": [os.fsencode(photo.uri) for photo in photos[start : start + size]]}
             for start in range(0, len(photos), size)
         ]
         outcomes = ray.data.from_items(parts, override_num_blocks=len(parts)).map_batches(
@@ -65,8 +70,8 @@ def explain_on_cluster(
             concurrency=(1, workers),
         )
         for row in outcomes.iter_rows():
-            for uri, error in zip(row["photos"], row["errors"], strict=True):
-                yield Location(str(uri)), error or None
+            for name, error in zip(row["photos"], row["errors"], strict=True):
+                yield Location(os.fsdecode(name)), error or None
     finally:
         ray.shutdown()
 

@@ -106,7 +106,7 @@ class Batch:
             raise ValueError(f"{self.out.uri} has results of another query: use another folder.")
         settings.write(wanted.encode())
         (self.out / "failures").clear()
-        return [photo for photo in photos if photo.uri not in done]
+        return [photo for photo in photos if photo.text not in done]
 
     def explain(self, photos: Iterable[Location]) -> Generator[Outcome]:
         """Explain photos on this machine; bad photos are skipped and reported.
@@ -156,19 +156,23 @@ class Batch:
         if isinstance(explanation, Exception):
             return str(explanation)
         if self.pictures:
-            folder = self.out / "pictures" / f"{Path(photo.name).stem}-{_digest(photo.uri)}"
+            folder = (
+                self.out
+                / "pictures"
+                / f"{Path(Location(photo.name).text).stem}-{_digest(photo.text)}"
+            )
             with tempfile.TemporaryDirectory() as temporary:
                 for file in replace(explanation, source=Path(photo.name)).save(temporary):
                     (folder / file.name).write(file.read_bytes())
-        return explanation.to_dict() | {"source": photo.uri}
+        return explanation.to_dict() | {"source": photo.text}
 
     def _write(self, part: Sequence[tuple[Location, _Row]]) -> None:
         """Write a part of the results, and of the failures."""
         done = [row for _, row in part if isinstance(row, dict)]
         failed = [
-            {"source": photo.uri, "error": row} for photo, row in part if isinstance(row, str)
+            {"source": photo.text, "error": row} for photo, row in part if isinstance(row, str)
         ]
-        name = f"{_digest(*(photo.uri for photo, _ in part))}.parquet"
+        name = f"{_digest(*(photo.text for photo, _ in part))}.parquet"
         if failed:
             (self.out / "failures" / name).write(to_parquet(failed, FAILURES))
         if done:

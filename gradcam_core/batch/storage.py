@@ -30,6 +30,11 @@ class Location:
         return "://" not in self.uri
 
     @property
+    def text(self) -> str:
+        r"""The name as UTF-8, with \udc80 to \udcff for other bytes of a local path."""
+        return self.uri.encode("utf-8", "backslashreplace").decode()
+
+    @property
     def path(self) -> str:
         """The path in the file system."""
         return self._open()[1]
@@ -144,9 +149,6 @@ def list_photos(name: str, out: Location) -> list[Location]:
         found = [each for each in _match(location) if not each.path.startswith(f"{out.path}/")]
     if not found:
         raise ValueError(f"There are no photos in {name}.")
-    odd = [each.uri for each in found if each.uri != each.uri.encode("utf-8", "replace").decode()]
-    if odd:
-        raise ValueError(f"The name {odd[0]!r} is not UTF-8: please rename that photo.")
     return list(dict.fromkeys(found))
 
 

@@ -1,5 +1,7 @@
 """The command line: `gradcam COMMAND ...`, or `python -m gradcam_core COMMAND ...`."""
 
+import io
+import sys
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -36,6 +38,10 @@ class _LazyGroup(TyperGroup):
         return typer.main.get_command(command)
 
     def invoke(self, ctx: Any) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            # File names and class names may have characters that the terminal's encoding lacks.
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
         try:
             return super().invoke(ctx)
         except BrokenPipeError:  # such as `gradcam models | head`

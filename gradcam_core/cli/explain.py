@@ -99,5 +99,6 @@ def _start(summary: Path) -> None:
 
 
 def _append(summary: Path, row: Mapping[str, Any]) -> None:
-    with summary.open("a", newline="", encoding="utf-8") as file:
+    # File names that are not UTF-8 are written with \udc80 to \udcff.
+    with summary.open("a", newline="", encoding="utf-8", errors="backslashreplace") as file:
         csv.DictWriter(file, _COLUMNS, extrasaction="ignore").writerow(row)

@@ -12,6 +12,7 @@ from gradcam_core.batch.photos import find_photos
 from gradcam_core.cli.options import load_model, query_options
 from gradcam_core.explain import Explainer, check
 from gradcam_core.image import open_image
+from gradcam_core.image.fonts import drawable
 from gradcam_core.metrics import AttackResult
 from gradcam_core.metrics.bias import photo_map, report
 from gradcam_core.metrics.boxes import read_boxes
@@ -128,7 +129,7 @@ def bias(
         ]
         for name in ([photos] if against is None else [photos, against])
     }
-    out.write_text(report(target, sets), encoding="utf-8")
+    out.write_text(report(target, sets), encoding="utf-8", errors="backslashreplace")
     for name, found in sets.items():
         mean = sum(photo.probability for photo in found) / len(found)
         typer.echo(f"{name}: {len(found)} photos, mean probability of {target} {mean:.3f}")
@@ -156,6 +157,7 @@ def _attack_figure(result: AttackResult, radius: float) -> "Figure":
     figure = Figure(figsize=(9, 6.4), layout="constrained")
     for axis, (title, panel) in zip(figure.subplots(2, 3).flat, panels.items(), strict=False):
         axis.imshow(panel, aspect="auto" if panel is example.picture else None)
-        axis.set_title(title, fontsize=8)
+        text, fonts = drawable(title)
+        axis.set_title(text, fontsize=8, fontfamily=fonts)
         axis.axis("off")
     return figure

@@ -9,7 +9,7 @@ by the picture's own statistics is the same for all of them.
 """
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import NamedTuple
@@ -79,6 +79,9 @@ class Placement(NamedTuple):
         return values[:: -1 if self.upside_down else 1, :: -1 if self.mirrored else 1]
 
 
+WHOLE_PICTURE = Placement()
+
+
 def with_placement(
     preprocess: Preprocess, box: GivenBox | None = None
 ) -> Callable[[Image.Image], tuple[Tensor, Placement]]:
@@ -97,10 +100,12 @@ def with_placement(
         random preprocessing.
     """
 
+    known: Known = {}
+
     @lru_cache(256)
     def placement_of(size: tuple[int, int]) -> Placement:
         if box is None:
-            return locate(preprocess, size)
+            return locate(preprocess, size, known)
         return _given(box(size) if callable(box) else box)
 
     def both(image: Image.Image) -> tuple[Tensor, Placement]:
@@ -124,12 +129,15 @@ def _given(box: Box) -> Placement:
     return Placement(sides, mirrored=left > right, upside_down=top > bottom)
 
 
-def locate(preprocess: Preprocess, size: tuple[int, int]) -> Placement:
+def locate(
+    preprocess: Preprocess, size: tuple[int, int], known: "Known | None" = None
+) -> Placement:
     """Find out where the output of a preprocessing lies in pictures of a size.
 
     Args:
         preprocess: Picture (RGB) -> (1, C, H_in, W_in) float32.
         size: (width, height) of the picture, in pixels.
+        known: What was found for other sizes, which makes it faster; it is added to.
 
     Returns:
         The placement; its box is None if the output is not a part of the picture, scaled along its
@@ -138,19 +146,24 @@ def locate(preprocess: Preprocess, size: tuple[int, int]) -> Placement:
     Raises:
         ValueError: The output differs from call to call for the same picture.
     """
+    known = {} if known is None else known
     with _random_state_kept() as random_state:
         before = random_state()
-        small = _test_size(size)
-        found = _locate(preprocess, small)
-        if small != size:
-            # Some preprocessings crop or pad by a number of pixels.
-            found = (found and _located_again(preprocess, size, found)) or _locate(preprocess, size)
-        if found is None or random_state() != before:
-            _check_repeatable(preprocess, small)
-    return Placement(None) if found is None else found.placement()
-
-
-WHOLE_PICTURE = Placement()
+        guesses = [guess for other in list(known.items())[-1:] for guess in _guesses(*other, size)]
+        found = _confirmed(preprocess, size, guesses) if guesses else None
+        if found is None:
+            small = _test_size(size)
+            found = _locate(preprocess, small)
+            if small != size:
+                # Some preprocessings crop or pad by a number of pixels.
+                confirmed = _confirmed(preprocess, size, [found]) if found else None
+                found = confirmed or _locate(preprocess, size)
+            if found is None or random_state() != before:
+                _check_repeatable(preprocess, small)
+    if found is None:
+        return Placement(None)
+    known[size] = found
+    return found.placement()
 
 
 class _NoPictureError(Exception):
@@ -176,6 +189,10 @@ class _Extent(NamedTuple):
         """Return the position of each row's (column's) middle, as a share of the picture."""
         return self.start + (self.end - self.start) * (np.arange(self.length) + 0.5) / self.length
 
+    def differs(self, other: "_Extent") -> float:
+        """Return the larger of the distances between both starts and both ends."""
+        return max(abs(self.start - other.start), abs(self.end - other.end))
+
     def sides(self) -> tuple[float, float]:
         """Return both ends, the smaller one first; the picture's own edges are exact."""
         tolerance = max(_SNAP[0], _SNAP[1] * abs(self.end - self.start) / self.length)
@@ -200,6 +217,9 @@ class _Found(NamedTuple):
             self.across.start > self.across.end,
             self.down.start > self.down.end,
         )
+
+
+Known = dict[tuple[int, int], _Found]  # by size of pictures
 
 
 class _TestPictures:
@@ -342,32 +362,49 @@ def _locate(preprocess: Preprocess, size: tuple[int, int]) -> _Found | None:
         return None
 
 
-def _located_again(preprocess: Preprocess, size: tuple[int, int], found: _Found) -> _Found | None:
-    """Correct an estimate with pictures of another size; None if it is wrong.
+def _confirmed(
+    preprocess: Preprocess, size: tuple[int, int], guesses: Sequence[_Found]
+) -> _Found | None:
+    """Return the guess that agrees with test pictures, corrected by them; None if none does.
 
-    Pictures of a few pixels confirm it, but do not correct it.
+    Pictures of a few pixels confirm a guess, but do not correct it.
     """
     try:
         pictures = _TestPictures(preprocess, size)
-        corrected = []
-        for direction, extent in enumerate(found):
-            first, last = extent.sides()
-            window = max(0.0, first), min(1.0, last)
-            stripes = _numbered(size[direction], window, _SEQUENCE)
-            shares = [pictures.shares(direction, each) for each in stripes]
-            reach = (window[1] - window[0]) / _CELLS
-            corrected.append(_fit(pictures, stripes, shares, extent, reach))
+        shown = []
+        for direction, side in enumerate(size):
+            ends = [guess[direction].sides() for guess in guesses]
+            window = max(0.0, min(ends)[0]), min(1.0, max(last for _, last in ends))
+            stripes = _numbered(side, window, _SEQUENCE)
+            shown.append((stripes, [pictures.shares(direction, each) for each in stripes]))
     except _NoPictureError:
         return None
-    across, down = corrected
-    if across is None or down is None:
-        return None
-    for before, after, side in zip(found, (across, down), size, strict=True):
-        tolerance = max(_MAX_TILT * abs(before.end - before.start), 0.6 / side)
-        if max(abs(before.start - after.start), abs(before.end - after.end)) > tolerance:
-            return None
-    # Pixels may be so large that their blurred edges are less exact than the estimate.
-    return found if min(size) < _CELLS else _Found(across, down)
+    for guess in guesses:
+        corrected = []
+        for extent, (stripes, shares), side in zip(guess, shown, size, strict=True):
+            tolerance = max(_MAX_TILT * abs(extent.end - extent.start), 0.6 / side)
+            after = _fit(pictures, stripes, shares, extent, tolerance)
+            if after is not None and extent.differs(after) <= tolerance:
+                corrected.append(after)
+        if len(corrected) == 2:
+            # Pixels may be so large that their blurred edges are less exact than the guess.
+            return guess if min(size) < _CELLS else _Found(*corrected)
+    return None
+
+
+def _guesses(known_size: tuple[int, int], known: _Found, size: tuple[int, int]) -> list[_Found]:
+    """Guess what is shown of pictures of another size.
+
+    The same shares; or the middle, scaled with the shorter side, with the longer side, or not.
+    """
+    guesses = [known]
+    for scale in (min(size) / min(known_size), max(size) / max(known_size), 1.0):
+        extents = []
+        for extent, before, side in zip(known, known_size, size, strict=True):
+            half = (extent.end - extent.start) / 2 * before * scale / side
+            extents.append(extent._replace(start=0.5 - half, end=0.5 + half))
+        guesses.append(_Found(*extents))
+    return guesses
 
 
 def _numbered(side: int, window: tuple[float, float], code: Array) -> Array:

@@ -9,13 +9,22 @@ from gradcam_core.methods import (
     cams,
     excitation,
     finer,
+    full_gradient,
     input_gradients,
     perturbation,
     rollout,
 )
 from gradcam_core.methods.applicability import Requirement
 from gradcam_core.methods.finite import check_encoded, check_maps
-from gradcam_core.methods.gradients import Attribute, Maps, by_gradient, per_target
+from gradcam_core.methods.gradients import (
+    Attribute,
+    Cam,
+    Maps,
+    OfBatch,
+    by_batch,
+    by_gradient,
+    per_target,
+)
 from gradcam_core.models.base import Head, Model, ResolvedTarget
 
 DEFAULT_METHOD = "grad-cam"
@@ -30,6 +39,8 @@ class Method:
         paper: Authors, venue and year.
         about: One sentence on what it does differently.
         maps: (head, targets) -> maps of each target; see `attribute`.
+        cam: For batches: a function of feature maps and gradients, where the method is one.
+        of_batch: For batches: a function of inputs with a target each, where it is no `cam`.
         slow: Whether it runs the network dozens of times or more: seconds to minutes.
         needs: What it needs of a model; see `why_not`.
     """
@@ -38,6 +49,8 @@ class Method:
     paper: str
     about: str
     maps: Attribute
+    cam: Cam | None = None
+    of_batch: OfBatch | None = None
     slow: bool = False
     needs: Requirement | None = None
 
@@ -72,7 +85,8 @@ METHODS: dict[str, Method] = {
         "Zhou et al., CVPR 2016",
         "The weights of the last linear layer; for networks that end in global average pooling "
         "and that layer.",
-        per_target(cams.class_activation),
+        by_batch(cams.class_activation),
+        of_batch=cams.class_activation,
         needs=applicability.pooled_linear_classifier,
     ),
     "grad-cam": Method(
@@ -80,30 +94,58 @@ METHODS: dict[str, Method] = {
         "Selvaraju et al., IJCV 2019",
         "Channels weighted by their averaged gradient.",
         by_gradient(cams.grad_cam),
+        cams.grad_cam,
     ),
     "grad-cam++": Method(
         "Grad-CAM++",
         "Chattopadhay et al., WACV 2018",
         "Averages positive gradients, weighted so that every instance of an object counts alike.",
         by_gradient(cams.grad_cam_plus_plus),
+        cams.grad_cam_plus_plus,
     ),
     "xgrad-cam": Method(
         "XGrad-CAM",
         "Fu et al., BMVC 2020",
         "Averages the gradient where the channel is active.",
         by_gradient(cams.xgrad_cam),
+        cams.xgrad_cam,
     ),
     "hirescam": Method(
         "HiResCAM",
         "Draelos and Carin, 2020",
         "Multiplies gradient and map cell by cell, without averaging.",
         by_gradient(cams.hires_cam),
+        cams.hires_cam,
     ),
     "layercam": Method(
         "LayerCAM",
         "Jiang et al., TIP 2021",
         "Weights every cell by its own positive gradient; suited to early layers too.",
         by_gradient(cams.layer_cam),
+        cams.layer_cam,
+    ),
+    "eigen-cam": Method(
+        "EigenCAM",
+        "Muhammad and Yeasin, IJCNN 2020",
+        "The first principal component of the feature map: what stands out, for any class.",
+        per_target(cams.eigen),
+        cams.eigen_cam,
+    ),
+    "ablation-cam": Method(
+        "AblationCAM",
+        "Desai and Ramaswamy, WACV 2020",
+        "Channels weighted by how much the score drops without them: one pass per channel.",
+        by_batch(cams.ablation_cam),
+        of_batch=cams.ablation_cam,
+        slow=True,
+    ),
+    "full-grad": Method(
+        "FullGrad",
+        "Srinivas and Fleuret, NeurIPS 2019",
+        "What the pixels and every bias of the network add to the score; no counterfactual.",
+        by_batch(full_gradient.full_grad),
+        of_batch=full_gradient.full_grad,
+        needs=applicability.relu_convolutions,
     ),
     "finer-cam": Method(
         "FinerCAM",

@@ -48,6 +48,14 @@ def relu_classifier(model: Model) -> str | None:
     return f"This method is defined for ReLU, and {model.name} uses {other}." if other else None
 
 
+def relu_convolutions(model: Model) -> str | None:
+    """A convolutional classifier with ReLUs only: its score is linear in its input and biases."""
+    if not isinstance(model, Classifier):
+        return f"This method is defined for classifiers, and {model.name} is none."
+    other = model.backbone.other_activation
+    return f"This method is defined for ReLU, and {model.name} uses {other}." if other else None
+
+
 def relu(rule: Rule) -> Requirement:
     """ReLUs only, since the rule is undefined for others."""
     return partial(why_not_rule, rule=rule)

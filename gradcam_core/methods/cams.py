@@ -1,7 +1,9 @@
 """Class activation maps: a heat map from a feature map and the gradient of a score at it.
 
-Every function takes A (1, C, h, w) and the gradients dy/dA (n, C, h, w) of n scores, and returns
-(n, h, w) >= 0, not normalized. A map of zeros means that nothing speaks for the score.
+Every function takes A and the gradients dy/dA (n, C, h, w) of n scores, and returns (n, h, w) >= 0,
+not normalized. A is (1, C, h, w) for n scores of one picture, or (n, C, h, w) for one score of each
+of n pictures. Maps of volumes have three sides, d, h, w, instead of two. A map of zeros means that
+nothing speaks for the score.
 
 At the last layer of a network with global average pooling and one linear layer the gradient is
 the same in every cell, and CAM, Grad-CAM, HiResCAM and XGrad-CAM are the same map up to a
@@ -11,7 +13,7 @@ constant.
 import torch
 from torch import Tensor
 
-from gradcam_core.methods.gradients import Maps, by_gradient
+from gradcam_core.methods.gradients import Batch, Maps
 from gradcam_core.models.base import Head, ResolvedTarget
 
 
@@ -25,7 +27,7 @@ def grad_cam(activations: Tensor, gradients: Tensor) -> Tensor:
 
 def channel_weights(gradients: Tensor) -> Tensor:
     """Eq. 1 of Grad-CAM: the importance weights alpha_k = 1/Z sum_ij dy/dA^k_ij, (n, C)."""
-    return gradients.mean(dim=(2, 3))
+    return gradients.flatten(2).mean(2)
 
 
 def cam(activations: Tensor, gradients: Tensor) -> Tensor:
@@ -34,7 +36,7 @@ def cam(activations: Tensor, gradients: Tensor) -> Tensor:
     Zhou et al., CVPR 2016 (arXiv 1512.04150). Only for such networks (see `class_activation`) are
     the weights w_k the sums of the gradient.
     """
-    return weighted_map(activations, gradients.sum(dim=(2, 3)))
+    return weighted_map(activations, gradients.flatten(2).sum(2))
 
 
 def grad_cam_plus_plus(activations: Tensor, gradients: Tensor) -> Tensor:
@@ -44,11 +46,11 @@ def grad_cam_plus_plus(activations: Tensor, gradients: Tensor) -> Tensor:
     Chattopadhay et al., WACV 2018 (arXiv 1710.11063), Eq. 19 for an exponential of the score. As
     in pytorch-grad-cam, 1e-6 is added to the denominator.
     """
-    sums = activations.detach().sum(dim=(2, 3), keepdim=True)
-    positive = gradients.relu()
+    sums = activations.detach().flatten(2).sum(2, keepdim=True)
+    positive = gradients.flatten(2).relu()
     square, cube = positive.square(), positive.pow(3)
     shares = square / (2 * square + sums * cube + 1e-6)
-    return weighted_map(activations, (shares * positive).sum(dim=(2, 3)))
+    return weighted_map(activations, (shares * positive).sum(2))
 
 
 def xgrad_cam(activations: Tensor, gradients: Tensor) -> Tensor:
@@ -57,9 +59,9 @@ def xgrad_cam(activations: Tensor, gradients: Tensor) -> Tensor:
     Fu et al., BMVC 2020 (arXiv 2008.02312), Eq. 7. As in pytorch-grad-cam, 1e-7 is added to the
     denominator.
     """
-    activations = activations.detach()
-    shares = activations / (activations.sum(dim=(2, 3), keepdim=True) + 1e-7)
-    return weighted_map(activations, (shares * gradients).sum(dim=(2, 3)))
+    cells = activations.detach().flatten(2)
+    shares = cells / (cells.sum(2, keepdim=True) + 1e-7)
+    return weighted_map(activations, (shares * gradients.flatten(2)).sum(2))
 
 
 def hires_cam(activations: Tensor, gradients: Tensor) -> Tensor:
@@ -78,40 +80,81 @@ def layer_cam(activations: Tensor, gradients: Tensor) -> Tensor:
     return weighted_cells(activations, gradients.relu())
 
 
-def class_activation(head: Head, target: ResolvedTarget) -> Maps:
-    """CAM, for networks that allow it; see `cam`.
+def eigen_cam(activations: Tensor, gradients: Tensor) -> Tensor:
+    """EigenCAM: the first principal component of the cells, the same map for every target.
+
+    Muhammad and Yeasin, IJCNN 2020 (arXiv 2008.00299). L = ReLU((A - mean of A's cells) v), v the
+    first right singular vector. As in pytorch-grad-cam, the cells are centered. The sign of v is
+    arbitrary: it is chosen so that strong activations are positive.
+    """
+    cells = activations.detach().flatten(2).transpose(1, 2)
+    centered = cells - cells.mean(1, keepdim=True)
+    _, _, components = torch.linalg.svd(centered, full_matrices=False)
+    first = components[:, 0, :, None]
+    projected = (centered @ first)[..., 0]
+    upwards = (projected * cells.norm(dim=2)).sum(1, keepdim=True) >= 0
+    maps = _positive(projected.where(upwards, -projected), (centered.abs() @ first.abs())[..., 0])
+    sides = activations.shape[2:]
+    return maps.view(-1, *sides).expand(len(gradients), *sides)
+
+
+def eigen(head: Head, target: ResolvedTarget) -> Maps:
+    """EigenCAM, see `eigen_cam`; the same for every target, so the counterfactual is empty."""
+    activations = head.encoded.activations
+    (found,) = eigen_cam(activations, activations)
+    return Maps(
+        head.own_score(target), found, torch.zeros_like(found), found.new_zeros(0, *found.shape)
+    )
+
+
+def ablation_cam(batch: Batch) -> Tensor:
+    """AblationCAM: sum_k w_k A^k with the weights w_k = (y - y_k) / |y|, not yet rectified.
+
+    y_k is the score with the channel k set to zero: one pass per channel, and no gradient. Desai
+    and Ramaswamy, WACV 2020, Eq. 3 (which has y instead of |y|, and so the opposite sign for
+    negative scores).
+    """
+    activations, scores = batch.activations.detach(), batch.scores.detach()
+    weights = scores.new_zeros(len(activations), activations.shape[1])
+    for channel in range(activations.shape[1]):
+        if activations[:, channel].any():
+            ablated = activations.clone()
+            ablated[:, channel] = 0
+            weights[:, channel] = scores - batch.scores_at(ablated)
+    weights = weights / scores.abs().clamp(min=1e-12)[:, None]
+    return weighted_map(activations, weights) - weighted_map(activations, -weights)
+
+
+def class_activation(batch: Batch) -> Tensor:
+    """CAM as in `cam`, for networks that allow it, not yet rectified.
 
     Raises:
-        ValueError: The score is not a linear function of the averaged feature map.
+        ValueError: A score is not a linear function of the averaged feature map.
     """
-    (maps,) = by_gradient(cam)(head, [target])
+    activations, gradients = batch.activations.detach(), batch.gradients
     # If y is linear in A with the same weights in every cell, evenly spread maps with the same
     # means have the same score, and halving the maps halves the score (but for the bias).
-    encoded, model = head.encoded, head.model
-    even = encoded.activations.detach().mean(dim=(2, 3), keepdim=True)
-    even = even.expand_as(encoded.activations)
-    with torch.no_grad():
-        full, half, zero = (
-            head.score(
-                model.backbone.from_layer(even * share, encoded.layer, encoded.pixels), target
-            ).terms.sum()
-            for share in (1.0, 0.5, 0.0)
-        )
-    score = maps.score.terms.detach().sum()
+    even = (
+        activations.flatten(2).mean(2).view(*activations.shape[:2], *[1] * activations[0, 0].ndim)
+    )
+    even = even.expand_as(activations)
+    full, half, zero = (batch.scores_at(even * share) for share in (1.0, 0.5, 0.0))
+    score = batch.scores.detach()
     scale = (score - zero).abs() + score.abs() + 1e-6
-    if max((full - score).abs(), ((full + zero) / 2 - half).abs()) > 1e-3 * scale:
+    off = torch.maximum((full - score).abs(), ((full + zero) / 2 - half).abs())
+    if (off > 1e-3 * scale).any():
         raise ValueError(
-            f"CAM needs a score that is a linear function of the averaged feature map; that of "
-            f"{model.name} at {encoded.layer} is not. Grad-CAM has no such requirement."
+            "CAM needs a score that is a linear function of the averaged feature map; that of this "
+            "network at this layer is not. Grad-CAM has no such requirement."
         )
-    return maps
+    return cam(activations, gradients) - cam(activations, -gradients)
 
 
 def weighted_map(activations: Tensor, weights: Tensor) -> Tensor:
     """Return ReLU(sum_k w_k A^k), (n, h, w), for weights (n, C)."""
-    maps = activations.detach()[0]
-    flat = maps.flatten(1)
-    return _positive(weights @ flat, weights.abs() @ flat.abs()).view(-1, *maps.shape[1:])
+    cells, rows = activations.detach().flatten(2), weights[:, None]
+    sums = _positive(rows @ cells, rows.abs() @ cells.abs())
+    return sums.view(-1, *activations.shape[2:])
 
 
 def weighted_cells(activations: Tensor, factors: Tensor) -> Tensor:

@@ -137,6 +137,7 @@ _AVERAGES = (F.adaptive_avg_pool2d, F.avg_pool2d)
 _HARMLESS = frozenset(
     (
         *("max_pool2d", "adaptive_max_pool2d", "boolean_dispatch", "fn", "dropout", "clone"),
-        *("flatten", "reshape", "view", "squeeze", "contiguous", "__getitem__", "cpu", "to"),
+        *("flatten", "reshape", "view", "permute", "squeeze", "contiguous", "__getitem__"),
+        *("cpu", "to"),
     )
 )

@@ -40,8 +40,9 @@ def check_maps(head: Head, maps: Maps) -> None:
         )
 
 
-def check_predictions(head: Head) -> None:
-    """Raise a ValueError if the probability of a prediction is NaN."""
+def check_head(head: Head) -> None:
+    """Raise a ValueError if input, feature map or predictions have NaN or infinite values."""
+    check_encoded(head)
     if not all(math.isfinite(each.probability) for each in head.predictions()):
         raise ValueError(f"The output of {head.model.name} has NaN values. {_weights(head)}")
 

@@ -3,11 +3,13 @@
 Shapes: n terms of a score, a feature map A of C channels and h x w cells. All tensors float32.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import GradientEdge
 
 from gradcam_core.models.base import Head, ResolvedTarget, Score
 
@@ -28,13 +30,85 @@ class Maps(NamedTuple):
     words: Tensor
 
 
-# A heat map from a feature map (1, C, h, w) and the gradients (n, C, h, w) of n scores at it:
-# (n, h, w) >= 0, one for each score.
+# Tensors, or where they are in autograd's graph, if they may have been overwritten.
+Tensors = Sequence[Tensor] | Sequence[GradientEdge]
+
+# Heat maps (n, h, w) >= 0, from the gradients (n, C, h, w) of n scores at one feature map
+# (1, C, h, w), or from those of n pictures at their maps (n, C, h, w). Volumes have three sides.
 Cam = Callable[[Tensor, Tensor], Tensor]
 
 # The maps of several targets; and those of one.
 Attribute = Callable[[Head, Sequence[ResolvedTarget]], list[Maps]]
 AttributeOne = Callable[[Head, ResolvedTarget], Maps]
+
+
+class Batch(ABC):
+    """Inputs of a network with a target each, seen at one layer.
+
+    Attributes:
+        inputs: (n, C, H, W).
+        activations: A, (n, C, h, w).
+        scores: (n,), of the targets.
+    """
+
+    inputs: Tensor
+    activations: Tensor
+    scores: Tensor
+
+    @property
+    @abstractmethod
+    def gradients(self) -> Tensor:
+        """The gradients of the scores at A, (n, C, h, w)."""
+
+    @abstractmethod
+    def scores_at(self, activations: Tensor) -> Tensor:
+        """Return the scores (n,) for other maps A, without a graph."""
+
+    @abstractmethod
+    def scores_of(self, inputs: Tensor) -> Tensor:
+        """Return the scores (n,) of other inputs, differentiable in them."""
+
+
+class OnePicture(Batch):
+    """A batch of one picture, from the head that looks at it."""
+
+    def __init__(self, head: Head, target: ResolvedTarget) -> None:
+        (self.score,) = head.scores([target])
+        self.inputs = head.encoded.pixels.detach()
+        self.activations = head.encoded.activations
+        self.scores = self.score.terms.sum()[None]
+        self._head = head
+        self._target = target
+
+    @property
+    def gradients(self) -> Tensor:
+        return gradients(self.scores, self.activations)
+
+    def scores_at(self, activations: Tensor) -> Tensor:
+        encoded, backbone = self._head.encoded, self._head.model.backbone
+        with torch.no_grad():
+            changed = backbone.from_layer(activations, encoded.layer, encoded.pixels)
+            return self._head.score(changed, self._target).terms.sum()[None]
+
+    def scores_of(self, inputs: Tensor) -> Tensor:
+        head_input = self._head.model.backbone.head_input(inputs)
+        return self._head.score(head_input, self._target).terms.sum()[None]
+
+
+# Signed maps (n, h, w) of a batch: above zero for the target, below zero against it.
+OfBatch = Callable[[Batch], Tensor]
+
+
+def by_batch(of_batch: OfBatch) -> Attribute:
+    """Make a method from a function of a batch; a caption's words have no maps of their own."""
+
+    def attribute_one(head: Head, target: ResolvedTarget) -> Maps:
+        batch = OnePicture(head, target)
+        (signed,) = of_batch(batch)
+        words = signed.new_zeros(0, *signed.shape)
+        return Maps(batch.score, signed.relu(), (-signed).relu(), words)
+
+    return per_target(attribute_one)
 
 
 def by_gradient(cam: Cam) -> Attribute:
@@ -89,23 +163,43 @@ def gradients(scores: Tensor, activations: Tensor) -> Tensor:
         (n, C, h, w).
 
     Raises:
-        ValueError: The scores do not depend on `activations`, or the gradient has NaN or infinite
-            values.
+        ValueError: See `gradients_at`.
+    """
+    (found,) = gradients_at(scores, [activations])
+    return found[:, 0]
+
+
+def gradients_at(scores: Tensor, tensors: Tensors) -> list[Tensor]:
+    """Return the gradients of scores (n,) at tensors, (n, *shape) each, in one backward pass.
+
+    Raises:
+        ValueError: The scores do not depend on a tensor, or a gradient has NaN or infinite values.
     """
     if not scores.requires_grad:
         raise ValueError(_NO_GRADIENT)
-    if len(scores) == 1:
-        (gradient,) = torch.autograd.grad(
-            scores[0], activations, retain_graph=True, allow_unused=True
-        )
-        if gradient is None:
-            raise ValueError(_NO_GRADIENT)
-        return check_gradient(gradient)
-    each = torch.eye(len(scores), dtype=scores.dtype, device=scores.device)
-    (stacked,) = torch.autograd.grad(
-        scores, activations, each, retain_graph=True, is_grads_batched=True
+    rows = torch.eye(len(scores), dtype=scores.dtype, device=scores.device)
+    found: Sequence[Tensor | None]
+    try:
+        found = _batched(scores, tensors, rows)
+    except RuntimeError:  # some operations have no batched backward pass
+        each = [_single(scores, tensors, row) for row in rows]
+        found = [None if None in parts else torch.stack(parts) for parts in zip(*each, strict=True)]
+    if any(gradient is None for gradient in found):
+        raise ValueError(_NO_GRADIENT)
+    return [check_gradient(gradient) for gradient in found if gradient is not None]
+
+
+def _batched(scores: Tensor, tensors: Tensors, rows: Tensor) -> Sequence[Tensor | None]:
+    if len(rows) == 1:
+        found = _single(scores, tensors, rows[0])
+        return [None if gradient is None else gradient[None] for gradient in found]
+    return torch.autograd.grad(
+        scores, tensors, rows, retain_graph=True, allow_unused=True, is_grads_batched=True
     )
-    return check_gradient(stacked[:, 0])
+
+
+def _single(scores: Tensor, tensors: Tensors, row: Tensor) -> Sequence[Tensor | None]:
+    return torch.autograd.grad(scores, tensors, row, retain_graph=True, allow_unused=True)
 
 
 def check_gradient(gradient: Tensor) -> Tensor:

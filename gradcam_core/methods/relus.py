@@ -66,10 +66,10 @@ RELUS: dict[Callable[..., Any], Callable[..., ReLU | None]] = {
     Tensor.relu_: lambda input: ReLU(input, inplace=True),
     F.relu6: lambda input, inplace=False: ReLU(input, 6, inplace),
     F.hardtanh: _hardtanh,
-    F.hardtanh_: lambda *args, **kwargs: _hardtanh(*args, **kwargs, inplace=True),
+    F.hardtanh_: lambda input, min_val=-1, max_val=1: _hardtanh(input, min_val, max_val, True),
     F.threshold: _threshold,
     torch.threshold: _threshold,
-    torch.threshold_: lambda *args, **kwargs: _threshold(*args, **kwargs, inplace=True),
+    torch.threshold_: lambda input, threshold, value: _threshold(input, threshold, value, True),
     **dict.fromkeys((torch.clamp, torch.clip, torch.clamp_min), _clamp(inplace=False)),
     **dict.fromkeys((Tensor.clamp, Tensor.clip, Tensor.clamp_min), _clamp(inplace=False)),
     **dict.fromkeys((torch.clamp_, torch.clip_, torch.clamp_min_), _clamp(inplace=True)),
@@ -161,10 +161,13 @@ class ReLUFinder(FunctionMode):
         """
         if not (value.requires_grad and value.is_floating_point() and value.numel()):
             return None
-        sign = 1 if value.min() >= 0 else -1 if value.max() <= 0 else 0
-        for source in sources if sign else ():
-            if source.shape != value.shape or not source.requires_grad or source is value:
-                continue
+        candidates = [
+            source
+            for source in sources
+            if source.shape == value.shape and source.requires_grad and source is not value
+        ]
+        sign = _sign(value) if candidates else 0
+        for source in candidates if sign else ():
             signed = source if sign == 1 else -source
             if not certain and not (source.min() < 0 < source.max()):
                 continue
@@ -176,11 +179,22 @@ class ReLUFinder(FunctionMode):
         values, ceiling, inplace = found
         result = self.relu(values.clone() if inplace else values, ceiling)
         if result.grad_fn is not None:
-            result.grad_fn.metadata[_FOLLOWED] = True
+            _metadata(result.grad_fn)[_FOLLOWED] = True
         return values.copy_(result) if inplace else result
 
     def _trace(self, value: Tensor) -> _Trace | None:
         return next((trace for trace in self._recent if trace.result is value), None)
+
+
+def _sign(values: Tensor) -> int:
+    """Return 1 if no value is negative, -1 if none is positive, 0 if there are both."""
+    few = values[0] if values.ndim > 1 else values
+    few = few[:, 0] if few.ndim > 1 else few
+    for part in (few, values):  # most activations have both signs in a few places
+        sign = 1 if part.min() >= 0 else -1 if part.max() <= 0 else 0
+        if sign == 0:
+            break
+    return sign
 
 
 def unfollowed(output: Tensor) -> str | None:
@@ -193,9 +207,14 @@ def unfollowed(output: Tensor) -> str | None:
         nodes.add(node)
         stack += [following for following, _ in node.next_functions]
         name = node.name()
-        if _FOLLOWED not in node.metadata and _may_be_relu(node, name):
+        if _FOLLOWED not in _metadata(node) and _may_be_relu(node, name):
             return name.removesuffix("0").removesuffix("Backward")
     return None
+
+
+def _metadata(node: Node) -> dict[str, Any]:
+    found: Any = node.metadata  # torch's types call it a method
+    return found
 
 
 def _may_be_relu(node: Node, name: str) -> bool:

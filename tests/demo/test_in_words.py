@@ -22,20 +22,20 @@ REDNESS = """canvas => {
 
 def test_a_name_leads_to_its_map_and_says_how_good_it_is(visit: Callable[..., Page]) -> None:
     explanation = gradcam_core.explain(example_pictures()["cat and motorcycle"], target="moped")
-    reason = explanation.concepts[0]
+    concept = explanation.concepts[0]
     page = visit()
     sentence = page.locator("#gradcam .concept-sentence")
     names = sentence.get_by_role("button")
     expect(names).to_have_text([each.name for each in explanation.concepts])
     expect(page.locator("details.concepts")).not_to_have_attribute("open", "")
-    sentence.get_by_role("button", name=reason.name, exact=True).click()
-    figure = page.locator(f"details.concepts figure[data-name='{reason.name}']")
+    sentence.get_by_role("button", name=concept.name, exact=True).click()
+    figure = page.locator(f"details.concepts figure[data-name='{concept.name}']")
     expect(figure).to_be_in_viewport()
     expect(figure).to_be_focused()
-    expect(figure).to_contain_text(f"{100 * reason.share:.0f} %")
-    expect(figure).to_contain_text(f"{reason.top10_correct} have it")
+    expect(figure).to_contain_text(f"{100 * concept.share:.0f} %")
+    expect(figure).to_contain_text(f"{concept.top10_correct} have it")
     red = np.array(figure.locator("canvas").evaluate(REDNESS))
-    assert np.corrcoef(red, reason.raw.ravel())[0, 1] > 0.5
+    assert np.corrcoef(red, concept.raw.ravel())[0, 1] > 0.5
 
 
 def test_networks_without_concepts_show_none(visit: Callable[..., Page]) -> None:

@@ -247,10 +247,9 @@ def test_errors_stay_until_the_next_try_and_lose_nothing(
     assert np.array_equal(pixels(page), before)
     error.get_by_role("button", name="boxer", exact=True).click()  # did you mean it?
     shows(page, "boxer", "faint")
-    photo = example_pictures()["cat and motorcycle"]
-    concepts = gradcam_core.explain(photo, target="boxer").concepts
+    boxer = gradcam_core.explain(example_pictures()["cat and motorcycle"], target="boxer")
     named = page.locator(".concept-sentence button")  # none that speaks for it
-    expect(named).to_have_count(sum(concept.share < 0 for concept in concepts))
+    expect(named).to_have_count(sum(each.share < 0 for each in boxer.concepts))
     page.locator(".pick").first.click()
     shows(page, "moped")
     broken = tmp_path / "broken.png"

@@ -17,7 +17,7 @@ from torch.func import functional_call
 
 from gradcam_core.models.wrapped.graph import Graph, shape_of
 from gradcam_core.models.wrapped.layout import Layout, Layouts
-from gradcam_core.models.wrapped.parts import main_output, main_part, tensors_in, with_main_part  # noqa: F401
+from gradcam_core.models.wrapped.parts import main_output, main_part, tensors_in
 from gradcam_core.models.wrapped.positions import changes, fitting
 
 
@@ -37,7 +37,7 @@ class FeatureMap:
         of_tokens: Whether it consists of a transformer's tokens, mixed by attention.
         passed_on: Whether another module, such as its parent, is the better name for the same map.
         later: The number of modules with weights between it and the output.
-        sequential: Whether it depends on the states of an RNN: each has seen the cells before it.
+        sequential: Whether it consists of states of an RNN, which have seen the cells before them.
         local: Whether its cells have never been merged, as far as the operations show.
         checked: Whether it is known that its cells lie where they would be drawn, or that not.
         problem: The end of a sentence that begins with the layer, if it is no map; else None.
@@ -157,7 +157,7 @@ class _Recorder:
         self.recorded: list[_Recorded] = []
         # For every output, what was recorded of the modules that returned it.
         self.returned: dict[_Place, list[_Recorded]] = {}
-        # For every run of a module with weights of its own, where its output is in autograd's graph.
+        # For every run of a module with weights, where its output is in autograd's graph.
         self.weighted: list[GradientEdge | None] = []
         self.states: set[Node] = set()  # of RNNs
         # Of those that contain other modules: the beginning of their names, and which run it is.
@@ -222,7 +222,7 @@ class _Recorder:
                 passed_on=self._best_named(same) is not each,
                 # Weights of a second head do not count.
                 later=self._weights_between(same[0], len(self.weighted), used),
-                sequential=node in sequential,
+                sequential=node in sequential and node not in graph.local,
                 local=node in graph.local,
                 checked=plain,
             )
@@ -284,6 +284,7 @@ class _Search:
         main: Tensor,
     ) -> None:
         self.has_gradients = False
+        self._blocked = False
         self._network = network
         self._pixels = pixels
         self._found = found
@@ -306,29 +307,39 @@ class _Search:
             if each.reached and not each.passed_on and not each.sequential
         ]
         alone = [each for each in maps if each.alone]
-        # An early map that several later ones are made from, as in detectors, is not the last.
-        until = self._recorder.weights_until
         likely = [each for each in maps if not each.layout.is_strip]
         last_alone = next((each for each in reversed(likely) if each.alone), None)
-        if last_alone is not None and until(last_alone.name) < until(likely[-1].name) / 2:
+        # An early map that several later ones are made from, as in detectors, is not the last.
+        if last_alone is not None and self._share(last_alone, likely[-1]) < 1 / 2:
             alone = []
-        groups = [alone]
-        if len(self._found.shape or ()) == 2:  # scores of classes, which all maps contribute to
-            # Of transformers, rather the tokens that run through several modules.
-            others = [each for each in maps if each not in alone]
-            streams = Counter(each.stream for each in others)
-            groups.append([each for each in others if each.checked or streams[each.stream] > 1])
-            groups.append(others)
-        for group in groups:
-            last = None
-            for each in reversed(group):
-                if (last is None or each.later) and self._is_usable(each, by_structure):
-                    last = each.name
-                    if each.later:
-                        return last
-            if last is not None:
-                return last
-        return None
+        found = self._last_of(alone, by_structure)
+        is_late = found and last_alone and self._share(found, last_alone) > 1 / 10
+        if is_late or len(self._found.shape or ()) != 2:
+            return None if found is None else found.name
+        # Scores of classes, which all maps contribute to. Of transformers, rather the tokens that
+        # run through several modules.
+        start = 0 if found is None else maps.index(found) + 1
+        others = [each for each in maps[start:] if not each.alone or found is None]
+        streams = Counter(each.stream for each in others)
+        through = [each for each in others if each.checked or streams[each.stream] > 1]
+        found = self._last_of(through, by_structure) or found or self._last_of(others, by_structure)
+        return None if found is None else found.name
+
+    def _share(self, one: FeatureMap, last: FeatureMap) -> float:
+        """Return how many of the modules with weights before the last map are before one."""
+        return self._recorder.weights_until(one.name) / self._recorder.weights_until(last.name)
+
+    def _last_of(self, maps: list[FeatureMap], by_structure: bool) -> FeatureMap | None:
+        """Return the last usable map that weights follow, or else the last usable map."""
+        last = None
+        for each in reversed(maps):
+            if self._blocked:
+                break
+            if (last is None or each.later) and self._is_usable(each, by_structure):
+                last = each
+                if each.later:
+                    break
+        return last
 
     def _is_usable(self, known: FeatureMap, by_structure: bool) -> bool:
         """Whether the output has a gradient at the cells of a map, and they lie in space."""
@@ -337,6 +348,7 @@ class _Search:
             self.has_gradients = True
         elif gradient is not None and not by_structure:
             self._set_reached(known.name, False)
+            self._blocked = known.alone  # no gradient gets past it
             return False
         if self._found.check(self._network, self._pixels, known.name) is not None:
             return False
@@ -355,9 +367,9 @@ class _Search:
         """Return the gradient at a module's output; None if it cannot be computed."""
         try:
             (gradient,) = torch.autograd.grad(
-                [self._start],
+                self._start,
                 [self._edges[name]],
-                [self._factors],
+                self._factors,
                 retain_graph=True,
                 allow_unused=True,
             )
@@ -406,7 +418,7 @@ def _analyze(
             for hook in hooks:
                 hook.remove()
         main = main_output(output)
-        graph = Graph(main, picture)
+        graph = Graph(main, picture, recorder.states)
         maps = recorder.maps(graph)
         shape = None if main is None else tuple(main.shape)
         found = Analysis(shape, _ending(main), maps, recorder.runs, recorder.given)

@@ -3,7 +3,7 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, Node
@@ -41,13 +41,22 @@ class Graph:
         plain: The nodes that a path of convolutions, poolings and the like leads to from the
             input, so that their cells lie in its order.
         local: The nodes that a path leads to from the input on which cells stay apart: through
-            the queries of an attention, but not through its keys, a mean, or a linear layer over
-            everything.
+            the queries of an attention, but not through its keys, a mean, an RNN, or a linear
+            layer over everything.
         streams: For each node the earliest node with the same tokens at the same places, as along
             the residual stream of a transformer.
     """
 
-    def __init__(self, output: Tensor | None, pixels: Tensor) -> None:
+    def __init__(
+        self, output: Tensor | None, pixels: Tensor, states: Collection[Node] = ()
+    ) -> None:
+        """Walk through the graph.
+
+        Args:
+            output: Of a network.
+            pixels: Its input, a leaf.
+            states: Of RNNs.
+        """
         start = None if output is None else output.grad_fn
         # Of each node, what its operation was applied to; None for what has no gradient.
         self._inputs: dict[Node, tuple[tuple[Node | None, int], ...]] = {}
@@ -62,7 +71,7 @@ class Graph:
         self.plain: set[Node] = set()
         self.local: set[Node] = set()
         self.streams: dict[Node, Node] = {}
-        self._follow_cells(pixels)
+        self._follow_cells(pixels, states)
         self._nodes = set(self.order)
 
     def __contains__(self, edge: GradientEdge | None) -> bool:
@@ -114,7 +123,7 @@ class Graph:
             open_edges += len(self._after[node])
         return found
 
-    def _follow_cells(self, pixels: Tensor) -> None:
+    def _follow_cells(self, pixels: Tensor, states: Collection[Node]) -> None:
         ages: dict[Node, int] = {}
         shapes: dict[Node, tuple[int, ...] | None] = {}
         for age, node in enumerate(reversed(self.order)):
@@ -127,7 +136,8 @@ class Graph:
             if shape is None:
                 continue
             kind = re.sub(r"Backward\d*$", "", node.name())
-            if not self.local.isdisjoint(_keeping_apart(kind, self._inputs[node], shape)):
+            apart = _keeping_apart(kind, self._inputs[node], shape)
+            if node not in states and not self.local.isdisjoint(apart):
                 self.local.add(node)
             before = [(each, shapes[each]) for each in self._after[node]]
             if kind in _POINTWISE:

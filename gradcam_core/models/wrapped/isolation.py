@@ -6,7 +6,7 @@ before: modes, `requires_grad`, buffers, attributes and hooks.
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from copy import copy, deepcopy
 from typing import Any
@@ -19,10 +19,29 @@ from torch.utils import checkpoint
 
 Hook = Callable[[nn.Module, Any, Any], Any]
 
+_NO_HOOKS: Mapping[nn.Module, Hook] = {}
 _CONTAINERS = (list, dict, set, deque)
 _INTERNAL = frozenset(vars(nn.Module()))  # nn.Module's own attributes
 _locks: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
 _locks_guard = threading.Lock()
+
+
+def inner_network(network: Any, caller: str) -> nn.Module:
+    """Return a network without `torch.compile` or data parallelism around it.
+
+    Raises:
+        ValueError: It is no network, or its layers are not visible.
+    """
+    if not isinstance(network, nn.Module) or isinstance(network, ScriptModule):
+        raise ValueError(
+            f"{caller} takes a torch.nn.Module, not a {type(network).__name__}: its layers must be "
+            "visible."
+        )
+    inner = getattr(network, "_orig_mod", network)
+    if isinstance(inner, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        inner = inner.module
+    assert isinstance(inner, nn.Module)
+    return inner
 
 
 class IsolatedNetwork:
@@ -45,7 +64,7 @@ class IsolatedNetwork:
         copied = _copied(network) if wants_copy else None
         self.network = network if copied is None else copied
         self.is_copy = copied is not None
-        self._hooks: dict[nn.Module, Hook] = {}
+        self._hooked: set[nn.Module] = set()  # modules of a copy
         # Whether runs change buffers or attributes; unknown before the first.
         self._stateful: bool | None = None
         self._lock = _lock_of(self.network)
@@ -64,19 +83,20 @@ class IsolatedNetwork:
         found = copy(self)
         found.network, found.is_copy, found._lock = network, True, _lock_of(network)
         _prepare(network)
-        for module in () if self.is_copy else self._hooks:
-            memo[id(module)].register_forward_hook(self._hooks[module])
-        found._hooks = {memo[id(module)]: hook for module, hook in self._hooks.items()}
+        # A copied network has its hooks already.
+        found._hooked = {memo[id(module)] for module in self._hooked}
         return found
 
-    def hook(self, module: nn.Module, hook: Hook) -> None:
-        """Call a forward hook of a module in every run."""
-        self._hooks[module] = hook
-        if self.is_copy:
-            module.register_forward_hook(hook)
+    def run(
+        self, function: Callable[[nn.Module], Any], hooks: Mapping[nn.Module, Hook] = _NO_HOOKS
+    ) -> Any:
+        """Return a function of the network, which may run it.
 
-    def run(self, function: Callable[[nn.Module], Any]) -> Any:
-        """Return a function of the network, which may run it."""
+        Args:
+            function: Of the network.
+            hooks: Forward hooks of modules, for this run. On a copy they stay: the same hook of a
+                module must do for every run.
+        """
         with ExitStack() as stack:
             if not self.is_copy or self._stateful is not False:
                 stack.enter_context(self._lock)
@@ -84,10 +104,18 @@ class IsolatedNetwork:
                 stack.callback(self._restore, state)
             if not self.is_copy:
                 stack.enter_context(_prepared(self.network))
-                for module, hook in self._hooks.items():
+                for module, hook in hooks.items():
                     stack.callback(module.register_forward_hook(hook).remove)
+            elif not self._hooked.issuperset(hooks):
+                self._hook(hooks)
             stack.enter_context(_without_checkpointing())
             return function(self.network)
+
+    def _hook(self, hooks: Mapping[nn.Module, Hook]) -> None:
+        with self._lock:
+            for module in hooks.keys() - self._hooked:
+                module.register_forward_hook(hooks[module])
+                self._hooked.add(module)
 
     def _restore(self, state: "_State") -> None:
         changed = state.restore()

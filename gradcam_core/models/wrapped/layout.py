@@ -226,7 +226,7 @@ def _halvings(grid: Grid) -> Iterator[Grid]:
 
 
 def _arrangements(count: int, others: int) -> Iterator[tuple[int, ...]]:
-    """Yield where the tokens that are no patches may be: first, last, in the middle, on both sides."""
+    """Yield where the other tokens may be: first, last, in the middle, or on both sides."""
     last, middle = range(count - others, count), (count - others) // 2
     found = [tuple(range(others)), tuple(last), tuple(range(middle, middle + others))]
     found += [(*range(first), *last[first:]) for first in range(1, others)]
@@ -236,11 +236,13 @@ def _arrangements(count: int, others: int) -> Iterator[tuple[int, ...]]:
 def block_orders(grid: Grid) -> Iterator[tuple[int, ...]]:
     """Yield orders in which the patches of a grid may be, other than row by row.
 
-    They may be column by column; window by window; or in the order of Hiera's mask units, which are
-    divided into 2 x 2 parts several times.
+    They may be mirrored; column by column; window by window; or in the order of Hiera's mask units,
+    which are divided into 2 x 2 parts several times.
     """
     rows, columns = grid
     indices = torch.arange(rows * columns)
+    for axes in ((0,), (1,), (0, 1)):
+        yield tuple(indices.view(rows, columns).flip(axes).flatten().tolist())
     yield tuple(indices.view(columns, rows).t().flatten().tolist())
     divisions: list[list[Grid]] = [
         [(down, across)]
@@ -261,6 +263,6 @@ def block_orders(grid: Grid) -> Iterator[tuple[int, ...]]:
         for places in permutations(range(len(sides))):
             ordered = [sides[place] for place in places]
             places_of = [places.index(level) for level in range(len(sides))]
-            axes = [2 * place for place in places_of] + [2 * place + 1 for place in places_of]
+            sides_first = [2 * place + side for side in (0, 1) for place in places_of]
             tokens = indices.view([side for pair in ordered for side in pair])
-            yield tuple(tokens.permute(axes).flatten().tolist())
+            yield tuple(tokens.permute(sides_first).flatten().tolist())

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gradcam_core.models.backbone import detach
 from gradcam_core.models.function_mode import Function, FunctionMode
-from gradcam_core.models.wrapped.analysis import main_output
+from gradcam_core.models.wrapped.parts import main_output
 
 _SATURATED = 1e-6  # distance from 0 and 1 at which a probability has no usable gradient
 
@@ -39,24 +39,26 @@ class Output:
     Attributes:
         value: The output itself, of any kind.
         source: Of its main tensor, if that consists of probabilities.
+        pictures: How many pictures it is for.
     """
 
     value: Any
     source: _Source | None
+    pictures: int = 1
 
     def item(self, index: int) -> "Output":
         """Return the output for one picture of a batch, without the batch dimension."""
         source = self.source
         if source is not None and source.logits is not None:
-            source = _Source(source.kind, source.logits[index])
-        return Output(_item(self.value, index), source)
+            source = _Source(source.kind, _item(source.logits, index, self.pictures))
+        return Output(_item(self.value, index, self.pictures), source)
 
     def detach(self) -> "Output":
         """Return the output without a graph."""
         source = self.source
         if source is not None and source.logits is not None:
             source = _Source(source.kind, source.logits.detach())
-        return Output(detach(self.value), source)
+        return Output(detach(self.value), source, self.pictures)
 
     @property
     def main(self) -> Tensor | None:
@@ -99,6 +101,20 @@ class Output:
         return self.source is not None or bool((main.sum() - 1).abs() < 1e-3)
 
     @property
+    def is_batch(self) -> bool:
+        """Whether the main tensor has an element for each picture."""
+        return self.main is not None and self.main.ndim > 0 and len(self.main) == self.pictures
+
+    @property
+    def may_be_probabilities(self) -> bool:
+        """Whether all numbers of a picture are from 0 to 1."""
+        main = self.main
+        if main is None or main.numel() != self.pictures * max(main.shape[1:], default=1):
+            return False
+        rows = main.detach().reshape(self.pictures, -1)
+        return bool(((rows >= 0) & (rows <= 1)).all(1).any())
+
+    @property
     def is_logarithm(self) -> bool:
         """Whether `logits` are logarithms of probabilities, for lack of logits."""
         return self.gives_probabilities and (self.source is None or self.source.logits is None)
@@ -117,6 +133,25 @@ class Output:
         main = self.main
         assert main is not None  # a network that returns no tensor has no classes
         return _row(main)
+
+
+def scalar(value: Any) -> Tensor:
+    """Return what a target function returned, as a tensor (1,) float32.
+
+    Raises:
+        ValueError: It is not a tensor with one number.
+    """
+    if not isinstance(value, Tensor):
+        raise ValueError(
+            "The target function must return a tensor with one number that a gradient can "
+            f"flow back from; it returned a {type(value).__name__}."
+        )
+    if value.numel() != 1:
+        raise ValueError(
+            "The target function must return one number, such as output[0, 3] or a sum; it "
+            f"returned a tensor of shape {tuple(value.shape)}."
+        )
+    return value.reshape(1).float()
 
 
 class LogitTracker(FunctionMode):
@@ -184,15 +219,21 @@ def _row(values: Tensor) -> Tensor:
     return row if row.dtype == torch.float32 else row.float()
 
 
-def _item(value: Any, index: int) -> Any:
-    """Return what an output holds for one picture: every tensor at an index."""
+def _item(value: Any, index: int, pictures: int) -> Any:
+    """Return what an output holds for one picture.
+
+    That is every tensor at an index of its first dimension, if this is as long as the batch, and
+    every element of a list with one mapping for each picture, as detectors return.
+    """
     if isinstance(value, Tensor):
-        return value[index]
+        return value[index] if value.ndim and len(value) == pictures else value
     if isinstance(value, Mapping):
-        items = {name: _item(each, index) for name, each in value.items()}
+        items = {name: _item(each, index, pictures) for name, each in value.items()}
         return SimpleNamespace(**items) if hasattr(value, "logits") else items
+    if isinstance(value, list) and len(value) == pictures and isinstance(value[0], Mapping):
+        return value[index]
     if isinstance(value, list | tuple):
-        items_of = [_item(each, index) for each in value]
+        items_of = [_item(each, index, pictures) for each in value]
         return items_of if isinstance(value, list) else tuple(items_of)
     return value
 

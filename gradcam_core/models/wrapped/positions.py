@@ -130,10 +130,12 @@ def fitting(
     if all(_spread(layout, found) < _LEAST_SPREAD for layout in layouts):
         if local and not layouts[0].is_strip:
             return layouts[0], None
-        return None, "has cells that all see the whole picture"
-    if partly:
-        return None, "shows a part of the picture only"
-    return None, "has cells that do not lie where they would be drawn"
+        problem = "has cells that all see the whole picture"
+    elif partly:
+        problem = "shows a part of the picture only"
+    else:
+        problem = "has cells that do not lie where they would be drawn"
+    return None, problem
 
 
 def _best(layouts: Iterable[Layout], found: Changes) -> tuple[Layout | None, bool]:

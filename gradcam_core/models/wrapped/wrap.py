@@ -23,7 +23,8 @@ from gradcam_core.models.classifiers import Classifier, ClassifierHead
 from gradcam_core.models.compute_mode import standard_mode
 from gradcam_core.models.labels import distinct
 from gradcam_core.models.wrapped.hooked import AsInput, HookedNetwork
-from gradcam_core.models.wrapped.output import Output
+from gradcam_core.models.wrapped.isolation import inner_network
+from gradcam_core.models.wrapped.output import Output, scalar
 
 _SIDE = 224  # of the default input
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's colours
@@ -83,13 +84,7 @@ def wrap(
         >>> model = wrap(torchvision.models.resnet18(), classes=names)
         >>> explanation = explain("photo.jpg", model=model, target="cat")
     """
-    if not isinstance(network, nn.Module) or isinstance(network, torch.jit.ScriptModule):
-        raise ValueError(
-            f"wrap takes a torch.nn.Module, not a {type(network).__name__}: its layers must be "
-            "visible."
-        )
-    network = getattr(network, "_orig_mod", network)  # undo torch.compile
-    network = network.module if isinstance(network, nn.DataParallel) else network
+    network = inner_network(network, "wrap")
     name = type(network).__name__ if name is None else name
     as_input = _default_input(network, name) if preprocess is None else _checked(preprocess)
     if preprocess is None and box is None:
@@ -200,18 +195,7 @@ class WrappedHead(ClassifierHead):
             if logits.requires_grad:
                 head_input.check_gradient(0 if self.model.has_one_output else index)
             return Score(logits[index : index + 1], self._probabilities(head_input)[index].item())
-        value = target.function(head_input.value)
-        if not isinstance(value, Tensor):
-            raise ValueError(
-                "The target function must return a tensor with one number that a gradient can "
-                f"flow back from; it returned a {type(value).__name__}."
-            )
-        if value.numel() != 1:
-            raise ValueError(
-                "The target function must return one number, such as output[0, 3] or a sum; it "
-                f"returned a tensor of shape {tuple(value.shape)}."
-            )
-        return Score(value.reshape(1).float(), None)
+        return Score(scalar(target.function(head_input.value)), None)
 
 
 def _parts(network: nn.Module, largest: int, name: str = "") -> Iterator[tuple[str, nn.Module]]:

@@ -93,6 +93,24 @@ def test_a_folder_becomes_a_table_of_numbers_and_maps(folder: Path, tmp_path: Pa
     assert {file: file.stat().st_mtime_ns for file in out.glob("results/*")} == files
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems allow no such names")
+def test_names_that_are_not_utf8_stop_nothing(cat_file: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in (b"a.png", b"caf\xe9.png", b"broken\xff.png"):
+        file = photos / os.fsdecode(name)
+        file.write_bytes(b"" if b"broken" in name else cat_file.read_bytes())
+    out = tmp_path / "out"
+    for _ in range(2):  # the second time what is done is known again
+        done = run(photos, "--out", out, "--pictures")
+        assert done.exit_code == 1
+        assert len(table(out, "results")) == 2
+        assert len(table(out, "failures")) == 1
+    sources = [row["source"] for row in table(out, "results")]
+    assert sorted(sources) == [str(photos / "a.png"), str(photos / r"caf\udce9.png")]
+    assert len(list(out.glob("pictures/*/grad_cam.png"))) == 2
+
+
 @pytest.mark.slow
 def test_an_interrupted_batch_is_resumed(folder: Path, tmp_path: Path) -> None:
     """It is killed; the file that it was writing then does not count."""

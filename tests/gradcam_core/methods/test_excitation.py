@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import gradcam_core
-from gradcam_core.image.geometry import WHOLE, Box
+from gradcam_core.image.placement import WHOLE_PICTURE, Placement
 from gradcam_core.models.backbone import Backbone, Encoded
 from gradcam_core.models.classifiers import Classifier
 from tests.support.methods import attribute
@@ -26,9 +26,9 @@ def small() -> Classifier:
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 6), nn.ReLU(), nn.Linear(6, 2)
     )
 
-    def as_pixels(image: Image.Image) -> tuple[Tensor, Box]:
+    def as_pixels(image: Image.Image) -> tuple[Tensor, Placement]:
         values = torch.from_numpy(np.asarray(image.resize((10, 10)), np.float32))
-        return values.permute(2, 0, 1)[None] / 255, WHOLE
+        return values.permute(2, 0, 1)[None] / 255, WHOLE_PICTURE
 
     return Classifier("small", Backbone("small", stages, as_pixels), head, [("one",), ("two",)])
 

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import gradcam_core
-from gradcam_core.image.geometry import WHOLE
+from gradcam_core.image.placement import WHOLE_PICTURE
 from gradcam_core.models.backbone import Backbone, Encoded
 from gradcam_core.models.classifiers import Classifier
 from tests.support.methods import attribute
@@ -51,7 +51,7 @@ def small() -> Classifier:
 
     def as_pixels(image: Image.Image) -> tuple[Tensor, tuple[float, float, float, float]]:
         values = torch.from_numpy(np.asarray(image.resize((20, 20)), np.float32))
-        return values.permute(2, 0, 1)[None] / 255, WHOLE
+        return values.permute(2, 0, 1)[None] / 255, WHOLE_PICTURE
 
     return Classifier("small", Backbone("small", stages, as_pixels), head, [("one",), ("two",)])
 

@@ -7,7 +7,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import gradcam_core
-from gradcam_core.image.geometry import WHOLE
+from gradcam_core.image.placement import WHOLE_PICTURE
 from gradcam_core.methods import perturbation
 from gradcam_core.models.backbone import Backbone, Encoded
 from gradcam_core.models.classifiers import Classifier
@@ -29,7 +29,7 @@ class Redness(nn.Module):
 
 def as_pixels(image: Image.Image) -> tuple[Tensor, tuple[float, float, float, float]]:
     values = torch.from_numpy(np.asarray(image.resize((SIDE, SIDE)), np.float32))
-    return values.permute(2, 0, 1)[None] / 255, WHOLE
+    return values.permute(2, 0, 1)[None] / 255, WHOLE_PICTURE
 
 
 @pytest.fixture(scope="module")

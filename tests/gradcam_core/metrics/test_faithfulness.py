@@ -9,7 +9,7 @@ from PIL import Image
 from pytorch_grad_cam.metrics.cam_mult_image import DropInConfidence, IncreaseInConfidence
 from torch import Tensor, nn
 
-from gradcam_core.image.geometry import WHOLE
+from gradcam_core.image.placement import WHOLE_PICTURE
 from gradcam_core.metrics import METRICS, MeasuredMap, faithfulness, supports
 from gradcam_core.models.backbone import Backbone, Encoded
 from gradcam_core.models.classifiers import Classifier
@@ -36,7 +36,7 @@ class Probability(nn.Module):
 
 def as_pixels(image: Image.Image) -> tuple[Tensor, tuple[float, float, float, float]]:
     values = torch.from_numpy(np.asarray(image.resize((SIDE, SIDE)), np.float32))
-    return values.permute(2, 0, 1)[None] / 255, WHOLE
+    return values.permute(2, 0, 1)[None] / 255, WHOLE_PICTURE
 
 
 @pytest.fixture(scope="module")

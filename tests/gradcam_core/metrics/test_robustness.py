@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 import gradcam_core
 from gradcam_core import metrics
-from gradcam_core.image.geometry import WHOLE, Box
+from gradcam_core.image.placement import WHOLE_PICTURE, Placement
 from gradcam_core.metrics.robustness import perturb
 from gradcam_core.models.backbone import Backbone
 from gradcam_core.models.base import LabelHead
@@ -25,10 +25,10 @@ class Halves(nn.Module):
         return torch.stack([red, blue], 1)
 
 
-def as_pixels(image: Image.Image) -> tuple[Tensor, Box]:
+def as_pixels(image: Image.Image) -> tuple[Tensor, Placement]:
     """Values from -1 to 1: the radius is a share of their range."""
     values = torch.from_numpy(np.asarray(image.resize((SIDE, SIDE)), np.float32))
-    return values.permute(2, 0, 1)[None] / 127.5 - 1, WHOLE
+    return values.permute(2, 0, 1)[None] / 127.5 - 1, WHOLE_PICTURE
 
 
 def halves() -> Classifier:

@@ -5,13 +5,13 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from gradcam_core.image.geometry import WHOLE, Box
+from gradcam_core.image.placement import WHOLE_PICTURE, Placement
 from gradcam_core.models.backbone import Backbone, device
 from gradcam_core.models.wrapped.wrap import wrap
 
 
-def _grey(image: Image.Image) -> tuple[Tensor, Box]:
-    return torch.full((1, 3, 32, 32), image.getpixel((0, 0))[0] / 255), WHOLE
+def _grey(image: Image.Image) -> tuple[Tensor, Placement]:
+    return torch.full((1, 3, 32, 32), image.getpixel((0, 0))[0] / 255), WHOLE_PICTURE
 
 
 @pytest.fixture

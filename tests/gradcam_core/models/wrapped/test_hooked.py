@@ -6,7 +6,6 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gradcam_core.models.wrapped.analysis import Layout, analyze, main_output
 from gradcam_core.models.wrapped.hooked import HookedNetwork
 
 
@@ -40,21 +39,6 @@ def pixels() -> Tensor:
     return torch.randn(1, 3, 96, 96)
 
 
-def test_which_maps_all_the_rest_depends_on(pixels: Tensor) -> None:
-    network = Branches().eval().requires_grad_(False)
-    found = analyze(network, pixels)
-    assert {name for name, each in found.maps.items() if each.alone} == {"stem", "same", "last"}
-    assert not found.maps["unused"].reached
-    assert found.maps["stem"].passed_on
-    assert found.chain() == ["same", "last"]
-    assert found.last_map() is found.maps["last"]
-    assert found.maps["left"].shape == (4, 48, 48)
-    assert found.shape == (1, 2)
-    assert not any(module._forward_hooks for module in network.modules())
-    past_all = analyze(Branches(from_input=True).eval().requires_grad_(False), pixels)
-    assert not any(each.alone for each in past_all.maps.values())
-
-
 @pytest.mark.parametrize("from_input", [False, True])
 def test_from_any_map_on_the_output_is_the_same(from_input: bool, pixels: Tensor) -> None:
     torch.manual_seed(1)
@@ -76,34 +60,6 @@ def test_from_any_map_on_the_output_is_the_same(from_input: bool, pixels: Tensor
                 - again[0, 0]
             )
             assert rise.item() == pytest.approx(1e-3 * (gradient * step).sum().item(), abs=2e-4)
-
-
-@pytest.mark.parametrize(
-    ("layout", "shape"),
-    [
-        (Layout(), (1, 5, 2, 3)),
-        (Layout(channels_last=True), (1, 2, 3, 5)),
-        (Layout(grid=(2, 3)), (1, 8, 5)),
-        (Layout(grid=(2, 3)), (1, 6, 5)),
-    ],
-)
-def test_a_layout_goes_there_and_back(layout: Layout, shape: tuple[int, ...]) -> None:
-    given = torch.arange(torch.tensor(shape).prod()).view(shape).float()
-    feature_map = layout.to_map(given)
-    assert feature_map.shape == (1, 5, 2, 3)
-    assert torch.equal(layout.from_map(feature_map, given), given)
-    changed = layout.from_map(feature_map * 2, given)
-    assert torch.equal(layout.to_map(changed), feature_map * 2)
-    if layout.grid:  # what comes before the patches stays
-        assert torch.equal(changed[:, :-6], given[:, :-6])
-
-
-def test_what_an_output_is_about() -> None:
-    one, two = torch.zeros(1), torch.ones(1)
-    assert main_output([{"boxes": one}, two]) is one
-    assert main_output({"aux": one, "out": two}) is two
-    assert main_output((two, one)) is two
-    assert main_output("nothing") is None
 
 
 def test_pictures_are_taken_as_they_come() -> None:
