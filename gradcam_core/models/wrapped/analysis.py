@@ -319,7 +319,7 @@ class _Search:
         # Scores of classes, which all maps contribute to. Of transformers, rather the tokens that
         # run through several modules.
         start = 0 if found is None else maps.index(found) + 1
-        others = [each for each in maps[start:] if not each.alone or found is None]
+        others = [each for each in maps[start:] if each.local and (not each.alone or not found)]
         streams = Counter(each.stream for each in others)
         through = [each for each in others if each.checked or streams[each.stream] > 1]
         found = self._last_of(through, by_structure) or found or self._last_of(others, by_structure)
