@@ -179,8 +179,10 @@ class HookedNetwork(Backbone):
         """
         if layer is None:
             if self.default_layer is None:
+                problem = self.analysis.problem
+                reason = "" if problem is None else f" ({problem})"
                 raise ValueError(
-                    f"{self.name} has no last feature map that the whole output depends on. "
+                    f"{self.name} has no last feature map that the whole output depends on{reason}. "
                     f"Choose a layer: {self._some_layers()}."
                 )
             return self.default_layer
