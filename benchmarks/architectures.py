@@ -187,6 +187,7 @@ def _transformers(name: str) -> Built:
     _shrink(config)
     config.num_labels = _CLASSES
     side = getattr(getattr(config, "vision_config", config), "image_size", None) or 224
+    side = _SIDES.get(name, side)
     height, width = (side, side) if isinstance(side, int) else side
     return Built(getattr(transformers, name)(config), (height, width))
 
@@ -204,8 +205,14 @@ _SETTINGS: dict[str, dict[str, Any]] = {
         "hidden_dim": 1280,
         "image_size": 224,
     },
+    "perceiver": {"num_cross_attention_heads": 1, "num_latents": 64},
     "textnet": {"image_size": (224, 224)},
     "timm_wrapper": {"architecture": "resnet18"},
+}
+# Inputs whose size is not that of the configuration.
+_SIDES = {
+    "PerceiverForImageClassificationConvProcessing": 224,
+    "PerceiverForImageClassificationFourier": 224,
 }
 
 
