@@ -29,10 +29,9 @@ _VERSION = hashlib.sha256(
 ).hexdigest()[:12]
 
 # How many of a lane's requests run at once, where that is not the default: a large photo takes a
-# gigabyte to keep and some 300 MB to paint over, and long work finishes no later if it
-# runs one after the other.
-_AT_ONCE = {"keep": 1, "download": 2, "paint": 2, "long": max(1, (os.cpu_count() or 1) // 4)}
-# Lanes that share the queue of another one; by default Gradio gives each handler a queue.
+# gigabyte to save and some 300 MB to paint over, and long work in parallel ends no sooner.
+_AT_ONCE = {"save": 1, "download": 2, "paint": 2, "long": max(1, (os.cpu_count() or 1) // 4)}
+# Lanes that share the queue of another one; by default all events of one handler share a queue.
 _QUEUES = {"second": "first", "compare": "first", "evaluate": "long"}
 
 
@@ -52,7 +51,7 @@ def build(handlers: Handlers) -> None:
     )
     file = gr.DownloadButton(visible="hidden", elem_id="gradcam-file")
     for lane, handler in lanes.items():
-        wire(page, lane, handler, file if lane == "keep" else None)
+        wire(page, lane, handler, file if lane == "save" else None)
     page.stop(
         handlers.cancel,
         None,
@@ -78,7 +77,7 @@ def _lanes(handlers: Handlers) -> dict[str, Callable[..., Any]]:
         "evaluate": handlers.evaluate,
         "paint": handlers.paint,
         "suggest": handlers.suggest,
-        "keep": handlers.save,
+        "save": handlers.save,
         "live": handlers.live,
     }
 

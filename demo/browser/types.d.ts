@@ -11,7 +11,7 @@ export type Lane =
   | 'evaluate'
   | 'paint'
   | 'suggest'
-  | 'keep'
+  | 'save'
   | 'live';
 /** left, top, right, bottom: shares of the sides, or pixels */
 export type Box = [number, number, number, number];

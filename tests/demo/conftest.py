@@ -12,7 +12,7 @@ from torch import nn
 
 from gradcam_core.models.classifiers import Classifier
 from tests.support import hub_cache
-from tests.support.page import shows
+from tests.support.page import CHROMIUM_OPTIONS, shows
 
 WAIT = 45_000  # milliseconds
 
@@ -25,8 +25,7 @@ def browser(chromium: str, lite0: Classifier) -> Iterator[Browser]:
         browser = playwright.chromium.launch(
             executable_path=chromium,
             args=[
-                "--no-sandbox",
-                "--disable-dev-shm-usage",
+                *CHROMIUM_OPTIONS,
                 "--use-fake-device-for-media-stream",
                 "--use-fake-ui-for-media-stream",
             ],

@@ -16,7 +16,7 @@ import gradcam_core
 from demo.examples import example_pictures
 from demo.page import address_of
 from gradcam_core import metrics
-from tests.demo.test_handlers import asked as asked_by_number
+from tests.demo.test_handlers import ask as ask_by_number
 from tests.demo.test_handlers import dependencies
 from tests.support.axe import serious
 from tests.support.page import shows, state
@@ -24,9 +24,9 @@ from tests.support.page import shows, state
 PATIENCE = 120_000  # milliseconds, for a hundred passes on a busy machine
 
 
-def asked(address: str, lane: str, **request: Any) -> dict[str, Any]:
+def ask(address: str, lane: str, **request: Any) -> dict[str, Any]:
     numbers = {event: each["id"] for each in dependencies(address) for _, event in each["targets"]}
-    return asked_by_number(address, numbers[lane], **request)
+    return ask_by_number(address, numbers[lane], **request)
 
 
 def opened(page: Page, title: str) -> None:
@@ -36,7 +36,7 @@ def opened(page: Page, title: str) -> None:
 def test_the_figures_are_those_of_the_core(address: str, small: str) -> None:
     query = {"target": "tabby", "model": small}
     explanation = gradcam_core.explain(example_pictures()["cat"], **query)
-    answer = asked(address, "evaluate", **query, test="occlusion")
+    answer = ask(address, "evaluate", **query, test="occlusion")
     expected = metrics.measure(explanation, ["occlusion-correlation"])
     assert answer["sentence"] == metrics.verdict(expected)
     assert answer["supports"] == metrics.supports(expected)
@@ -44,31 +44,31 @@ def test_the_figures_are_those_of_the_core(address: str, small: str) -> None:
     (measurement,) = expected.values()
     assert found["value"] == pytest.approx(measurement.value, abs=1e-4)
     assert np.array(found["map"]) == pytest.approx(measurement.map, abs=1e-4)
-    curves = asked(address, "evaluate", **query, test="curves")["measurements"]
+    curves = ask(address, "evaluate", **query, test="curves")["measurements"]
     for name, each in metrics.measure(explanation, list(curves)).items():
         assert curves[name]["value"] == pytest.approx(each.value, abs=1e-3)
         assert curves[name]["references"] == pytest.approx(each.references, abs=1e-3)
         assert curves[name]["curve"] == pytest.approx(each.curve, abs=1e-3)
         assert curves[name]["reference_curves"].keys() == each.reference_curves.keys()
-    steps = asked(address, "evaluate", **query, test="sanity")["steps"]
+    steps = ask(address, "evaluate", **query, test="sanity")["steps"]
     assert [(step["layer"], step["correlation"]) for step in steps] == [
         (step.layer, pytest.approx(step.correlation, abs=1e-4))
         for step in metrics.sanity_check(explanation)
     ]
     for test in ("sanity", "fool"):
-        refused = asked(address, "evaluate", task="vqa", question="What is this?", test=test)
+        refused = ask(address, "evaluate", task="vqa", question="What is this?", test=test)
         assert refused["code"] == "bad_request"
 
 
 def test_an_attack_is_that_of_the_core(address: str, small: str) -> None:
     query = {"target": "tabby", "model": small}
-    answer = asked(address, "evaluate", **query, test="fool", goal="moped")
+    answer = ask(address, "evaluate", **query, test="fool", goal="moped")
     expected = metrics.attack(gradcam_core.explain(example_pictures()["cat"], **query), "moped")
     assert (answer["goal"], answer["fooled"]) == ("moped", expected.succeeded)
     assert answer["correlation"] == pytest.approx(expected.correlation, abs=1e-2)
     assert answer["after"]["max"] == pytest.approx(expected.after.raw.max(), abs=1e-2)
     assert answer["predictions"][0]["text"] == expected.after.predictions[0].text
-    unknown = asked(address, "evaluate", **query, test="fool", goal="zebrra")
+    unknown = ask(address, "evaluate", **query, test="fool", goal="zebrra")
     assert unknown["code"] == "unknown_label"
 
 
@@ -78,7 +78,7 @@ def test_a_covered_picture_is_explained_as_in_the_core(address: str, filling: st
     mask = rng.random((9, 14)) < 0.3
     packed = base64.b64encode(np.packbits(mask, bitorder="little").tobytes()).decode()
     painted = {"target": "tabby", "rows": 9, "columns": 14, "mask": packed, "filling": filling}
-    answer = asked(address, "paint", **painted)
+    answer = ask(address, "paint", **painted)
     with Image.open(example_pictures()["cat"]) as picture:
         covered = metrics.occlude(picture, mask, filling)
     expected = gradcam_core.explain(covered, target="tabby")
@@ -86,8 +86,8 @@ def test_a_covered_picture_is_explained_as_in_the_core(address: str, filling: st
     assert answer["answer"]["raw"]["max"] == pytest.approx(expected.raw.max(), abs=1e-4)
     assert (answer["picture"]["width"], answer["picture"]["height"]) == covered.size
     for wrong in ({"mask": "AAAA"}, {"mask": "no base64!"}, {"rows": 256, "columns": 256}):
-        assert asked(address, "paint", **painted | wrong)["code"] == "bad_request"
-    assert asked(address, "paint", **painted, method="rise")["code"] == "bad_request"
+        assert ask(address, "paint", **painted | wrong)["code"] == "bad_request"
+    assert ask(address, "paint", **painted, method="rise")["code"] == "bad_request"
 
 
 def test_tests_run_on_request_and_can_be_cancelled(visit: Callable[..., Page]) -> None:

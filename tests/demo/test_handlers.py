@@ -51,15 +51,15 @@ def call(address: str, index: int, data: list[Any], event: Any) -> str:
         joined = client.post("gradio_api/queue/join", json=body)
         if joined.status_code != httpx.codes.OK:
             return joined.text
-        said = []
+        lines = []
         with client.stream(
             "GET", "gradio_api/queue/data", params={"session_hash": session}
         ) as events:
             for line in events.iter_lines():
-                said.append(line)
+                lines.append(line)
                 if '"process_completed"' in line or '"close_stream"' in line:
                     break
-    return "\n".join(said)
+    return "\n".join(lines)
 
 
 def dependencies(address: str) -> list[dict[str, Any]]:
@@ -69,7 +69,7 @@ def dependencies(address: str) -> list[dict[str, Any]]:
 
 @pytest.mark.slow
 def test_no_handler_repeats_its_input(address: str, caplog: pytest.LogCaptureFixture) -> None:
-    """The words of a request come back nowhere, and no file of the server does."""
+    """No answer contains the request's data or a file of the server."""
     known = dependencies(address)
     assert len(known) == 16  # ten lanes of the page, what stops them, the quiz, four endpoints
     cases = [(dependency, hostile) for dependency in known for hostile in HOSTILE]
@@ -78,41 +78,41 @@ def test_no_handler_repeats_its_input(address: str, caplog: pytest.LogCaptureFix
             lambda case: call(address, case[0]["id"], [case[1]] * len(case[0]["inputs"]), case[1]),
             cases,
         )
-        for (dependency, hostile), said in zip(cases, answers, strict=True):
-            assert "app.py" not in said, (dependency["api_name"], hostile)
-            assert "gradio_api/file" not in said, (dependency["api_name"], hostile)
-            assert INTERNAL_ERROR not in said, (dependency["api_name"], hostile)
+        for (dependency, hostile), answer in zip(cases, answers, strict=True):
+            assert "app.py" not in answer, (dependency["api_name"], hostile)
+            assert "gradio_api/file" not in answer, (dependency["api_name"], hostile)
+            assert INTERNAL_ERROR not in answer, (dependency["api_name"], hostile)
     assert "Traceback" not in caplog.text
 
 
-def asked(address: str, lane: int, **request: Any) -> dict[str, Any]:
-    """Ask as the page does."""
+def ask(address: str, lane: int, **request: Any) -> dict[str, Any]:
+    """Send a request as the page does."""
     event = {"id": 7, "task": "classification", "example": "cat", **request}
-    said = call(address, lane, [], event)
-    return json.loads(said.splitlines()[-1].removeprefix("data: "))["output"]["data"][0]
+    answer = call(address, lane, [], event)
+    return json.loads(answer.splitlines()[-1].removeprefix("data: "))["output"]["data"][0]
 
 
 def test_an_answer_is_numbers_and_small(address: str) -> None:
-    answer = asked(address, 0)
+    answer = ask(address, 0)
     assert answer["id"] == 7
     assert "picture" not in answer
     assert answer["answer"]["gradient"] is None  # nobody looked at it
     assert len(json.dumps(answer)) < 10_000
-    with_picture = asked(address, 0, new_picture=True)
+    with_picture = ask(address, 0, new_picture=True)
     assert with_picture["picture"]["url"].startswith("data:image/jpeg;base64,")
-    guided = asked(address, 0, guided=True)
+    guided = ask(address, 0, guided=True)
     assert len(json.dumps(guided)) < 150_000
 
 
 def test_what_fails_is_one_sentence_and_the_picture_is_shown_all_the_same(address: str) -> None:
-    answer = asked(address, 0, target="boxr", new_picture=True)
+    answer = ask(address, 0, target="boxr", new_picture=True)
     assert answer["code"] == "unknown_label"
     assert answer["near"][0] == "boxer"
     assert answer["picture"]["width"] == 451
-    answer = asked(address, 0, model="vgg16")
+    answer = ask(address, 0, model="vgg16")
     assert (answer["code"], answer["download"]["megabytes"]) == ("not_downloaded", 528)
     gone = str(Path(os.environ["GRADIO_TEMP_DIR"]) / "gone.png")
-    assert asked(address, 0, example=None, upload=gone)["code"] == "gone"
+    assert ask(address, 0, example=None, upload=gone)["code"] == "gone"
     for wrong in (
         {"example": None},
         {"example": "nothing"},
@@ -122,12 +122,12 @@ def test_what_fails_is_one_sentence_and_the_picture_is_shown_all_the_same(addres
         {"layer": "fc"},
         {"method": "cam", "task": "captioning"},
     ):
-        answer = asked(address, 0, **wrong)
+        answer = ask(address, 0, **wrong)
         code = "gone" if "upload" in wrong else "bad_request"
         assert (answer["id"], answer["code"]) == (7, code), wrong
         assert answer["error"].endswith("."), wrong
     for wrong in ({"colour": "jet"}, {"guided": 1}, {"method": None}):
-        answer = asked(address, 0, **wrong)
+        answer = ask(address, 0, **wrong)
         assert set(answer) == {"code", "error"}, wrong
         assert answer["code"] == "out_of_date", wrong
 
@@ -136,11 +136,11 @@ def test_every_option_of_a_query_can_be_sent(address: str) -> None:
     """Each has another value than its default, and comes back."""
     common = {"target": "tabby", "layer": "blocks.4", "method": "layercam", "detail": 1.5}
     sent = {**common, "model": "lite2", "guided": True}
-    answer = asked(address, 0, **sent)["answer"]
+    answer = ask(address, 0, **sent)["answer"]
     assert {name: answer[name] for name in sent} == sent
     assert (answer["layers"]["blocks.4"], answer["raw"]["h"]) == ("17 × 17", 25)
     question = {"task": "vqa", "question": "What animal is this?"}
-    answer = asked(address, 0, **question)["answer"]
+    answer = ask(address, 0, **question)["answer"]
     assert {name: answer[name] for name in question} == question
     assert set(answer) >= {field.name for field in fields(Query)}
 
@@ -149,12 +149,12 @@ def test_only_methods_that_apply_are_offered(address: str) -> None:
     """What the answer says of each method is what happens."""
     for task, question in (("captioning", None), ("vqa", "What is this?")):
         query = {"task": task, "question": question}
-        for name, reason in asked(address, 0, **query)["answer"]["methods"].items():
+        for name, reason in ask(address, 0, **query)["answer"]["methods"].items():
             if not gradcam_core.methods()[name].slow:
-                answer = asked(address, 0, **query, method=name)
+                answer = ask(address, 0, **query, method=name)
                 assert answer.get("error") == reason, name
 
 
 def test_every_example_is_explained(address: str) -> None:
     for name in example_pictures():
-        assert "answer" in asked(address, 0, example=name), name
+        assert "answer" in ask(address, 0, example=name), name

@@ -46,8 +46,8 @@ def difference(page: Page, picture: Image.Image) -> float:
     return float(np.abs(seen - np.asarray(picture.convert("RGB"))).mean())
 
 
-def asked(page: Page) -> list[str]:
-    """Collect what the page asks the server from now on."""
+def sent_requests(page: Page) -> list[str]:
+    """Collect the requests that the page sends from now on."""
     urls: list[str] = []
     page.on("request", lambda request: request.method == "POST" and urls.append(request.url))
     return urls
@@ -154,7 +154,7 @@ def test_a_part_of_the_photo_is_mapped_where_it_is(visit: Callable[..., Page]) -
 def test_changes_of_the_look_send_no_request(page: Page) -> None:
     page.get_by_role("tab", name="Captioning").click()
     expect(page.locator(".words button")).not_to_have_count(0)
-    urls = asked(page)
+    urls = sent_requests(page)
     seen = [pixels(page)]
 
     def changed() -> None:
@@ -184,7 +184,7 @@ def test_one_photo_for_all_three_tabs(page: Page, cat_file: Path) -> None:
     assert page.locator("input[type=file]").count() == 1
     upload(page, cat_file)
     shows(page, "Egyptian cat")
-    urls = asked(page)
+    urls = sent_requests(page)
     page.get_by_role("tab", name="Captioning").click()
     expected = gradcam_core.explain(cat_file, "captioning")
     shows(page, expected.target)

@@ -12,14 +12,14 @@ from demo.compute.local import LocalCompute
 from demo.service import Service
 
 
-def asked(**request: Any) -> dict[str, Any]:
+def ask(**request: Any) -> dict[str, Any]:
     event, session = gr.EventData(None, {"id": 1, **request}), gr.Request(session_hash="quiz")
     return quiz.Quiz(Service(LocalCompute())).question(event, session)
 
 
 @pytest.mark.parametrize("number", [0, 1, 2 * len(quiz.PAIRS) - 1])
 def test_the_right_one_of_two_things_is_what_is_explained(number: int) -> None:
-    reply = asked(kind="what", number=number)
+    reply = ask(kind="what", number=number)
     thing = reply["choices"][reply["right"]]
     assert quiz.THINGS[thing] == reply["answers"][0]["target"]
     assert reply["answers"][0]["gradient"]
@@ -27,14 +27,14 @@ def test_the_right_one_of_two_things_is_what_is_explained(number: int) -> None:
 
 def test_the_right_one_of_two_networks_is_the_more_accurate() -> None:
     for number in (4, 5):
-        reply = asked(kind="which network", number=number)
+        reply = ask(kind="which network", number=number)
         assert reply["answers"][reply["right"]]["model"] == "lite2"
         assert {each["target"] for each in reply["answers"]} == {"espresso"}
 
 
 def test_invalid_requests_are_refused() -> None:
     for request in ({"kind": "what", "number": 10**6}, {"kind": "why", "number": 0}, {}):
-        assert asked(**request)["code"] == "out_of_date"
+        assert ask(**request)["code"] == "out_of_date"
 
 
 def test_ten_questions_and_a_score(visit: Callable[..., Page]) -> None:

@@ -137,11 +137,11 @@ def test_suggested_questions_are_answered_correctly() -> None:
     pictures = example_pictures()
     assert set(QUESTIONS) == {"", *pictures}
     wrong = [
-        (example, question, said)
+        (example, question, found)
         for example, asked in QUESTIONS.items()
         for question, answer in asked.items()
         if answer
-        and (said := gradcam_core.explain(pictures[example], "vqa", question=question).target)
+        and (found := gradcam_core.explain(pictures[example], "vqa", question=question).target)
         != answer
     ]
     assert wrong == []

@@ -5,7 +5,6 @@ import re
 import shutil
 import signal
 import subprocess
-import time
 import uuid
 import zipfile
 from collections.abc import Callable, Iterator
@@ -18,8 +17,8 @@ from gradio_client import Client, handle_file
 from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 
-from tests.support.app_process import ROOT, Start, free_port
-from tests.support.page import shows
+from tests.support.app_process import ROOT, Start, free_port, wait_for_server
+from tests.support.page import CHROMIUM_OPTIONS, check_opening_and_upload, shows
 
 NAME = "demo.example.org"
 WAIT = 120_000  # milliseconds
@@ -79,14 +78,8 @@ def start_nginx(tmp_path: Path) -> Iterator[Callable[..., int]]:
         user = ["-g", "user root;"] if os.geteuid() == 0 else []
         proxy = subprocess.Popen([nginx, "-p", tmp_path, "-c", settings, *user])
         started.append(proxy)
-        while True:
-            assert proxy.poll() is None
-            try:
-                httpx.get(f"http://127.0.0.1:{port}/", timeout=30)
-            except httpx.TransportError:
-                time.sleep(0.1)
-            else:
-                return port
+        wait_for_server(proxy, f"http://127.0.0.1:{port}/")
+        return port
 
     yield start
     for proxy in started:
@@ -100,11 +93,7 @@ def browsing(chromium: str) -> Iterator[Page]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=chromium,
-            args=[
-                "--no-sandbox",
-                "--disable-dev-shm-usage",
-                f"--host-resolver-rules=MAP {NAME} 127.0.0.1",
-            ],
+            args=[*CHROMIUM_OPTIONS, f"--host-resolver-rules=MAP {NAME} 127.0.0.1"],
         )
         page = browser.new_page()
         page.set_default_timeout(WAIT)
@@ -127,12 +116,7 @@ def test_the_page_works_behind_a_proxy_under_a_sub_path(
         page.on("request", lambda request: requested.append(request.url))
         page.on("console", lambda line: log.append(f"{line.type}: {line.text} {line.location}"))
         page.on("pageerror", lambda error: log.append(f"error: {error}"))
-        opened = page.goto(address)
-        assert opened is not None
-        assert "default-src 'self'" in opened.headers["content-security-policy"]
-        shows(page, "moped")
-        page.locator("input[type=file]").set_input_files(cat_file)
-        shows(page, "Egyptian cat")
+        check_opening_and_upload(page, address, cat_file)
     # Nothing is served outside the sub-path here, where a browser asks for an icon.
     assert [line for line in log if line.startswith("error") and "favicon.ico" not in line] == []
     assert [url for url in requested if not url.startswith((address, "data:", "blob:"))] == []

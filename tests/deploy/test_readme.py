@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import torchvision
 
 from tests.support.app_process import ROOT
@@ -50,9 +51,10 @@ def test_a_command_runs(photos: Path, command: str) -> None:
 
 @pytest.mark.slow
 def test_the_python_code_runs_from_top_to_bottom(photos: Path) -> None:
-    """In one session; the reader has a network and a mask."""
+    """In one session; the reader has a network with inputs and targets, and a mask."""
     network = torchvision.models.resnet18(num_classes=2)
-    names = {"network": network, "mask": np.eye(300, 451, dtype=bool)}
+    names = {"network": network, "inputs": torch.rand(2, 3, 64, 64), "targets": [0, 1]}
+    names |= {"mask": np.eye(300, 451, dtype=bool)}
     for block in blocks("python"):
         if "Client(" not in block:
             exec(compile(block, "README.md", "exec"), names)

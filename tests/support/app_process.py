@@ -22,10 +22,22 @@ Start = Callable[..., tuple[subprocess.Popen[bytes], int]]
 
 
 def free_port() -> int:
-    """Return a port that nobody listens at."""
+    """Return an unused port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
     return port
+
+
+def wait_for_server(process: subprocess.Popen[Any], address: str) -> None:
+    """Wait until a server answers; fail if its process ends before."""
+    while True:
+        assert process.poll() is None
+        try:
+            httpx.get(address, timeout=30)
+        except httpx.TransportError:
+            time.sleep(0.1)
+        else:
+            return
 
 
 @pytest.fixture
@@ -45,18 +57,12 @@ def start_app(tmp_path: Path) -> Iterator[Start]:
             [sys.executable, "app.py"],
             cwd=folder,
             env=os.environ | settings,
-            # Who runs the tests in the background of a shell has Ctrl-C ignored, here and below.
+            # Shells make background processes, and their children, ignore Ctrl-C.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         )
         started.append(app)
-        while True:
-            assert app.poll() is None
-            try:
-                httpx.get(f"http://127.0.0.1:{port}/config", timeout=30)
-            except httpx.TransportError:
-                time.sleep(0.1)
-            else:
-                return app, port
+        wait_for_server(app, f"http://127.0.0.1:{port}/config")
+        return app, port
 
     yield start
     for app in started:

@@ -1,6 +1,10 @@
 """What the page shows, by its data attributes: the sentences may change."""
 
+from pathlib import Path
+
 from playwright.sync_api import Page, expect
+
+CHROMIUM_OPTIONS = ["--no-sandbox", "--disable-dev-shm-usage"]
 
 
 def shows(page: Page, target: str, heading: str = "why", **more: str) -> None:
@@ -21,3 +25,13 @@ def shows(page: Page, target: str, heading: str = "why", **more: str) -> None:
 def state(page: Page, code: str) -> None:
     """Expect a state of the page: "explained", what it is doing, or the code of a problem."""
     expect(page.locator("#gc-panel")).to_have_attribute("data-state", code)
+
+
+def check_opening_and_upload(page: Page, address: str, cat_file: Path) -> None:
+    """Open the page, with its headers and its first example, and upload a photo."""
+    opened = page.goto(address)
+    assert opened is not None
+    assert "default-src 'self'" in opened.headers["content-security-policy"]
+    shows(page, "moped")
+    page.locator("input[type=file]").set_input_files(cat_file)
+    shows(page, "Egyptian cat")

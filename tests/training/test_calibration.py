@@ -10,8 +10,8 @@ from training.calibration import temperature, threshold
 def test_temperature_undoes_a_scaling_of_the_logits(sharpened: float) -> None:
     torch.manual_seed(0)
     logits = torch.randn(4000, 5) * 2
-    said = torch.multinomial(logits.softmax(1), 1)[:, 0]
-    right = torch.nn.functional.one_hot(said, 5).bool()
+    chosen = torch.multinomial(logits.softmax(1), 1)[:, 0]
+    right = torch.nn.functional.one_hot(chosen, 5).bool()
     assert temperature([(logits * sharpened, right)]) == pytest.approx(sharpened, rel=0.06)
 
 
@@ -20,8 +20,8 @@ def test_temperature_gives_all_sets_the_same_weight() -> None:
     sets = []
     for size, sharpened in ((8000, 1.0), (2000, 3.0)):
         logits = torch.randn(size, 5) * 2
-        said = torch.multinomial(logits.softmax(1), 1)[:, 0]
-        sets.append((logits * sharpened, torch.nn.functional.one_hot(said, 5).bool()))
+        chosen = torch.multinomial(logits.softmax(1), 1)[:, 0]
+        sets.append((logits * sharpened, torch.nn.functional.one_hot(chosen, 5).bool()))
     large, small = (temperature([item]) for item in sets)
     assert large < 1.7 < temperature(sets) < small  # of all questions together it would be 1.4
 

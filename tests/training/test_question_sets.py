@@ -78,12 +78,12 @@ def test_scenes_are_outdoors_and_rooms_indoors() -> None:
     asked = question_sets.scene_questions("train", rng) + question_sets.room_questions(
         DATA, "train", rng
     )
-    said = {
+    answers = {
         (item.picture.startswith("image"), item.answers)
         for item in asked
         if item.text in ("is this indoors or outdoors", "was this picture taken outside")
     }
-    assert said == {
+    assert answers == {
         (True, ("indoors",)),
         (True, ("no",)),
         (False, ("outdoors",)),
@@ -126,7 +126,7 @@ def words() -> TrainingVocabulary:
 
 def test_synonyms_and_plurals_count_as_the_answer(words: TrainingVocabulary) -> None:
     assert words.groups["other"] == ["bicycle", "cup", "dog", "kite"]
-    assert [words.canonical(said) for said in ("bike", "dogs", "kites")] == [
+    assert [words.canonical(word) for word in ("bike", "dogs", "kites")] == [
         "bicycle",
         "dog",
         "kite",

@@ -72,8 +72,8 @@ def test_yes_is_as_frequent_as_no_for_every_word() -> None:
     }
     found = yes_no(captions, random.Random(0), each=5)
     assert found
-    said = Counter(item.answers for item in found)
-    assert said["yes",] == said["no",]
+    counts = Counter(item.answers for item in found)
+    assert counts["yes",] == counts["no",]
     assert {item.kind for item in found} == {"yes/no"}
 
 

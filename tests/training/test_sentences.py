@@ -12,38 +12,42 @@ from training import sentences
 NOWHERE = dict.fromkeys(sentences.signs(), -2.0)
 
 
-def said(word: str, likely: dict[str, float]) -> list[str]:
+def sentences_about(word: str, likely: dict[str, float]) -> list[str]:
     return [" ".join(words) for words in sentences.of_thing(word, likely, random.Random(0))]
 
 
 def test_every_everyday_word_is_named_in_every_sentence() -> None:
     for word in everyday_words():
-        for sentence in said(word, NOWHERE) + said(word, NOWHERE | {"grass": 3.0, "table": 2.0}):
+        for sentence in sentences_about(word, NOWHERE) + sentences_about(
+            word, NOWHERE | {"grass": 3.0, "table": 2.0}
+        ):
             assert f" {' '.join(split_words(word))} " in f" {sentence} "
             assert "{" not in sentence
 
 
 def test_places_are_likely_and_fit_the_thing() -> None:
-    assert any("grass" in s for s in said("toucan", NOWHERE | {"grass": 3.0}))
-    assert not any("grass" in s for s in said("toucan", NOWHERE))
+    assert any("grass" in s for s in sentences_about("toucan", NOWHERE | {"grass": 3.0}))
+    assert not any("grass" in s for s in sentences_about("toucan", NOWHERE))
     # A shark may swim in the water, and not sit in a kitchen.
-    assert not any("kitchen" in s for s in said("shark", NOWHERE | {"kitchen": 5.0}))
-    assert any("water" in s for s in said("shark", NOWHERE | {"water": 3.0}))
+    assert not any("kitchen" in s for s in sentences_about("shark", NOWHERE | {"kitchen": 5.0}))
+    assert any("water" in s for s in sentences_about("shark", NOWHERE | {"water": 3.0}))
 
 
 def test_the_colour_of_the_pixels_comes_before_a_likely_one() -> None:
-    assert any("red car" in s for s in said("car", NOWHERE | {"red": 3.0}))
+    assert any("red car" in s for s in sentences_about("car", NOWHERE | {"red": 3.0}))
     of_pixels = sentences.of_thing("car", NOWHERE | {"red": 3.0}, random.Random(0), "blue")
     assert any("blue car" in " ".join(words) for words in of_pixels)
     assert not any("red" in words for words in of_pixels)
     # A dog is not green, and what is in a bowl not of one colour.
-    assert not any("green" in s for s in said("dog", NOWHERE | {"green": 3.0}))
-    assert not any("red" in s.split() for s in said("soup", NOWHERE | {"red": 3.0}))
+    assert not any("green" in s for s in sentences_about("dog", NOWHERE | {"green": 3.0}))
+    assert not any("red" in s.split() for s in sentences_about("soup", NOWHERE | {"red": 3.0}))
 
 
 def test_people_are_mentioned_where_they_are_likely() -> None:
-    assert any("a woman" in s for s in said("violin", NOWHERE | {"woman": 3.0, "man": 1.0}))
-    assert not any("man" in s.split() for s in said("violin", NOWHERE))
+    assert any(
+        "a woman" in s for s in sentences_about("violin", NOWHERE | {"woman": 3.0, "man": 1.0})
+    )
+    assert not any("man" in s.split() for s in sentences_about("violin", NOWHERE))
 
 
 def test_surroundings_are_places_and_colours_of_a_kind() -> None:
@@ -70,7 +74,7 @@ def test_every_word_of_a_kind_is_an_everyday_word_and_has_one_kind() -> None:
 
 
 @pytest.mark.parametrize(
-    ("noun", "said"),
+    ("noun", "expected"),
     [
         ("toucan", "a toucan"),
         ("elephant", "an elephant"),
@@ -83,8 +87,8 @@ def test_every_word_of_a_kind_is_an_everyday_word_and_has_one_kind() -> None:
         ("dress", "a dress"),
     ],
 )
-def test_articles(noun: str, said: str) -> None:
-    assert sentences.with_article(noun) == said
+def test_articles(noun: str, expected: str) -> None:
+    assert sentences.with_article(noun) == expected
 
 
 def test_a_toilet_makes_a_bathroom() -> None:

@@ -23,7 +23,7 @@ export async function save(format) {
   each.setAttribute('aria-disabled', 'true'); // a disabled one would lose the focus
   each.textContent = 'Writing …';
   const zip = format === 'zip';
-  const reply = await ask('keep', store.state.tab, {
+  const reply = await ask('save', store.state.tab, {
     target: shown.target,
     beside_target: second && compared?.target ? second.target : null,
     beside_model: second && compared?.model ? second.model : null,

@@ -19,7 +19,7 @@ from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 from tqdm import tqdm
 
-pytest.importorskip("ray.serve", reason="no Ray here (pip install -r requirements-scale.txt)")
+pytest.importorskip("ray.serve", reason="no Ray here (pip install -r requirements-ray.txt)")
 
 import ray
 from ray import cloudpickle, serve
@@ -33,7 +33,7 @@ from demo.hosting.gradio_internals import ReportedProgress, active_progress
 from gradcam_core import Query, batch_size
 from gradcam_core.models.backbone import Backbone
 from tests.support.app_process import free_port
-from tests.support.page import shows
+from tests.support.page import CHROMIUM_OPTIONS, check_opening_and_upload, shows
 
 pytestmark = pytest.mark.slow
 
@@ -139,18 +139,11 @@ def wait_for(what: Callable[[], bool]) -> None:
 
 def test_the_page_answers_in_all_three_tabs(address: str, chromium: str, cat_file: Path) -> None:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox", "--disable-dev-shm-usage"]
-        )
+        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_OPTIONS)
         page = browser.new_page()
         page.set_default_timeout(WAIT)
         expect.set_options(timeout=WAIT)
-        opened = page.goto(address)
-        assert opened is not None
-        assert "default-src 'self'" in opened.headers["content-security-policy"]
-        shows(page, "moped")
-        page.locator("input[type=file]").set_input_files(cat_file)
-        shows(page, "Egyptian cat")
+        check_opening_and_upload(page, address, cat_file)
         for tab, target in (
             ("Captioning", gradcam_core.explain(cat_file, "captioning").target),
             ("VQA", gradcam_core.explain(cat_file, "vqa", question="What is this?").target),

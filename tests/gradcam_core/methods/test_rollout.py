@@ -53,12 +53,12 @@ def test_against_numpy(kind: str, picture: Image.Image, tmp_path: Path) -> None:
         tmp_path, attn_implementation="eager"
     ).eval()
     pixels = model.encode(picture).pixels
-    said = network(pixels, output_attentions=True)
-    gradients = torch.autograd.grad(said.logits[0, 1], said.attentions)
-    first = said.attentions[0].shape[-1] - 14 * 14  # the patches' first token
+    output = network(pixels, output_attentions=True)
+    gradients = torch.autograd.grad(output.logits[0, 1], output.attentions)
+    first = output.attentions[0].shape[-1] - 14 * 14  # the patches' first token
     identity = np.eye(first + 14 * 14)
     mixed, relevant, against = identity, identity, identity
-    for attention, gradient in zip(said.attentions, gradients, strict=True):
+    for attention, gradient in zip(output.attentions, gradients, strict=True):
         a, g = attention[0].detach().double().numpy(), gradient[0].double().numpy()
         mixed = 0.5 * (a.mean(0) + identity) @ mixed
         relevant = relevant + np.maximum(a * g, 0).mean(0) @ relevant
@@ -70,7 +70,7 @@ def test_against_numpy(kind: str, picture: Image.Image, tmp_path: Path) -> None:
     by_rollout = gradcam_core.explain(
         picture, target="tabby", model=model, method="attention-rollout"
     )
-    assert by_rollout.score == pytest.approx(said.logits[0, 1].item(), abs=1e-4)
+    assert by_rollout.score == pytest.approx(output.logits[0, 1].item(), abs=1e-4)
     np.testing.assert_allclose(by_rollout.raw, patches(mixed), rtol=1e-3)
     assert not by_rollout.raw_counterfactual.any()
 
