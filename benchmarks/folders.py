@@ -50,7 +50,8 @@ def main(
             with torch.no_grad():
                 rows = model.backbone.head_inputs(pixels)
             for row in rows:
-                encoded = replace(one, activations=row.detach().requires_grad_(), head_input=row)
+                row.requires_grad_()
+                encoded = replace(one, activations=row, head_input=row)
                 Explainer().explain_head(model.bind(encoded), picture, query, [None])
 
     def with_files(some: list[Path]) -> None:
