@@ -146,7 +146,7 @@ def page(rows: list[Row]) -> str:
         f"Every classifier of torchvision, {len(TIMM)} of timm's (some of each family), and every",
         "image classification architecture of transformers (with fewer layers), with random",
         "weights and without a layer being chosen. The layer is the default, and the map's size is",
-        "columns × rows. Where a network is refused, the sentence is what `wrap` or `explain` says.",
+        "columns × rows. Refused networks have the sentence that `wrap` or `explain` raises.",
         "",
         f"{explained} of {len(rows)} are explained. Measured on {date.today()} on",
         f"{platform.machine()} (CPU), with {versions}, by `python -m benchmarks.architectures`.",
