@@ -146,7 +146,7 @@ def page(rows: list[Row]) -> str:
         f"Every classifier of torchvision, {len(TIMM)} of timm's (some of each family), and every",
         "image classification architecture of transformers (with fewer layers), with random",
         "weights and without a layer being chosen. The layer is the default, and the map's size is",
-        "columns × rows. Where a network is refused, the sentence is what `wrap` or `explain` says.",
+        "columns × rows. Refused networks have the sentence that `wrap` or `explain` raises.",
         "",
         f"{explained} of {len(rows)} are explained. Measured on {date.today()} on",
         f"{platform.machine()} (CPU), with {versions}, by `python -m benchmarks.architectures`.",
@@ -187,6 +187,7 @@ def _transformers(name: str) -> Built:
     _shrink(config)
     config.num_labels = _CLASSES
     side = getattr(getattr(config, "vision_config", config), "image_size", None) or 224
+    side = _SIDES.get(name, side)
     height, width = (side, side) if isinstance(side, int) else side
     return Built(getattr(transformers, name)(config), (height, width))
 
@@ -204,8 +205,14 @@ _SETTINGS: dict[str, dict[str, Any]] = {
         "hidden_dim": 1280,
         "image_size": 224,
     },
+    "perceiver": {"num_cross_attention_heads": 1, "num_latents": 64},
     "textnet": {"image_size": (224, 224)},
     "timm_wrapper": {"architecture": "resnet18"},
+}
+# Inputs whose size is not that of the configuration.
+_SIDES = {
+    "PerceiverForImageClassificationConvProcessing": 224,
+    "PerceiverForImageClassificationFourier": 224,
 }
 
 

@@ -1,4 +1,4 @@
-"""Photos per second of `explain_many`, compared with a bare forward pass that reads no files.
+"""Photos per second of `explain_photos`, compared with a bare forward pass that reads no files.
 
     python -m benchmarks.folders FOLDER
 
@@ -19,7 +19,7 @@ import typer
 
 import gradcam_core
 from gradcam_core import Explainer, Query
-from gradcam_core.batch.explain_many import explain_many, in_threads
+from gradcam_core.batch.explain_many import explain_photos, in_threads
 from gradcam_core.models.backbone import batch_size
 from gradcam_core.models.classifiers import Classifier
 
@@ -50,18 +50,19 @@ def main(
             with torch.no_grad():
                 rows = model.backbone.head_inputs(pixels)
             for row in rows:
-                encoded = replace(one, activations=row.detach().requires_grad_(), head_input=row)
+                row.requires_grad_()
+                encoded = replace(one, activations=row, head_input=row)
                 Explainer().explain_head(model.bind(encoded), picture, query, [None])
 
     def with_files(some: list[Path]) -> None:
-        for _, explanation in explain_many(some, query):
+        for _, explanation in explain_photos(some, query):
             assert not isinstance(explanation, Exception), explanation
 
     def written(some: list[Path]) -> None:
         with TemporaryDirectory() as out:
             results = in_threads(
                 lambda result: result[1].save(Path(out) / result[0].stem),
-                explain_many(some, query),
+                explain_photos(some, query),
                 threads=1,
                 ahead=2,
             )

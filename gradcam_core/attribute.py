@@ -164,7 +164,7 @@ def _of_source(
         maps = [
             torch.stack(
                 [
-                    method.of_batch(_OneLayer(source, name, leaf, row, column))
+                    method.of_batch(_OneLayer(source, name, leaf, row, column)).relu()
                     for row, column in zip(scores, columns, strict=True)
                 ],
                 1,
@@ -229,7 +229,7 @@ class _Source(ABC):
             return scalar(target(output.item(index).value))[0]
         scores = self._class_scores(output, index)
         if scores.requires_grad:
-            output.item(index).check_gradient(min(target, len(scores) - 1))
+            output.item(index).check_gradient(target)
         return scores[target]
 
     def _class_scores(self, output: Output, index: int) -> Tensor:

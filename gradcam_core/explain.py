@@ -5,9 +5,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor, nn
 
@@ -17,6 +18,7 @@ from gradcam_core.image import ImageSource, open_image
 from gradcam_core.image.geometry import WHOLE
 from gradcam_core.methods import DEFAULT_METHOD, Method, method_named
 from gradcam_core.methods.finite import check_head
+from gradcam_core.methods.fusion import fuse
 from gradcam_core.methods.gradients import Maps
 from gradcam_core.methods.guided import encode_guided, guided_backprop, why_not_rule
 from gradcam_core.models.backbone import Backbone, Encoded
@@ -24,7 +26,9 @@ from gradcam_core.models.base import Head, LabelHead, Model, Prediction, Resolve
 from gradcam_core.models.compute_mode import standard_mode
 from gradcam_core.models.embedded.concepts import concepts
 from gradcam_core.models.model_cache import load
-from gradcam_core.query import Query, Target, Task
+from gradcam_core.query import FUSED, Query, Target, Task
+
+Layer = str | nn.Module
 
 _SUGGESTED = 8
 _UNKNOWN_POSITION = (
@@ -34,30 +38,76 @@ _UNKNOWN_POSITION = (
 )
 
 
+@overload
 def explain(
     image: ImageSource,
+    task: Task = ...,
+    target: Target | None = ...,
+    question: str | None = ...,
+    model: str | Model | None = ...,
+    layer: Layer | Sequence[Layer] | None = ...,
+    method: str = ...,
+    guided: bool = ...,
+    detail: float = ...,
+) -> Explanation: ...
+
+
+@overload
+def explain(
+    image: ImageSource,
+    task: Task = ...,
+    *,
+    target: list[Target | None] | list[Target] | list[str] | list[int],
+    question: str | None = ...,
+    model: str | Model | None = ...,
+    layer: Layer | Sequence[Layer] | None = ...,
+    method: str = ...,
+    guided: bool = ...,
+    detail: float = ...,
+) -> list[Explanation]: ...
+
+
+@overload
+def explain(
+    image: Sequence[ImageSource],
+    task: Task = ...,
+    target: Target | None = ...,
+    question: str | None = ...,
+    model: str | Model | None = ...,
+    layer: Layer | Sequence[Layer] | None = ...,
+    method: str = ...,
+    guided: bool = ...,
+    detail: float = ...,
+) -> list[Explanation]: ...
+
+
+def explain(
+    image: Any,
     task: Task = "classification",
-    target: Target | None = None,
+    target: Any = None,
     question: str | None = None,
     model: str | Model | None = None,
-    layer: str | nn.Module | None = None,
+    layer: Layer | Sequence[Layer] | None = None,
     method: str = DEFAULT_METHOD,
     guided: bool = False,
     detail: float = 1.0,
-) -> Explanation:
+) -> Any:
     """Explain why a model says `target` of a picture.
 
     Args:
-        image: A path, a PIL image, or an array (H, W, 3) uint8.
+        image: A path, a PIL image, or an array (H, W, 3) uint8. For a list of them, a list is
+            returned; see `explain_many` for more than a few.
         task: "classification", "captioning" or "vqa".
         target: A class (name or index), a caption or an answer; None explains the model's own
             prediction. For a model from `wrap` also a function of the network's output that
-            returns a scalar.
+            returns a scalar. For a list of targets, a list is returned, from one pass of the CNN.
         question: The question about the picture; for "vqa" only.
         model: A name from `models(task)`, what `wrap` returns, or for classification a local
             folder or an id on the Hugging Face Hub (see `load`); None for the embedded model.
         layer: A target layer from the model's `layers`; None for its default, usually the last.
-            For a model from `wrap` also the module itself.
+            For a model from `wrap` also the module itself. Of a list of layers, or of their names
+            joined by "+", the maps are fused: each is divided by its maximum and enlarged to the
+            finest, and then they are averaged. That takes a pass of the CNN for each layer.
         method: A name from `methods()`.
         guided: Also compute guided backpropagation and Guided Grad-CAM; for ReLU networks only.
         detail: Side of the network's input in multiples of its own, 1 to 2: at 2, a map of 7 x 7
@@ -73,17 +123,45 @@ def explain(
     Example:
         >>> explanation = explain("cat.jpg", target="tabby")
         >>> explanation.figure().savefig("cat.pdf")
+        >>> tabby, dog = explain("cat.jpg", target=["tabby", "golden retriever"])
+    """
+    targets = target if isinstance(target, list | tuple) else [target]
+    query, given = query_for(task, None, question, model, layer, method, guided, detail)
+    explainer = Explainer()
+    images = image if isinstance(image, list | tuple) else [image]
+    rows = [explainer.explain_targets(each, query, targets, given) for each in images]
+    found = rows if targets is target else [explanation for (explanation,) in rows]
+    return found if images is image else found[0]
+
+
+def query_for(
+    task: Task,
+    target: Target | None,
+    question: str | None,
+    model: str | Model | None,
+    layer: Layer | Sequence[Layer] | None,
+    method: str,
+    guided: bool,
+    detail: float,
+) -> tuple[Query, Model | None]:
+    """Return a query, and the model if it has no name.
+
+    Raises:
+        ValueError: See `explain`.
     """
     if isinstance(model, nn.Module):
         raise ValueError("Wrap your own network first: explain(image, model=wrap(network)).")
     given = model if isinstance(model, Model) else None
     name = None if isinstance(model, Model) else model
-    if isinstance(layer, nn.Module):
-        if given is None:
-            raise ValueError("A module as layer is for models from `wrap`: give the layer's name.")
-        layer = given.backbone.layer_named(layer)
-    query = Query(task, target, question, name, layer, method, guided, detail)
-    return Explainer().explain(image, query, given)
+    layers = layer if isinstance(layer, list | tuple) else [layer]
+    if given is None and any(isinstance(each, nn.Module) for each in layers):
+        raise ValueError("A module as layer is for models from `wrap`: give the layer's name.")
+    names = [
+        given.backbone.layer_named(each) if given and isinstance(each, nn.Module) else each
+        for each in layers
+    ]
+    joined = FUSED.join(str(each) for each in names if each is not None) or None
+    return Query(task, target, question, name, joined, method, guided, detail), given
 
 
 class Explainer:
@@ -123,6 +201,12 @@ class Explainer:
         model: Model | None = None,
     ) -> list[Explanation]:
         """Explain several targets of one picture in one pass of the CNN; see `explain`."""
+        if query.layer is not None and FUSED in query.layer:
+            per_layer = [
+                self.explain_targets(image, replace(query, layer=layer.strip()), targets, model)
+                for layer in query.layer.split(FUSED)
+            ]
+            return [_fused(each) for each in zip(*per_layer, strict=True)]
         given, model = model, load(query.model_name, query.task) if model is None else model
         query = check(query, model)
         source = Path(image) if isinstance(image, str | Path) else None
@@ -361,6 +445,26 @@ def remarks(model: Model) -> tuple[str, ...]:
         found.append("The map shows a transformer's tokens, not convolutional features.")
     reason = why_not_rule(model, "guided")
     return (*found, reason) if reason else tuple(found)
+
+
+def _fused(explanations: Sequence[Explanation]) -> Explanation:
+    """Return the explanation of a target at several layers, from those at each."""
+
+    def fused(maps: Iterable[np.ndarray]) -> np.ndarray:
+        return fuse([torch.from_numpy(each)[None, None] for each in maps])[0, 0].numpy()
+
+    first = explanations[0]
+    return replace(
+        first,
+        query=replace(first.query, layer=FUSED.join(each.layer for each in explanations)),
+        raw=fused(each.raw for each in explanations),
+        raw_counterfactual=fused(each.raw_counterfactual for each in explanations),
+        words=[
+            replace(same[0], raw=fused(word.raw for word in same))
+            for same in zip(*(each.words for each in explanations), strict=True)
+        ],
+        first_choice_max=None,  # each map has been divided by its maximum
+    )
 
 
 def _attribute_one(method: Method, head: Head, target: ResolvedTarget) -> Maps:

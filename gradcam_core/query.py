@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 Task = Literal["classification", "captioning", "vqa"]
 
+FUSED = "+"  # between the names of layers whose maps are fused
+
 # A class (name or index), a caption or an answer; or a function of the network's output.
 Target = str | int | Callable[[Any], Any]
 
@@ -36,7 +38,8 @@ class Query:
         question: The question about the picture; for "vqa" only.
         model: A name from `models(task)`, or for classification a folder or an id on the Hugging
             Face Hub; None for the task's default.
-        layer: A target layer from the model's `layers`; None for the model's default.
+        layer: A target layer from the model's `layers`; None for the model's default. The maps
+            of several, joined by "+", are fused; see `explain`.
         method: A name from `methods()`.
         guided: Whether to add guided backpropagation and Guided Grad-CAM; ReLU networks only.
         detail: Side length of the network's input, in multiples of its own, from 1 to 2; at 2,
@@ -83,7 +86,9 @@ class Query:
         """
         if model.task != self.task:
             raise ValueError(f"{model.name} is a model for {model.task}, not for {self.task}.")
-        return replace(self, model=model.name, layer=model.backbone.layer_named(self.layer))
+        layers = [None] if self.layer is None else self.layer.split(FUSED)
+        names = [model.backbone.layer_named(layer and layer.strip()) for layer in layers]
+        return replace(self, model=model.name, layer=FUSED.join(names))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the query as JSON can hold it; see `from_dict`.

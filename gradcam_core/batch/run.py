@@ -19,7 +19,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from PIL import Image
 
-from gradcam_core.batch.explain_many import explain_many, in_threads
+from gradcam_core.batch.explain_many import explain_photos, in_threads
 from gradcam_core.batch.storage import Location
 from gradcam_core.batch.table import FAILURES, RESULTS, read_rows, to_parquet
 from gradcam_core.explain import Explainer
@@ -146,7 +146,7 @@ class Batch:
         return [_outcome(*each) for each in part]
 
     def _rows(self, photos: Iterable[Location]) -> Iterator[tuple[Location, _Row]]:
-        explained = explain_many(photos, self.query, read=_open)
+        explained = explain_photos(photos, self.query, read=_open)
         for (photo, _), row in in_threads(self._row, explained, threads=1, ahead=2):
             yield photo, row.result()
 

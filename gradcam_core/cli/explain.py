@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from tqdm import tqdm
 
-from gradcam_core.batch.explain_many import explain_many, in_threads
+from gradcam_core.batch.explain_many import explain_photos, in_threads
 from gradcam_core.batch.photos import find_photos
 from gradcam_core.cli.options import load_model, query_options
 from gradcam_core.explanation import Explanation
@@ -42,7 +42,7 @@ def explain(
     """
     files = [file for photo in photos for file in find_photos(photo, out)]
     query = load_model(query)
-    explained = explain_many(files, query)
+    explained = explain_photos(files, query)
     summary = out / "summary.csv"
     _start(summary)
     failed = False

@@ -130,6 +130,7 @@ class _Won(torch.autograd.Function):
 
 _WEIGHTED: dict[Callable[..., Any], Callable[..., Tensor]] = {
     F.conv2d: F.conv2d,
+    torch.mkldnn_convolution: torch.mkldnn_convolution,
     F.linear: F.linear,
 }
 _AVERAGES = (F.adaptive_avg_pool2d, F.avg_pool2d)

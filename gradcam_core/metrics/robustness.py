@@ -79,8 +79,8 @@ def attack(
         radius: Largest change of a colour, as a share of its range, in (0, 1].
 
     Raises:
-        ValueError: The model is not a classifier, or has no such class; it is the explained class; or
-            the radius is out of range.
+        ValueError: The model is not a classifier, or has no such class, or it is the explained
+            class; or the radius is out of range.
 
     Example:
         >>> result = metrics.attack(gradcam_core.explain("cat.jpg"), "zebra")

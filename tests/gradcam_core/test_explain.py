@@ -360,3 +360,40 @@ def test_networks_of_one_size_have_no_finer_maps(cat_file: Path) -> None:
     network = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 3), torch.nn.AdaptiveAvgPool2d(1))
     with pytest.raises(ValueError, match="takes one input size"):
         gradcam_core.explain(cat_file, model=gradcam_core.wrap(network), target="0", detail=2)
+
+
+def test_lists_of_targets_and_of_images(cat_file: Path) -> None:
+    both = gradcam_core.explain(cat_file, target=["tabby", "golden retriever"])
+    assert [each.target for each in both] == ["tabby", "golden retriever"]
+    for each in both:
+        alone = gradcam_core.explain(cat_file, target=each.target)
+        assert each.raw == pytest.approx(alone.raw, abs=1e-5)
+        assert each.raw_counterfactual == pytest.approx(alone.raw_counterfactual, abs=1e-5)
+    pictures = gradcam_core.explain([cat_file, cat_file], target="tabby")
+    assert [each.raw.tolist() for each in pictures] == [pictures[0].raw.tolist()] * 2
+    table = gradcam_core.explain([cat_file], target=["tabby"])
+    assert table[0][0].target == "tabby"
+
+
+def test_fused_layers(cat_file: Path) -> None:
+    layers = list(gradcam_core.load("lite0").layers)[-3:]
+    apart = [gradcam_core.explain(cat_file, target="tabby", layer=layer) for layer in layers]
+    finest = max(each.raw.shape for each in apart)
+    expected = sum(
+        torch.nn.functional.interpolate(
+            torch.from_numpy(each.raw / each.raw.max())[None, None], finest, mode="bilinear"
+        )[0, 0]
+        for each in apart
+    )
+    for layer in (layers, "+".join(layers)):
+        fused = gradcam_core.explain(cat_file, target="tabby", layer=layer)
+        assert fused.raw == pytest.approx((expected / 3).numpy(), abs=1e-6)
+        assert fused.layer == "+".join(layers)
+        assert fused.score == apart[0].score
+    pixels, _ = gradcam_core.load("lite0").backbone.preprocess(gradcam_core.open_image(cat_file))
+    maps = gradcam_core.attribute(
+        gradcam_core.load("lite0"), pixels, gradcam_core.load("lite0").labels.index("tabby"), layers
+    )
+    assert maps[0].numpy() == pytest.approx(fused.raw, abs=1e-4)
+    with pytest.raises(ValueError, match="nowhere"):
+        gradcam_core.explain(cat_file, layer=["nowhere", layers[0]])

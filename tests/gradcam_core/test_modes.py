@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import gradcam_core
 from gradcam_core import Explanation, metrics
-from gradcam_core.batch.explain_many import explain_many
+from gradcam_core.batch.explain_many import explain_photos
 from gradcam_core.explain import Explainer
 from gradcam_core.feature_cache import FeatureCache
 from gradcam_core.models.compute_mode import standard_mode
@@ -194,7 +194,7 @@ def test_many_photos_the_cache_and_metrics(
     expected = gradcam_core.explain(file)
     cached = Explainer(FeatureCache())
     with mode():
-        ((_, many),) = explain_many([file], Query())
+        ((_, many),) = explain_photos([file], Query())
         first = cached.explain(file, Query())
         second = cached.explain(file, Query(target=expected.target, guided=True))
         measured = metrics.measure(first, ["deletion"])["deletion"].value

@@ -85,12 +85,11 @@ class _StridedConv2d(nn.Conv2d):
     """A convolution with TensorFlow's "same" padding, where an odd pixel goes to the end."""
 
     def forward(self, x: Tensor) -> Tensor:
-        (kernel, _), (stride, _) = self.kernel_size, self.stride
-        padding: list[int] = []
-        for side in (x.shape[-1], x.shape[-2]):
-            missing = max(0, (math.ceil(side / stride) - 1) * stride + kernel - side)
-            padding += [missing // 2, missing - missing // 2]
-        return F.conv2d(F.pad(x, padding), self.weight, stride=self.stride, groups=self.groups)
+        # An even side has its odd pixel of padding at the end: a row of zeros before the kernel
+        # moves it there, without a padded copy of the map.
+        top, left = (1 - side % 2 for side in x.shape[-2:])
+        weight = F.pad(self.weight, (left, 0, top, 0))
+        return F.conv2d(x, weight, self.bias, self.stride, self.padding, groups=self.groups)
 
 
 def _rounded(channels: float) -> int:

@@ -21,6 +21,7 @@ from gradcam_core.image.placement import WHOLE_PICTURE, Placement
 from gradcam_core.models.backbone import Backbone
 from gradcam_core.models.classifiers import Classifier
 from gradcam_core.models.embedded.efficientnet_lite import efficientnet_lite
+from gradcam_core.models.folding import optimize_for_inference
 from gradcam_core.models.labels import imagenet_classes
 
 
@@ -75,6 +76,7 @@ def _load(number: int) -> tuple[Backbone, nn.Linear]:
     # The file has the tensors in the network's order, under another implementation's names.
     names = network.state_dict().keys()
     network.load_state_dict(dict(zip(names, _weights(lite).values(), strict=True)))
+    stages = optimize_for_inference(stages, LAYERS)
     preprocess = partial(_preprocess, lite.side)
     backbone = Backbone(f"EfficientNet-Lite{number}", stages, preprocess, finer=preprocess)
     return backbone, classifier.eval().requires_grad_(False)

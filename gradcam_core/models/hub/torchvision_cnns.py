@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from gradcam_core.image.placement import with_placement
 from gradcam_core.models.backbone import Backbone
 from gradcam_core.models.classifiers import Classifier
+from gradcam_core.models.folding import optimize_for_inference
 from gradcam_core.models.hub.download import has_torch_weights, torch_weights
 from gradcam_core.models.info import NO_PEOPLE, TOP1, ModelInfo
 from gradcam_core.models.labels import distinct, imagenet_classes
@@ -158,8 +159,9 @@ def split(name: str, network: nn.Module, weights: Any) -> Classifier:
     def preprocess(image: Image.Image) -> Tensor:
         return transform(image)[None]
 
+    stages = optimize_for_inference(_stages(network), cnn.layers)
     backbone = Backbone(
-        cnn.title, _stages(network), with_placement(preprocess), cnn.layers, cnn.other_activation
+        cnn.title, stages, with_placement(preprocess), cnn.layers, cnn.other_activation
     )
     shown = weights.meta["categories"]
     classes = [(own, *others) for own, others in zip(shown, imagenet_classes(), strict=True)]

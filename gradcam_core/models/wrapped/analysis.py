@@ -88,6 +88,12 @@ class Analysis:
         """
         return None if self.default is None else self.maps[self.default]
 
+    @property
+    def problem(self) -> str | None:
+        """What is wrong with the last of the maps that were found to be none; None if all are."""
+        wrong = (each for each in reversed(self.maps.values()) if each.problem is not None)
+        return next((f"'{each.name}' {each.problem}" for each in wrong), None)
+
     def chain(self) -> list[str]:
         """Return the maps up to the last that everything after them depends on alone."""
         last = self.last_map()
@@ -314,12 +320,13 @@ class _Search:
             alone = []
         found = self._last_of(alone, by_structure)
         is_late = found and last_alone and self._share(found, last_alone) > 1 / 10
-        if is_late or len(self._found.shape or ()) != 2:
+        is_row = self._found.shape is not None and self._found.shape[:-1] == (1,)
+        if is_late or not is_row:
             return None if found is None else found.name
         # Scores of classes, which all maps contribute to. Of transformers, rather the tokens that
         # run through several modules.
         start = 0 if found is None else maps.index(found) + 1
-        others = [each for each in maps[start:] if not each.alone or found is None]
+        others = [each for each in maps[start:] if each.local and (not each.alone or not found)]
         streams = Counter(each.stream for each in others)
         through = [each for each in others if each.checked or streams[each.stream] > 1]
         found = self._last_of(through, by_structure) or found or self._last_of(others, by_structure)
@@ -330,10 +337,10 @@ class _Search:
         return self._recorder.weights_until(one.name) / self._recorder.weights_until(last.name)
 
     def _last_of(self, maps: list[FeatureMap], by_structure: bool) -> FeatureMap | None:
-        """Return the last usable map that weights follow, or else the last usable map."""
+        """Return the last usable map; rather one that weights follow, but no early one."""
         last = None
         for each in reversed(maps):
-            if self._blocked:
+            if self._blocked or (last is not None and self._share(each, last) < 1 / 2):
                 break
             if (last is None or each.later) and self._is_usable(each, by_structure):
                 last = each

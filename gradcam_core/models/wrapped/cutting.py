@@ -127,9 +127,11 @@ class CutNetwork:
         """
         if layer is None:
             if self.default_layer is None:
+                problem = self.analysis.problem
+                reason = "" if problem is None else f" ({problem})"
                 raise ValueError(
-                    f"{self.name} has no last feature map that the whole output depends on. "
-                    f"Choose a layer: {self._some_layers()}."
+                    f"{self.name} has no last feature map that the whole output depends on"
+                    f"{reason}. Choose a layer: {self._some_layers()}."
                 )
             return self.default_layer
         name = layer if layer in self.analysis.maps else self._own_name(layer)

@@ -120,9 +120,15 @@ class Output:
         return self.gives_probabilities and (self.source is None or self.source.logits is None)
 
     def check_gradient(self, index: int) -> None:
-        """Raise a ValueError where the score of a class can have no gradient."""
-        probability = self._main().detach()[index].item()
-        if self.is_logarithm and not _SATURATED < probability < 1 - _SATURATED:
+        """Raise a ValueError where the score of a class can have no gradient.
+
+        Of a single number, class 1 is that it is not class 0.
+        """
+        if not self.is_logarithm:
+            return
+        values = self._main().detach()
+        probability = values[index % len(values)].item()
+        if not _SATURATED < probability < 1 - _SATURATED:
             raise ValueError(
                 f"The network returns probabilities, and this one is {probability:.7g}: it is "
                 "saturated and has no gradient. Explain the logits: let the network return them, "

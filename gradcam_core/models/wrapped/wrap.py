@@ -193,7 +193,7 @@ class WrappedHead(ClassifierHead):
             (index,) = target.ids
             logits = self.compute_logits(head_input)
             if logits.requires_grad:
-                head_input.check_gradient(0 if self.model.has_one_output else index)
+                head_input.check_gradient(index)
             return Score(logits[index : index + 1], self._probabilities(head_input)[index].item())
         return Score(scalar(target.function(head_input.value)), None)
 

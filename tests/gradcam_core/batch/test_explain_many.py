@@ -6,7 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import torchvision
 from PIL import Image
+from torch.utils.data import DataLoader, TensorDataset
 
 import gradcam_core
 from gradcam_core.batch import explain_many as batch
@@ -29,7 +32,7 @@ def files(tmp_path: Path, cat_file: Path) -> list[Path]:
 
 @pytest.mark.parametrize("more", [{}, {"target": "tabby", "method": "layercam"}, {"guided": True}])
 def test_many_are_explained_as_one_is(files: list[Path], more: dict[str, object]) -> None:
-    found = list(gradcam_core.explain_many(files, Query(**more)))
+    found = list(batch.explain_photos(files, Query(**more)))
     assert [file for file, _ in found] == files
     for i, (file, explanation) in enumerate(found):
         if i in {2, 4, 5}:
@@ -53,11 +56,11 @@ def test_a_query_that_fits_no_photo_is_refused_before_the_first(query: dict[str,
         yield Path()
 
     with pytest.raises(ValueError, match=r"nowhere|attention|captioning"):
-        gradcam_core.explain_many(photos(), Query(**query))
+        batch.explain_photos(photos(), Query(**query))
 
 
 def test_a_target_that_does_not_exist_is_reported_with_each_photo(files: list[Path]) -> None:
-    found = gradcam_core.explain_many(files[:3], Query(target="no such class"))
+    found = batch.explain_photos(files[:3], Query(target="no such class"))
     errors = [type(error) for _, error in found]
     assert errors == [gradcam_core.UnknownLabelError, gradcam_core.UnknownLabelError, ValueError]
 
@@ -106,3 +109,42 @@ def test_a_batch_is_encoded_as_each_is(cat_file: Path) -> None:
         for name in ("activations", "head_input", "pixels"):
             ours, theirs = (getattr(each, name).detach().numpy() for each in (many, alone))
             assert np.allclose(ours, theirs, atol=1e-4)
+
+
+def test_pictures_with_a_target_each(files: list[Path], cat_file: Path) -> None:
+    pictures = [cat_file, np.asarray(Image.open(cat_file).convert("RGB")), Image.open(cat_file)]
+    targets = ["tabby", 285, None]
+    found = list(gradcam_core.explain_many(pictures, target=targets, method="layercam"))
+    assert [each.source for each in found] == [cat_file, None, None]
+    for target, each in zip(targets, found, strict=True):
+        alone = gradcam_core.explain(cat_file, target=target, method="layercam")
+        assert each.target == alone.target
+        assert each.raw == pytest.approx(alone.raw, abs=1e-4)
+    with pytest.raises(ValueError, match="fewer targets"):
+        list(gradcam_core.explain_many(pictures, target=["tabby"]))
+
+
+def test_bad_files_are_skipped_with_a_warning(files: list[Path]) -> None:
+    with pytest.warns(UserWarning, match=r"2\.png|4\.png|5\.png") as warned:
+        found = list(gradcam_core.explain_many(files))
+    assert len(warned) == 3
+    assert [each.source for each in found] == [f for i, f in enumerate(files) if i not in {2, 4, 5}]
+
+
+def test_a_data_loader_with_targets() -> None:
+    torch.manual_seed(0)
+    network = torchvision.models.resnet18(num_classes=7).eval()
+    images, labels = torch.randn(5, 3, 64, 64), torch.tensor([1, 2, 3, 4, 5])
+    loader = DataLoader(TensorDataset(images, labels), batch_size=2)
+    model = gradcam_core.wrap(network)
+    found = list(gradcam_core.explain_many(loader, model=model))
+    expected = gradcam_core.attribute(network, images, labels)
+    assert [each.target for each in found] == [f"class {label}" for label in labels]
+    for each, raw in zip(found, expected, strict=True):
+        assert each.raw == pytest.approx(raw.numpy(), abs=1e-5)
+        assert each.picture.size == (64, 64)
+    only_images = DataLoader(TensorDataset(images), batch_size=3)
+    again = list(gradcam_core.explain_many(only_images, model=model, target=labels.tolist()))
+    assert [each.target for each in again] == [each.target for each in found]
+    (alone,) = gradcam_core.explain_many([images[0]], model=model, target=1)
+    assert alone.raw == pytest.approx(found[0].raw, abs=1e-5)

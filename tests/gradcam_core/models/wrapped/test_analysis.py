@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 import timm
 import torch
+import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -474,6 +475,43 @@ def test_what_a_network_does_to_the_picture_is_followed_or_refused(
         assert_cells_lie_in_place(network, found, "features", pixels)
     else:
         assert found.check(network, pixels, "features") is not None
+
+
+def test_the_network_ends_with_a_map() -> None:
+    """The default is the last map before the class maps; or these, if it is much earlier."""
+    network = nn.Sequential(features(), nn.Conv2d(WIDTH, 5, 1), nn.AdaptiveAvgPool2d(1))
+    assert analyze(frozen(network), torch.randn(1, 3, 64, 64)).default == "0"
+    segmenter = torchvision.models.get_model(
+        "lraspp_mobilenet_v3_large", weights=None, weights_backbone=None
+    )
+    assert analyze(frozen(segmenter), torch.randn(1, 3, 64, 96)).default == "classifier"
+
+
+def test_a_detector_has_no_last_map() -> None:
+    """Its boxes come from several maps, all of which are made from an early one."""
+
+    class Detector(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem = nn.Conv2d(3, WIDTH, 4, 4)
+            self.scales = nn.ModuleList(
+                nn.Sequential(*(nn.Conv2d(WIDTH, WIDTH, 3, 1, 1) for _ in range(3)))
+                for _ in range(3)
+            )
+            self.boxes = nn.ModuleList(nn.Conv2d(WIDTH, 4, 1) for _ in range(3))
+
+        def forward(self, pixels: Tensor) -> Tensor:
+            x = self.stem(pixels)
+            found = []
+            for scale, boxes in zip(self.scales, self.boxes, strict=True):
+                x = F.max_pool2d(scale(x), 2)
+                found.append(boxes(x).flatten(2).mT)
+            return torch.cat(found, 1)[0]
+
+    found = analyze(frozen(Detector()), torch.randn(1, 3, 128, 128))
+    assert found.shape == (336, 4)
+    assert found.default is None
+    assert "scales.2" in found.maps  # by hand
 
 
 # --- Shapes
