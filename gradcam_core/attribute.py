@@ -408,7 +408,7 @@ def _source(network: nn.Module | Model, inputs: Tensor) -> _Source:
     """Return a network with inputs, whatever it is given as.
 
     Raises:
-        ValueError: It is no network, or cannot be run.
+        ValueError: It is not a network, or cannot be run.
     """
     if isinstance(network, Model):
         if not isinstance(network, Classifier):
@@ -481,7 +481,7 @@ def _checked(target: Any) -> ItemTarget:
     """Return a target as it is, or an index as an int.
 
     Raises:
-        ValueError: It is no target.
+        ValueError: It is not a target.
     """
     if isinstance(target, Integral) and not isinstance(target, bool):
         return int(target)

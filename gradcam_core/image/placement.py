@@ -167,7 +167,7 @@ def locate(
 
 
 class _NoPictureError(Exception):
-    """The output of a preprocessing is no picture, or has another shape for each picture."""
+    """The output of a preprocessing is not a picture, or has another shape for each picture."""
 
 
 class _Extent(NamedTuple):

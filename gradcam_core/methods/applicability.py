@@ -51,7 +51,7 @@ def relu_classifier(model: Model) -> str | None:
 def relu_convolutions(model: Model) -> str | None:
     """A convolutional classifier with ReLUs only: its score is linear in its input and biases."""
     if not isinstance(model, Classifier):
-        return f"This method is defined for classifiers, and {model.name} is none."
+        return f"This method is defined for classifiers, and {model.name} is not one."
     other = model.backbone.other_activation
     return f"This method is defined for ReLU, and {model.name} uses {other}." if other else None
 

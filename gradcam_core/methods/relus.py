@@ -226,7 +226,7 @@ def _may_be_relu(node: Node, name: str) -> bool:
 
 
 def _check_gate(name: str, value: Tensor, inputs: list[Tensor], traces: dict[int, _Trace]) -> None:
-    """Raise a ValueError for a function of x and the sign of x that is no ReLU of x."""
+    """Raise a ValueError for a function of x and the sign of x that is not a ReLU of x."""
     if not (value.requires_grad and value.is_floating_point()):
         return
     masks = [trace for trace in traces.values() if trace.is_mask]
@@ -236,7 +236,7 @@ def _check_gate(name: str, value: Tensor, inputs: list[Tensor], traces: dict[int
     if signs_of & gated:
         raise ValueError(
             f"The network has a non-linearity of its own, made of '{name.strip('_')}' and the sign "
-            "of its input, which is no ReLU. The rules for gradients at ReLUs are undefined for it."
+            "of its input, which is not a ReLU: the rules for gradients at ReLUs are undefined for it."
         )
 
 

@@ -72,7 +72,7 @@ def start_app(tmp_path: Path) -> Iterator[Start]:
 
 @pytest.fixture(scope="session")
 def folder(cat_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six photos, two of them deeper, and a file that is none."""
+    """Six photos, two of them in a subfolder, and another file."""
     folder = tmp_path_factory.mktemp("photos")
     (folder / "deeper").mkdir()
     cat = Image.open(cat_file).convert("RGB")

@@ -1,6 +1,6 @@
 """What one run shows of a network: its feature maps, and which of them the output depends on.
 
-Most networks are no chain of stages. So a picture goes through once, hooks record the output of
+Most networks are not a chain of stages. So a picture goes through once, hooks record the output of
 every module, and autograd's graph shows which maps the output depends on alone, and at which it
 has a gradient. None of the network's code is inspected.
 """
@@ -40,7 +40,7 @@ class FeatureMap:
         sequential: Whether it consists of states of an RNN, which have seen the cells before them.
         local: Whether its cells have never been merged, as far as the operations show.
         checked: Whether it is known that its cells lie where they would be drawn, or that not.
-        problem: The end of a sentence that begins with the layer, if it is no map; else None.
+        problem: The end of a sentence that begins with the layer, if it is not a map; else None.
     """
 
     name: str
@@ -460,7 +460,7 @@ def _before_probabilities(output: Tensor) -> tuple[Tensor | GradientEdge, Sequen
 
 
 def _ending(output: Tensor | None) -> str:
-    """Return "softmax" or "sigmoid" if the output comes from one, so that it is no logit."""
+    """Return "softmax" or "sigmoid" if the output comes from one, so that it is not a logit."""
     node = None if output is None else _last_node(output)
     endings = {"SoftmaxBackward0": "softmax", "SigmoidBackward0": "sigmoid"}
     return "" if node is None else endings.get(node.name(), "")

@@ -30,7 +30,7 @@ def inner_network(network: Any, caller: str) -> nn.Module:
     """Return a network without `torch.compile` or data parallelism around it.
 
     Raises:
-        ValueError: It is no network, or its layers are not visible.
+        ValueError: It is not a network, or its layers are not visible.
     """
     if not isinstance(network, nn.Module) or isinstance(network, ScriptModule):
         raise ValueError(

@@ -80,7 +80,7 @@ class Layout:
         return [self.axes.index(axis) for axis in target]
 
     def _patches(self, count: int) -> Tensor | None:
-        """Return the index of each patch among so many tokens; None for 0, 1, and so on."""
+        """Return the index of each patch among `count` tokens; None for 0, 1, and so on."""
         assert self.grid is not None
         rows, columns = self.grid
         if count != rows * columns + len(self.others):
@@ -177,7 +177,7 @@ class Layouts:
         return [layout for _, layout in found]
 
     def _grids_of(self, count: int) -> Iterator[tuple[int, Grid, tuple[int, ...]]]:
-        """Yield how so many tokens may be arranged, and a rank, 0 for the most likely."""
+        """Yield how `count` tokens may be arranged, and a rank, 0 for the most likely."""
         known = [self._tokens] if self._tokens else self._grids
         seen: set[tuple[Grid, int]] = set()
         for start in known:

@@ -208,7 +208,7 @@ def _order(layout: Layout, found: Changes) -> tuple[float, float]:
         if side > 1:
             orders.append(_correlation(weights, position, indices.expand(strength.shape)))
             shifts.append(abs((weights * position).sum().item() - 0.5))
-    # A single row whose cells also go from top to bottom is no row.
+    # A single row whose cells also go from top to bottom is not a row.
     for side, position in zip(strength.shape, positions, strict=True):
         if side == 1:
             spread = _variance(weights, position)

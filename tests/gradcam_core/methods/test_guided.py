@@ -180,7 +180,7 @@ def _scripted_relu(x: Tensor) -> Tensor:
     return torch.relu(x)
 
 
-# What cannot be followed, and what is no ReLU.
+# What cannot be followed, and what is not a ReLU.
 OTHERS: dict[str, Callable[[Tensor], Tensor]] = {
     "autograd function": _OwnReLU.apply,
     "scripted": _scripted_relu,
