@@ -236,7 +236,7 @@ def _check_gate(name: str, value: Tensor, inputs: list[Tensor], traces: dict[int
     if signs_of & gated:
         raise ValueError(
             f"The network has a non-linearity of its own, made of '{name.strip('_')}' and the sign "
-            "of its input, which is not a ReLU: the rules for gradients at ReLUs are undefined for it."
+            "of its input. It is not a ReLU, so the rules for gradients at ReLUs are undefined."
         )
 
 
