@@ -69,7 +69,7 @@ def explain(
 
 @overload
 def explain(
-    image: Sequence[ImageSource],
+    image: list[Any] | tuple[Any, ...],
     task: Task = ...,
     target: Target | None = ...,
     question: str | None = ...,
