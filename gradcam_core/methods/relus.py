@@ -82,6 +82,8 @@ _CLAMPS = {"clamp", "clip", "clamp_max"}
 _EXTREMA = {"maximum", "minimum", "fmax", "fmin", "max", "min"}
 # Names of functions that depend on the sign of their input.
 _SIGNS = {"abs", "absolute", "sign", "sgn", "heaviside", "relu", "leaky_relu"}
+# Never part of a ReLU: looking at their values would only cost time.
+_LAYERS = {F.conv1d, F.conv2d, F.conv3d, F.linear, F.batch_norm, F.pad}
 _INPLACE_OPERATORS = {"__setitem__", "__imul__", "__iadd__", "__isub__", "__itruediv__", "__iand__"}
 
 
@@ -116,6 +118,8 @@ class ReLUFinder(FunctionMode):
         """Compute a ReLU, not in place; its values must not change."""
 
     def call(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if func in _LAYERS:
+            return func(*args, **kwargs)
         if func in RELUS:
             known = RELUS[func](*args, **kwargs)
             if known is not None:
