@@ -257,15 +257,19 @@ class _Network(_Source):
         backbone: HookedNetwork | None = None,
     ) -> None:
         own = isolated.network
-        first = next((each for each in own.parameters() if each.is_floating_point()), None)
+        modules = dict(own.named_modules())
+        weights = (each for module in modules.values() for each in module._parameters.values())
+        first = next(
+            (each for each in weights if each is not None and each.is_floating_point()), None
+        )
         if first is not None:
             inputs = inputs.to(first.device, first.dtype)
         super().__init__(name, inputs)
-        self.takes_batches = not any(_mixes_inputs(module) for module in own.modules())
+        self.takes_batches = not any(map(_mixes_inputs, modules.values()))
         self._own = own
         self._backbone = backbone
         self._key = (tuple(inputs.shape[1:]), inputs.dtype, inputs.device)
-        self._structure = tuple((name, type(module)) for name, module in own.named_modules())
+        self._structure = [*modules, *map(type, modules.values())]
         self._known, self._is_cached = self._analyzed(isolated, tokens)
         self._cut_network = CutNetwork(name, isolated, self._known.analysis, self.inputs[:1])
         self._cut_network.gives_logits = self._known.gives_logits
