@@ -2,9 +2,9 @@
 
 import math
 
-from torch import Tensor, nn
+from torch import nn
 
-from gradcam_core.methods.gradients import Maps
+from gradcam_core.methods.gradients import Maps, all_finite
 from gradcam_core.models.base import Head
 
 _NAMED = 3  # weights in a message
@@ -13,12 +13,12 @@ _NAMED = 3  # weights in a message
 def check_encoded(head: Head) -> None:
     """Raise a ValueError if the input or the feature map has NaN or infinite values."""
     encoded, model = head.encoded, head.model
-    if not _finite(encoded.pixels):
+    if not all_finite(encoded.pixels):
         raise ValueError(
             f"The input of {model.name} has NaN or infinite values: check its preprocessing, such "
             "as a division by a standard deviation of 0."
         )
-    if not _finite(encoded.activations):
+    if not all_finite(encoded.activations):
         raise ValueError(
             f"The feature map of {model.name} at '{encoded.layer}' has NaN or infinite values. "
             f"{_weights(head)}"
@@ -28,12 +28,12 @@ def check_encoded(head: Head) -> None:
 def check_maps(head: Head, maps: Maps) -> None:
     """Raise a ValueError if the score or a map has NaN or infinite values."""
     name, score = head.model.name, maps.score
-    if not _finite(score.terms) or not math.isfinite(score.probability or 0.0):
+    if not all_finite(score.terms) or not math.isfinite(score.probability or 0.0):
         raise ValueError(
             f"The score or the probability that {name} gives to the target is NaN or infinite. "
             f"{_weights(head)}"
         )
-    if not all(_finite(each) for each in (maps.attribution, maps.counterfactual, maps.words)):
+    if not all(all_finite(each) for each in (maps.attribution, maps.counterfactual, maps.words)):
         raise ValueError(
             f"The map of {name} at '{head.encoded.layer}' has NaN or infinite values: they arise "
             "between this layer and the score. Choose another layer, method or target."
@@ -56,13 +56,9 @@ def _weights(head: Head) -> str:
         f"{part}.{name}"
         for part, module in modules.items()
         for name, weight in module.state_dict().items()
-        if weight.is_floating_point() and not _finite(weight)
+        if weight.is_floating_point() and not all_finite(weight)
     ]
     if not found:
         return "Its weights have none: they arise in its computation."
     more = ", ..." if len(found) > _NAMED else ""
     return f"Weights with such values: {', '.join(found[:_NAMED])}{more}."
-
-
-def _finite(values: Tensor) -> bool:
-    return bool(values.isfinite().all())

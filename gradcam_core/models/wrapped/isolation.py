@@ -243,7 +243,8 @@ class _State:
                     tensors.append(value)
                 elif isinstance(value, _CONTAINERS) and name not in _INTERNAL:
                     self._containers.append((value, value.copy()))
-        self._tensors = [(each, each._version, each.detach().clone()) for each in tensors]
+        with torch.no_grad():
+            self._tensors = [(each, each._version, each.clone()) for each in tensors]
 
     def restore(self) -> bool:
         """Restore what a run changed; return whether it changed anything."""
