@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from gradcam_core.methods import DEFAULT_METHOD, METHODS, Method, method_named
 from gradcam_core.methods.fusion import fuse
-from gradcam_core.methods.gradients import Batch, gradients_at
+from gradcam_core.methods.gradients import Batch, gradients_at, is_finite
 from gradcam_core.models.base import Model
 from gradcam_core.models.classifiers import Classifier
 from gradcam_core.models.compute_mode import standard_mode
@@ -90,7 +90,7 @@ def attribute(
     if not layers:
         raise ValueError("The list of layers is empty.")
     maps = _attribute(network, inputs, wanted, layers, found)
-    if not maps.isfinite().all():
+    if not is_finite(maps):
         raise ValueError(
             "A map has NaN or infinite values: the network's weights or activations have some. "
             "Are the inputs preprocessed, and is the training stable?"
@@ -140,16 +140,12 @@ def _of_source(
     leaves, output = source.cut(names)
     if len(wanted) > 1 and not output.is_batch:
         return None
+    of_output = _Scores(source.name, output)
     resolved = [
-        [source.resolved(output, i, target) for target in targets]
-        for i, targets in enumerate(wanted)
+        [of_output.resolve(i, target) for target in targets] for i, targets in enumerate(wanted)
     ]
-    scores = torch.stack(
-        [
-            torch.stack([source.score(output, i, t) for i, t in enumerate(column)])
-            for column in zip(*resolved, strict=True)
-        ]
-    )
+    columns = list(zip(*resolved, strict=True))
+    scores = torch.stack([of_output.of(column) for column in columns])
     if not scores.isfinite().all():
         raise ValueError("The network's output has NaN or infinite values.")
     if method.cam is not None:
@@ -160,7 +156,6 @@ def _of_source(
         ]
     else:
         assert method.of_batch is not None
-        columns = list(zip(*resolved, strict=True))
         maps = [
             torch.stack(
                 [
@@ -205,7 +200,16 @@ class _Source(ABC):
     def output(self, inputs: Tensor) -> Output:
         """Return the output for inputs, differentiable in them."""
 
-    def resolved(self, output: Output, index: int, target: ItemTarget) -> "int | OutputFunction":
+
+class _Scores:
+    """The scores of targets in an output of a network."""
+
+    def __init__(self, name: str, output: Output) -> None:
+        self._name = name
+        self._output = output
+        self._items: dict[int, tuple[Output, Tensor]] = {}
+
+    def resolve(self, index: int, target: ItemTarget) -> "int | OutputFunction":
         """Return a target of an input, its prediction for None.
 
         Raises:
@@ -213,32 +217,45 @@ class _Source(ABC):
         """
         if target is not None and not isinstance(target, int):
             return target
-        scores = self._class_scores(output, index)
+        _, scores = self._of_classes(index)
         if target is None:
             return int(scores.detach().argmax())
         if not 0 <= target < len(scores):
             raise ValueError(
-                f"There is no class {target} (target of input {index}): {self.name} has classes 0 "
-                f"to {len(scores) - 1}."
+                f"There is no class {target} (target of input {index}): {self._name} has classes "
+                f"0 to {len(scores) - 1}."
             )
         return target
 
-    def score(self, output: Output, index: int, target: "int | OutputFunction") -> Tensor:
-        """Return the score of a target of an input, a tensor without sides."""
+    def of(self, targets: "Sequence[int | OutputFunction]") -> Tensor:
+        """Return the scores (N,) of a target of each input.
+
+        Raises:
+            ValueError: A score can have no gradient, or is not one number.
+        """
+        return torch.stack([self._score(i, target) for i, target in enumerate(targets)])
+
+    def _score(self, index: int, target: "int | OutputFunction") -> Tensor:
         if not isinstance(target, int):
-            return scalar(target(output.item(index).value))[0]
-        scores = self._class_scores(output, index)
+            return scalar(target(self._output.item(index).value))[0]
+        item, scores = self._of_classes(index)
         if scores.requires_grad:
-            output.item(index).check_gradient(target)
+            item.check_gradient(target)
         return scores[target]
 
-    def _class_scores(self, output: Output, index: int) -> Tensor:
-        item = output.item(index)
+    def _of_classes(self, index: int) -> tuple[Output, Tensor]:
+        """Return the output of an input, and its class scores."""
+        if index not in self._items:
+            item = self._output.item(index)
+            self._items[index] = item, self._class_scores(item)
+        return self._items[index]
+
+    def _class_scores(self, item: Output) -> Tensor:
         main = item.main
         if main is None or main.numel() != max(main.shape, default=1) or main.numel() == 0:
             shape = "no tensor" if main is None else f"a tensor of shape {tuple(main.shape)}"
             raise ValueError(
-                f"{self.name} returns {shape} for an input, and not one number for each class. "
+                f"{self._name} returns {shape} for an input, and not one number for each class. "
                 "Give a function of an item's output as target: lambda output: ..."
             )
         logits = item.logits()
@@ -257,15 +274,19 @@ class _Network(_Source):
         backbone: HookedNetwork | None = None,
     ) -> None:
         own = isolated.network
-        first = next((each for each in own.parameters() if each.is_floating_point()), None)
+        modules = dict(own.named_modules())
+        weights = (each for module in modules.values() for each in module._parameters.values())
+        first = next(
+            (each for each in weights if each is not None and each.is_floating_point()), None
+        )
         if first is not None:
             inputs = inputs.to(first.device, first.dtype)
         super().__init__(name, inputs)
-        self.takes_batches = not any(_mixes_inputs(module) for module in own.modules())
+        self.takes_batches = not any(map(_mixes_inputs, modules.values()))
         self._own = own
         self._backbone = backbone
         self._key = (tuple(inputs.shape[1:]), inputs.dtype, inputs.device)
-        self._structure = tuple((name, type(module)) for name, module in own.named_modules())
+        self._structure = [*modules, *map(type, modules.values())]
         self._known, self._is_cached = self._analyzed(isolated, tokens)
         self._cut_network = CutNetwork(name, isolated, self._known.analysis, self.inputs[:1])
         self._cut_network.gives_logits = self._known.gives_logits
@@ -399,9 +420,7 @@ class _OneLayer(Batch):
         return self._scores(self._source.output(inputs))
 
     def _scores(self, output: Output) -> Tensor:
-        return torch.stack(
-            [self._source.score(output, i, target) for i, target in enumerate(self._targets)]
-        )
+        return _Scores(self._source.name, output).of(self._targets)
 
 
 def _source(network: nn.Module | Model, inputs: Tensor) -> _Source:
@@ -448,7 +467,7 @@ def _check_inputs(inputs: Tensor) -> None:
         raise ValueError(
             f"inputs must be floating-point and already preprocessed, not {inputs.dtype}."
         )
-    if not inputs.isfinite().all():
+    if not is_finite(inputs):
         raise ValueError("inputs have NaN or infinite values: check their preprocessing.")
 
 

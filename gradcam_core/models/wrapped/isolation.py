@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from copy import copy, deepcopy
+from operator import is_
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -69,7 +70,7 @@ class IsolatedNetwork:
         self._stateful: bool | None = None
         self._lock = _lock_of(self.network)
         if self.is_copy:
-            _prepare(self.network)
+            _prepare(list(self.network.modules()), [])
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "IsolatedNetwork":
         """Copy the network, whose weights may then be changed.
@@ -82,7 +83,7 @@ class IsolatedNetwork:
             raise ValueError(f"This needs a copy of {type(self.network).__name__}: it has none.")
         found = copy(self)
         found.network, found.is_copy, found._lock = network, True, _lock_of(network)
-        _prepare(network)
+        _prepare(list(network.modules()), [])
         # A copied network has its hooks already.
         found._hooked = {memo[id(module)] for module in self._hooked}
         return found
@@ -100,10 +101,10 @@ class IsolatedNetwork:
         with ExitStack() as stack:
             if not self.is_copy or self._stateful is not False:
                 stack.enter_context(self._lock)
-                state = _State(self.network)
-                stack.callback(self._restore, state)
+                modules = list(self.network.modules())
+                stack.callback(self._restore, _State(modules))
             if not self.is_copy:
-                stack.enter_context(_prepared(self.network))
+                stack.enter_context(_prepared(modules))
                 for module, hook in hooks.items():
                     stack.callback(module.register_forward_hook(hook).remove)
             elif not self._hooked.issuperset(hooks):
@@ -137,39 +138,43 @@ def _copied(network: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module
         return None
 
 
-def _prepare(network: nn.Module) -> None:
-    """Set evaluation mode and freeze the weights.
-
-    cuDNN has no backward pass for recurrent networks in evaluation mode: they stay in training
-    mode, without dropout.
-    """
-    for module in network.modules():
-        module.training = isinstance(module, nn.RNNBase)
-        if isinstance(module, nn.RNNBase):
-            module.dropout = 0.0
-    for parameter in network.parameters():
-        if parameter.is_leaf:
-            parameter.requires_grad_(False)
-
-
 @contextmanager
-def _prepared(network: nn.Module) -> Iterator[None]:
-    """Prepare a network, and undo it."""
-    modes = [(module, module.training) for module in network.modules()]
-    dropouts = [(each, each.dropout) for each in network.modules() if isinstance(each, nn.RNNBase)]
-    trained = [each for each in network.parameters() if each.requires_grad and each.is_leaf]
-    compiled = any(hasattr(module, "_orig_mod") for module in network.modules())
+def _prepared(modules: list[nn.Module]) -> Iterator[None]:
+    """Set evaluation mode and freeze the weights, and undo it."""
+    modes = [(module, module.training) for module in modules]
+    recurrent = [(each, each.dropout) for each in modules if isinstance(each, nn.RNNBase)]
+    compiled = any("_orig_mod" in module._modules for module in modules)
+    trained: list[Tensor] = []
     try:
-        _prepare(network)
+        _prepare(modules, trained)
         with torch.compiler.set_stance("force_eager") if compiled else ExitStack():
             yield
     finally:
         for module, training in modes:
-            module.training = training
-        for recurrent, dropout in dropouts:
-            recurrent.dropout = dropout
-        for parameter in trained:
-            parameter.requires_grad_(True)
+            if module.training != training:
+                module.training = training
+        for each, dropout in recurrent:
+            each.dropout = dropout
+        for weight in trained:
+            weight.requires_grad_(True)
+
+
+def _prepare(modules: list[nn.Module], trained: list[Tensor]) -> None:
+    """Set evaluation mode and freeze the weights; append those that were not frozen to a list.
+
+    cuDNN has no backward pass for recurrent networks in evaluation mode: they stay in training
+    mode, without dropout.
+    """
+    for module in modules:
+        is_recurrent = isinstance(module, nn.RNNBase)
+        if module.training != is_recurrent:
+            module.training = is_recurrent
+        if isinstance(module, nn.RNNBase):
+            module.dropout = 0.0
+        for weight in module._parameters.values():
+            if weight is not None and weight.requires_grad and weight.is_leaf:
+                trained.append(weight)
+                weight.requires_grad_(False)
 
 
 class _PlainCheckpoint:
@@ -224,36 +229,31 @@ def _without_checkpointing() -> Iterator[None]:
 class _State:
     """The buffers and attributes of a network's modules, to be restored after a run."""
 
-    def __init__(self, network: nn.Module) -> None:
-        modules = [each for each in network.modules() if not isinstance(each, ScriptModule)]
-        self._attributes = [(module, dict(vars(module))) for module in modules]
-        self._buffers = [(module, dict(module._buffers)) for module in modules]
-        tensors = [*network.buffers()]
+    def __init__(self, modules: list[nn.Module]) -> None:
+        modules = [each for each in modules if not isinstance(each, ScriptModule)]
+        self._attributes = [(vars(module), dict(vars(module))) for module in modules]
+        self._attributes += [
+            (module._buffers, dict(module._buffers)) for module in modules if module._buffers
+        ]
         self._containers: list[tuple[Any, Any]] = []
+        tensors: list[Tensor] = []
         for _, attributes in self._attributes:
             for name, value in attributes.items():
                 if isinstance(value, Tensor):
                     tensors.append(value)
                 elif isinstance(value, _CONTAINERS) and name not in _INTERNAL:
                     self._containers.append((value, value.copy()))
-        self._tensors = [(each, each._version, each.detach().clone()) for each in tensors]
+        with torch.no_grad():
+            self._tensors = [(each, each._version, each.clone()) for each in tensors]
 
     def restore(self) -> bool:
         """Restore what a run changed; return whether it changed anything."""
         changed = False
-        for module, attributes in self._attributes:
-            now = vars(module)
-            if any(now.get(name, module) is not value for name, value in attributes.items()) or len(
-                now
-            ) != len(attributes):
+        for now, before in self._attributes:
+            if len(now) != len(before) or not all(map(is_, now.values(), before.values())):
                 changed = True
                 now.clear()
-                now.update(attributes)
-        for module, buffers in self._buffers:
-            if any(module._buffers.get(name) is not value for name, value in buffers.items()):
-                changed = True
-                module._buffers.clear()
-                module._buffers.update(buffers)
+                now.update(before)
         for tensor, version, value in self._tensors:
             if tensor._version != version:
                 changed = True

@@ -406,8 +406,9 @@ def test_tokens_are_laid_out_as_a_map(picture: Image.Image) -> None:
     (gradient,) = torch.autograd.grad(score, tokens)
     weights = gradient[0, 1:].mean(0)
     assert agrees(explanation.raw, (tokens[0, 1:] @ weights).relu().view(4, 6).detach())
-    with pytest.raises(ValueError, match=r"tokens=\(rows, columns\)"):
-        wrap(network, to_64_by_96, layer="blocks.1")
+    found = explain(picture, model=wrap(network, to_64_by_96), target=1)
+    assert found.layer == explanation.layer
+    assert np.array_equal(found.raw, explanation.raw)
 
 
 def test_what_cannot_be_wrapped_is_refused(picture: Image.Image) -> None:
