@@ -221,12 +221,6 @@ def check_gradient(gradient: Tensor) -> Tensor:
     return gradient
 
 
-def is_finite(values: Tensor) -> bool:
-    """Whether there are neither NaN nor infinite values."""
-    # The sum is several times as fast, but may overflow.
-    return math.isfinite(values.sum().item()) or bool(values.isfinite().all())
-
-
 _NO_GRADIENT = (
     "The score has no gradient at the target layer: it does not depend on that layer, or it was "
     "detached on the way (.detach(), .item(), .numpy(), argmax)."

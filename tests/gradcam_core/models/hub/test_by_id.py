@@ -185,8 +185,10 @@ def test_the_last_tokens_with_a_gradient_are_the_map(
     assert gradcam_core.explain(picture, model=str(tmp_path)).remarks
 
 
-def test_networks_without_a_feature_map_are_refused(tmp_path: Path) -> None:
-    """A transformer of latents, which reads pixels without a convolution."""
+def test_a_transformer_of_latents_is_explained_at_the_tokens_of_its_pixels(
+    picture: Image.Image, tmp_path: Path
+) -> None:
+    """Its latents are no map, and no convolution makes its tokens."""
     config = transformers.PerceiverConfig(
         num_latents=5,
         d_latents=16,
@@ -199,8 +201,11 @@ def test_networks_without_a_feature_map_are_refused(tmp_path: Path) -> None:
     network = transformers.PerceiverForImageClassificationFourier(config)
     network.save_pretrained(tmp_path)
     transformers.ConvNextImageProcessor(size={"shortest_edge": 32}).save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="no feature map"):
-        load_by_id(str(tmp_path))
+    model = load_by_id(str(tmp_path))
+    assert gradcam_core.explain(picture, model=model, target=0).raw.shape == (32, 32)
+    latents = "perceiver.encoder.self_attends.0"
+    with pytest.raises(ValueError, match=latents):
+        gradcam_core.explain(picture, model=model, target=0, layer=latents)
 
 
 def test_a_single_output_goes_through_a_sigmoid(picture: Image.Image, tmp_path: Path) -> None:
