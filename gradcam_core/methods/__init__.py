@@ -50,7 +50,7 @@ class Method:
         >>> method.title, method.slow
         ('Attention rollout', False)
         >>> method.why_not(load("lite0"))  # a sentence, or None
-        'lite0 is not a transformer: it has no attention.'
+        'This method is for vision transformers, and lite0 is not one.'
     """
 
     title: str

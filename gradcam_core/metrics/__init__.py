@@ -121,7 +121,7 @@ def measure(
     Examples:
         >>> explanation = gradcam_core.explain("cat.jpg")
         >>> metrics.measure(explanation, ["deletion"])["deletion"].value
-        0.13
+        0.39
     """
     names = list(metrics)
     for name in names:

@@ -88,8 +88,8 @@ def attack(
 
     Examples:
         >>> result = metrics.attack(gradcam_core.explain("cat.jpg"), "zebra")
-        >>> result.succeeded, result.correlation
-        (True, 0.11)
+        >>> result.succeeded, round(result.correlation, 2)
+        (True, 0.03)
     """
     head, true, _ = MeasuredMap.from_explanation(explanation)
     if explanation.task != "classification" or not isinstance(head, LabelHead):

@@ -39,7 +39,8 @@ class Concept:
     Examples:
         >>> for concept in explain("cat.jpg", target="tabby").concepts:
         ...     print(f"{concept.name}: {concept.share:.0%}")
-        cat: 54%
+        cat: 45%
+        animal: 20%
     """
 
     name: str
