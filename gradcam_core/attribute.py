@@ -74,7 +74,7 @@ def attribute(
         ValueError: The inputs, targets, layer or method cannot be used, or there are NaN or
             infinite values; the message says which.
 
-    Example:
+    Examples:
         >>> for images, labels in loader:
         ...     maps = attribute(network, images, labels)  # (N, 7, 7) for a ResNet
     """

@@ -120,7 +120,7 @@ def explain(
             used; the message says why.
         ConnectionError: The model must be downloaded, and the hub cannot be reached.
 
-    Example:
+    Examples:
         >>> explanation = explain("cat.jpg", target="tabby")
         >>> explanation.figure().savefig("cat.pdf")
         >>> tabby, dog = explain("cat.jpg", target=["tabby", "golden retriever"])
@@ -167,7 +167,7 @@ def query_for(
 class Explainer:
     """Explains pictures, with or without a cache of feature maps.
 
-    Example:
+    Examples:
         >>> explainer = Explainer(FeatureCache())
         >>> explainer.explain("cat.jpg", Query(target="tabby"))
         >>> explainer.explain("cat.jpg", Query(target="tiger cat"))  # no second pass of the CNN

@@ -47,6 +47,11 @@ class Word:
         text: The word.
         log_prob: Its log-probability after the words before it, <= 0.
         raw: (h, w) float32 >= 0, its own heat map, not normalized.
+
+    Examples:
+        >>> caption = explain("cat.jpg", "captioning")
+        >>> [(word.text, round(word.log_prob, 2)) for word in caption.words]
+        [('a', -0.33), ('cat', -0.24), ('is', -0.08), ('resting', -1.33)]
     """
 
     text: str
@@ -89,6 +94,13 @@ class Explanation:
         concepts: The concepts that speak for the target, then those against it (section 7 of the
             paper); None where the model has none.
         origin: The model and target in memory; None after pickling.
+
+    Examples:
+        >>> explanation = explain("cat.jpg", target="tabby")
+        >>> explanation
+        tabby (score 8.32, probability 0.0784): Grad-CAM of lite0 at conv_head
+        >>> explanation.raw.shape, explanation.heatmap.shape
+        ((7, 7), (300, 451))
     """
 
     query: Query
@@ -239,7 +251,7 @@ class Explanation:
     ) -> "Figure":
         """Return the paper's Figure 1 for this picture; see `figure.figure`.
 
-        Example:
+        Examples:
             >>> explanation.figure().savefig("figure.pdf")
         """
         return figure.figure([self, *beside], colour_map, opacity, vmax)

@@ -32,7 +32,7 @@ Picture = tuple[Encoded, Image.Image]  # after the CNN, and the picture at displ
 class FeatureCache:
     """Least-recently-used caches, bounded in bytes; threads may share it.
 
-    Example:
+    Examples:
         >>> explainer = Explainer(FeatureCache())
     """
 

@@ -27,7 +27,7 @@ class Query:
     The same object serves Python, command line, page, HTTP, Parquet metadata and Ray. It can be
     pickled, and, unless the target is a function, written as JSON. Blank texts count as None.
 
-    Example:
+    Examples:
         >>> Query(target="tabby", method="layercam").to_dict()["method"]
         'layercam'
 

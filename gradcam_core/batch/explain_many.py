@@ -52,8 +52,13 @@ def explain_many(
             as tensors: (C, H, W) each, or batches (n, C, H, W), or pairs of a batch and its
             targets, as a `DataLoader` gives them. It is consumed lazily.
         target: As for `explain`; or one for each picture, if there are no targets in `images`.
-        task, question, model, layer, method, guided, detail: See `explain`. Tensors have no guided
-            or finer maps.
+        task: See `explain`.
+        question: See `explain`.
+        model: See `explain`.
+        layer: See `explain`.
+        method: See `explain`.
+        guided: See `explain`; not for tensors.
+        detail: See `explain`; not for tensors.
 
     Yields:
         The explanations in order. Files that cannot be read or explained are skipped, with a
@@ -63,7 +68,7 @@ def explain_many(
         ValueError: The query does not fit the model, or a picture that is no file cannot be
             explained; see `explain`.
 
-    Example:
+    Examples:
         >>> for explanation in explain_many(Path("photos").glob("*.jpg"), target="tabby"):
         ...     print(explanation.source, explanation)
         >>> for explanation in explain_many(loader, model=wrap(network)):
@@ -174,7 +179,7 @@ def explain_photos(
     Raises:
         ValueError: The query does not fit the model; see `explain.check`.
 
-    Example:
+    Examples:
         >>> for file, explanation in explain_photos(Path("photos").glob("*.jpg"), Query()):
         ...     print(file, explanation)
     """

@@ -16,7 +16,7 @@ def drawable(text: str) -> tuple[str, list[str]]:
     Where the usual fonts lack characters, other fonts of this machine are added. Characters that no
     font has are replaced by their code point, such as [U+732B].
 
-    Example:
+    Examples:
         >>> text, families = drawable("Katze 猫")
         >>> axis.set_title(text, fontfamily=families)
     """

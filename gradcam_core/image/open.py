@@ -48,6 +48,10 @@ def open_image(source: ImageSource) -> Image.Image:
         ValueError: Not a picture, damaged, empty, larger than `MAX_PIXELS`, or a file that takes
             too much time or memory.
         TypeError: `source` is of another type.
+
+    Examples:
+        >>> open_image("cat.jpg").size
+        (451, 300)
     """
     if isinstance(source, np.ndarray):
         return _from_array(source)

@@ -7,8 +7,11 @@ from PIL import Image
 from gradcam_core.image.geometry import WHOLE, Box, in_pixels
 
 COLOUR_MAPS = ("jet", "turbo", "viridis", "inferno", "gray")
-DEFAULT_COLOUR_MAP = "jet"  # the paper's
+"""Colour maps to choose from: `overlay(picture, heatmap, COLOUR_MAPS[2])`."""
+DEFAULT_COLOUR_MAP = "jet"
+"""The paper's colour map."""
 DEFAULT_OPACITY = 0.5
+"""Of the colours over the picture: `overlay(picture, heatmap, opacity=DEFAULT_OPACITY)`."""
 
 
 def coloured(heatmap: np.ndarray, colour_map: str = DEFAULT_COLOUR_MAP) -> Image.Image:
@@ -16,6 +19,9 @@ def coloured(heatmap: np.ndarray, colour_map: str = DEFAULT_COLOUR_MAP) -> Image
 
     Raises:
         ValueError: matplotlib has no such colour map.
+
+    Examples:
+        >>> coloured(explanation.heatmap, "viridis").save("map.png")
     """
     if colour_map not in matplotlib.colormaps:
         raise ValueError(f"There is no colour map '{colour_map}'. Try {', '.join(COLOUR_MAPS)}.")
@@ -39,6 +45,9 @@ def overlay(
 
     Raises:
         ValueError: matplotlib has no such colour map, or the sizes differ.
+
+    Examples:
+        >>> overlay(explanation.picture, explanation.heatmap, opacity=0.4).save("overlay.png")
     """
     return Image.blend(picture, coloured(heatmap, colour_map), opacity)
 

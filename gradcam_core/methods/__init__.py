@@ -28,6 +28,7 @@ from gradcam_core.methods.gradients import (
 from gradcam_core.models.base import Head, Model, ResolvedTarget
 
 DEFAULT_METHOD = "grad-cam"
+"""The method of `explain` and `attribute`: `methods()[DEFAULT_METHOD].title`."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,13 @@ class Method:
         of_batch: For batches: a function of inputs with a target each, where it is no `cam`.
         slow: Whether it runs the network dozens of times or more: seconds to minutes.
         needs: What it needs of a model; see `why_not`.
+
+    Examples:
+        >>> method = methods()["attention-rollout"]
+        >>> method.title, method.slow
+        ('Attention rollout', False)
+        >>> method.why_not(load("lite0"))  # a sentence, or None
+        'This method is for vision transformers, and lite0 is not one.'
     """
 
     title: str
@@ -258,7 +266,12 @@ METHODS: dict[str, Method] = {
 
 
 def methods() -> dict[str, Method]:
-    """Return the methods by the names that `explain` takes."""
+    """Return the methods by the names that `explain` takes.
+
+    Examples:
+        >>> [name for name, method in methods().items() if method.slow]
+        ['ablation-cam', 'occlusion', 'score-cam', 'rise', 'smoothgrad', 'integrated-gradients']
+    """
     return dict(METHODS)
 
 

@@ -21,10 +21,10 @@ def segment(heatmap: np.ndarray, threshold: float = THRESHOLD) -> np.ndarray:
     Returns:
         (H, W) bool; all False where the map is zero everywhere.
 
-    Example:
-        >>> mask = metrics.segment(explanation.heatmap)
-        >>> metrics.bounding_box(mask)
-        (112, 38, 275, 260)
+    Examples:
+        >>> mask = metrics.segment(explanation.heatmap, threshold=0.5)
+        >>> mask.shape, metrics.bounding_box(mask)
+        ((300, 451), (62, 30, 354, 260))
     """
     from scipy import ndimage  # slow to import, and only needed here
 
@@ -36,7 +36,12 @@ def segment(heatmap: np.ndarray, threshold: float = THRESHOLD) -> np.ndarray:
 
 
 def bounding_box(mask: np.ndarray) -> Rectangle | None:
-    """Return the box around the True pixels of a mask (H, W); None if there are none."""
+    """Return the box around the True pixels of a mask (H, W); None if there are none.
+
+    Examples:
+        >>> metrics.bounding_box(metrics.segment(explanation.heatmap, 0.5))
+        (62, 30, 354, 260)
+    """
     if not mask.any():
         return None
     rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
@@ -46,7 +51,7 @@ def bounding_box(mask: np.ndarray) -> Rectangle | None:
 def iou(box: Rectangle, other: Rectangle) -> float:
     """Return the intersection over union of two boxes, in [0, 1].
 
-    Example:
+    Examples:
         >>> metrics.iou((0, 0, 2, 2), (0, 0, 2, 4))
         0.5
     """
@@ -61,6 +66,10 @@ def points_at(heatmap: np.ndarray, box: Rectangle) -> bool:
     """Return whether the maximum of a map (H, W) lies in a box: the pointing game.
 
     Zhang et al., ECCV 2016 (arXiv 1608.00507); the paper's section 4.3. False for a map of zeros.
+
+    Examples:
+        >>> metrics.points_at(explanation.heatmap, (100, 0, 300, 200))
+        True
     """
     row, column = np.unravel_index(int(np.argmax(heatmap)), heatmap.shape)
     left, top, right, bottom = box
@@ -72,6 +81,10 @@ def share_inside(heatmap: np.ndarray, box: Rectangle) -> float:
 
     For one quarter of a 2 x 2 collage, this is grid pointing (Böhle et al., CVPR 2021, arXiv
     2104.00032). 0 for a map of zeros.
+
+    Examples:
+        >>> metrics.share_inside(explanation.heatmap, (100, 0, 300, 200))
+        0.46
     """
     left, top, right, bottom = box
     whole = heatmap.sum()

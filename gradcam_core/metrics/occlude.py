@@ -6,6 +6,7 @@ from PIL import Image
 from gradcam_core.metrics.imputation import impute
 
 FILLS = ("grey", "mean", "blur", "inpainted")
+"""Ways to paint over a part: `occlude(picture, mask, FILLS[2])`."""
 
 _GREY = (128, 128, 128)
 _BLURRED_SIDE = 16  # cells of the longer side that the blur keeps
@@ -24,7 +25,7 @@ def occlude(picture: Image.Image, mask: np.ndarray, fill: str = "grey") -> Image
     Raises:
         ValueError: There is no such fill.
 
-    Example:
+    Examples:
         >>> mask = metrics.segment(explanation.heatmap)
         >>> without = gradcam_core.explain(metrics.occlude(explanation.picture, mask, "blur"))
     """

@@ -29,6 +29,11 @@ class SanityStep(NamedTuple):
         layer: The layer randomized in this step; all above it are random already.
         raw: (h, w) float32 >= 0, the map of the network after this step.
         correlation: Spearman's rank correlation with the original map, in [-1, 1].
+
+    Examples:
+        >>> step = next(metrics.sanity_check(explanation))
+        >>> step.layer, round(step.correlation, 2)
+        ('head', -0.26)
     """
 
     layer: str
@@ -48,7 +53,7 @@ def sanity_check(explanation: Explanation) -> Iterator[SanityStep]:
     Raises:
         ValueError: The model is not a classifier.
 
-    Example:
+    Examples:
         >>> for step in metrics.sanity_check(explanation):
         ...     print(f"{step.layer}: {step.correlation:.2f}")
     """

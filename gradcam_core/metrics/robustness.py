@@ -54,6 +54,10 @@ class AttackResult(NamedTuple):
         correlation: Spearman's rank correlation of the true class's maps before and after, in
             [-1, 1].
         localized: Whether the boxes of these two maps overlap by more than 0.5 (IoU).
+
+    Examples:
+        >>> result = metrics.attack(explanation, "zebra")
+        >>> result.example.picture.save("zebra.png")
     """
 
     example: AdversarialExample
@@ -82,10 +86,10 @@ def attack(
         ValueError: The model is not a classifier, or has no such class, or it is the explained
             class; or the radius is out of range.
 
-    Example:
+    Examples:
         >>> result = metrics.attack(gradcam_core.explain("cat.jpg"), "zebra")
-        >>> result.succeeded, result.correlation
-        (True, 0.11)
+        >>> result.succeeded, round(result.correlation, 2)
+        (True, 0.03)
     """
     head, true, _ = MeasuredMap.from_explanation(explanation)
     if explanation.task != "classification" or not isinstance(head, LabelHead):

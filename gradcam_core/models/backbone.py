@@ -59,6 +59,7 @@ Preprocess = Callable[[Image.Image], tuple[Tensor, Placement]]
 FinerPreprocess = Callable[[Image.Image, float], tuple[Tensor, Placement]]
 
 MAX_DETAIL = 2.0
+"""The finest maps: `explain("cat.jpg", detail=MAX_DETAIL)`."""
 
 
 class Backbone:
@@ -296,5 +297,9 @@ def batch_size() -> int:
     """Return how many pictures go through the CNN at once.
 
     More than two do not pay on a CPU, whose cache they overflow (measured: docs/scale.md).
+
+    Examples:
+        >>> batch_size()  # without a GPU
+        2
     """
     return 8 if device().type == "cuda" else 2

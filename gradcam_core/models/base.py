@@ -29,6 +29,11 @@ class Prediction:
     Attributes:
         text: As shown to the user; `Head.target(text)` finds it again.
         probability: In [0, 1]; of a caption, the product of its words' probabilities.
+
+    Examples:
+        >>> best = explain("cat.jpg").predictions[0]
+        >>> best.text, round(best.probability, 2)
+        ('Egyptian cat', 0.76)
     """
 
     text: str
@@ -45,6 +50,10 @@ class ResolvedTarget:
         words: A caption's words; empty for a label.
         lengths: The number of `ids` of each word, where a word may have several.
         function: Maps the network's output to the score; None unless the target is a function.
+
+    Examples:
+        >>> head.target("tabby").ids
+        (281,)
     """
 
     text: str
@@ -62,6 +71,10 @@ class Score:
         terms: (n,) float32, whose sum is y^c: the logit of a label, or the log-probability of
             each word of a caption.
         probability: Of the target, in [0, 1]; None where it is a function of the output.
+
+    Examples:
+        >>> head.own_score(head.target("tabby"))
+        Score(terms=tensor([8.3229]), probability=0.0784)
     """
 
     terms: Tensor
@@ -69,7 +82,14 @@ class Score:
 
 
 class Model(ABC):
-    """A CNN backbone with a task head. It holds no state between calls: threads may share it."""
+    """A CNN backbone with a task head. It holds no state between calls: threads may share it.
+
+    Examples:
+        >>> model = load("lite0")
+        >>> encoded = model.encode(open_image("cat.jpg"))
+        >>> model.bind(encoded).predictions(1)[0].text
+        'Egyptian cat'
+    """
 
     task: str
     unsure_below = 0.0  # predictions below this probability are guesses; 0: not measured
@@ -133,6 +153,11 @@ class Head(ABC):
         encoded: The picture.
         question: The question; None except for VQA.
         unknown_words: Words of the question that the model does not know.
+
+    Examples:
+        >>> head = model.bind(model.encode(open_image("cat.jpg")))
+        >>> [prediction.text for prediction in head.predictions(2)]
+        ['Egyptian cat', 'tiger cat']
     """
 
     def __init__(
@@ -238,7 +263,13 @@ def check_no_question(question: str | None, name: str) -> None:
 
 
 class LabelModel(Model):
-    """A model that chooses one of a fixed list of labels: classes, or answers to a question."""
+    """A model that chooses one of a fixed list of labels: classes, or answers to a question.
+
+    Examples:
+        >>> model = load("lite0")
+        >>> model.labels[281], model.find("tabby")
+        ('tabby', (281,))
+    """
 
     kind: ClassVar[str]  # what its labels are called in messages
 

@@ -7,6 +7,7 @@ TOP1 = "Top-1 accuracy on ImageNet: {:.1f} % (published)."
 NO_PEOPLE = "It has no class for people in general."
 
 TASKS = ("classification", "captioning", "vqa")
+"""What models can do: `models(TASKS[1])` lists the captioners."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,11 @@ class ModelInfo:
         other_activation: Its activation function if that is not ReLU.
         convolutional: Whether the feature map comes from a convolutional network.
         limits: Its accuracy and what it cannot do, in plain sentences; "" if unknown.
+
+    Examples:
+        >>> info, _ = describe("resnet50")
+        >>> info.title, info.backbone, info.download_mb
+        ('ResNet-50', 'ResNet-50', 98)
     """
 
     name: str

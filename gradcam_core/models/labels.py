@@ -60,6 +60,13 @@ class UnknownLabelError(ValueError):
     Attributes:
         message: What is wrong, without the suggestions.
         suggestions: Labels that may be meant, best first; may be empty.
+
+    Examples:
+        >>> try:
+        ...     explain("cat.jpg", target="tabbi")
+        ... except UnknownLabelError as error:
+        ...     print(error.suggestions)
+        ['tabby']
     """
 
     def __init__(self, message: str, suggestions: Sequence[str]) -> None:

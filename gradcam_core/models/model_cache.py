@@ -39,7 +39,7 @@ def load(name: str, task: str | None = None) -> Model:
         FileNotFoundError: There is no such folder.
         ConnectionError: It has to be downloaded, and the hub cannot be reached.
 
-    Example:
+    Examples:
         >>> load("lite0").layers["conv_head"]
         (1280, 7, 7)
     """

@@ -112,7 +112,7 @@ def models(task: str | None = None) -> list[ModelInfo]:
     Raises:
         ValueError: There is no such task.
 
-    Example:
+    Examples:
         >>> [info.name for info in models("captioning")][:2]
         ['lite0-caption', 'lite2-caption']
     """
@@ -142,7 +142,7 @@ def describe(name: str) -> tuple[ModelInfo, bool]:
         FileNotFoundError: There is no such folder.
         ConnectionError: The hub cannot be reached.
 
-    Example:
+    Examples:
         >>> info, downloaded = describe("lite0")
         >>> info.backbone, downloaded
         ('EfficientNet-Lite0', True)

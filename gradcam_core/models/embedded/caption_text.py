@@ -11,7 +11,7 @@ _VOWEL_SOUND = re.compile("(?!uni|use|euro|one)[aeiou]|hour")
 def split_words(text: str) -> list[str]:
     """Return the words of a text in lower case, without punctuation.
 
-    Example:
+    Examples:
         >>> split_words("A man's dog!")
         ['a', 'mans', 'dog']
     """
@@ -21,7 +21,7 @@ def split_words(text: str) -> list[str]:
 def join_names(words: Sequence[str], names: Container[str]) -> list[str]:
     """Join neighbouring words that form a name of two words, from left to right.
 
-    Example:
+    Examples:
         >>> join_names(["a", "hot", "dog"], {"hot dog"})
         ['a', 'hot dog']
     """
@@ -37,7 +37,7 @@ def join_names(words: Sequence[str], names: Container[str]) -> list[str]:
 def with_articles(words: Sequence[str]) -> list[str]:
     """Return the words with "a" or "an" as the next word requires.
 
-    Example:
+    Examples:
         >>> with_articles(["a", "elephant"])
         ['an', 'elephant']
     """

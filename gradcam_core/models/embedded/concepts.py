@@ -35,6 +35,12 @@ class Concept:
         raw: (h, w) float32 >= 0, where it raises the score (or lowers it, if `share` < 0), in
             units of the score. Cells with the opposite effect are 0 here; including them, the mean
             over all cells is its contribution to the score.
+
+    Examples:
+        >>> for concept in explain("cat.jpg", target="tabby").concepts:
+        ...     print(f"{concept.name}: {concept.share:.0%}")
+        cat: 45%
+        animal: 20%
     """
 
     name: str
@@ -94,7 +100,7 @@ def concepts(head: Head, target: ResolvedTarget) -> tuple[Concept, ...] | None:
     Returns:
         None for a model without named concepts: all but the embedded classifier lite0.
 
-    Example:
+    Examples:
         >>> head = model.bind(model.encode(image))
         >>> [concept.name for concept in concepts(head, head.target("tabby"))]
         ['cat']

@@ -29,7 +29,7 @@ _SYNONYMS = (
 def everyday_words() -> dict[str, list[int]]:
     """Return each everyday word with its ImageNet classes; every class has exactly one word.
 
-    Example:
+    Examples:
         >>> everyday_words()["toucan"]
         [96]
     """
@@ -40,7 +40,7 @@ def everyday_words() -> dict[str, list[int]]:
 def synonyms(word: str) -> list[str]:
     """Return other words for `word`, its plural forms, and the singular of a plural.
 
-    Example:
+    Examples:
         >>> synonyms("sofa")
         ['couch', 'sofas', 'sofaes']
     """

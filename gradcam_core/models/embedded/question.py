@@ -33,7 +33,7 @@ def split_question(question: str | None) -> list[str]:
         ValueError: There is no question, or it has more than `MAX_WORDS` words or
             `MAX_CHARACTERS` characters.
 
-    Example:
+    Examples:
         >>> split_question("What's this?")
         ['what', 'is', 'this']
     """

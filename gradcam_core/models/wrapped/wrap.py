@@ -80,7 +80,7 @@ def wrap(
         ValueError: The network cannot be run, has no such layer, or another number of classes;
             the message says which.
 
-    Example:
+    Examples:
         >>> model = wrap(torchvision.models.resnet18(), classes=names)
         >>> explanation = explain("photo.jpg", model=model, target="cat")
     """
