@@ -17,7 +17,7 @@ from torch.func import functional_call
 
 from gradcam_core.models.wrapped.graph import Graph, shape_of
 from gradcam_core.models.wrapped.layout import Layout, Layouts
-from gradcam_core.models.wrapped.parts import main_output, main_part, tensors_in
+from gradcam_core.models.wrapped.parts import main_output, main_part, tensors_in, with_main_part
 from gradcam_core.models.wrapped.positions import changes, fitting
 
 
@@ -170,9 +170,14 @@ class _Recorder:
         self._parents: list[tuple[str, int]] = []
         self._layouts = Layouts(pixels.shape[2:], tokens)
 
-    def record(self, name: str, module: nn.Module, output: Any) -> None:
-        """Record a module's output."""
+    def record(self, name: str, module: nn.Module, output: Any) -> Any:
+        """Record a module's output; return what replaces it, None to keep it."""
         given = main_part(output)
+        replacement = None
+        if given is not output and isinstance(given, Tensor) and given.requires_grad:
+            # What is done with this part of the output, not with the tensor before it was returned.
+            given = torch.ops.aten.alias(given)
+            replacement = with_main_part(output, given)
         self.runs[name] += 1
         self.given[name] = (
             f"a tensor of shape {tuple(given.shape)}"
@@ -195,6 +200,7 @@ class _Recorder:
             found = _Recorded(name, given.shape, layouts, edge, len(self.weighted), several)
             self.recorded.append(found)
             self.returned.setdefault(_place(edge), []).append(found)
+        return replacement
 
     def maps(self, graph: Graph) -> dict[str, FeatureMap]:
         """Return the maps that were recorded, and how the output depends on them."""

@@ -159,7 +159,7 @@ def _keeping_apart(
     kind: str, inputs: Sequence[tuple[Node | None, int]], shape: tuple[int, ...]
 ) -> list[Node]:
     """Return those inputs of an operation that each cell of the result has its own part of."""
-    if kind in ("Mean", "Sum", "Max", "Amax") or math.prod(shape) == max(shape, default=1):
+    if math.prod(shape) == max(shape, default=1):
         return []
     if kind.startswith(("Bmm", "ScaledDot", "Mm")):
         inputs = inputs[:1]

@@ -169,7 +169,7 @@ class Layouts:
         if shape[1] == 1 and shape[0] > 1:
             axes = {"TNC": shape[0]}
         found = [
-            (rank, Layout(name, grid, others))
+            (rank + 3 * (name == "NCT"), Layout(name, grid, others))
             for name, count in axes.items()
             for rank, grid, others in self._grids_of(count)
         ]

@@ -33,5 +33,7 @@ def main_part(given: Any) -> Any:
 
 
 def with_main_part(given: Any, part: Tensor) -> Any:
-    """Return a module's output with another main part; see `main_part`."""
-    return (part, *given[1:]) if type(given) is tuple else part
+    """Return a module's output with another main part, also where it is repeated."""
+    if type(given) is not tuple:
+        return part
+    return tuple(part if each is given[0] else each for each in given)

@@ -17,11 +17,13 @@ from torch.nn import functional as F
 from gradcam_core.models.wrapped.layout import Grid, Layout, block_orders
 from gradcam_core.models.wrapped.parts import main_part
 
-_STRENGTH = 0.1  # of the change, in standard deviations of the picture
+# Of the change, in standard deviations of the picture: small, but far above rounding errors.
+_STRENGTH = {torch.float64: 1e-3, torch.float32: 1e-2}
+_COARSE_STRENGTH = 0.1  # for other dtypes
 _BLOCKS = 8  # a side, of the coarse part of the change
 _LEAST_ORDER = 0.7  # correlation of a cell's row or column with where it lies
 _LARGEST_SHIFT = 0.2  # of the mean of all cells from the middle of the picture
-_LEAST_SPREAD = 0.1  # of where the cells lie; 0.29 if each sees its own part of the picture
+_LEAST_SPREAD = 0.15  # of where the cells lie; 0.29 if each sees its own part of the picture
 _SAME = 0.02  # a smaller difference of two layouts' orders does not count
 
 
@@ -72,15 +74,15 @@ def changes(network: nn.Module, module: nn.Module, pixels: Tensor) -> Changes:
     blocks = torch.randn(
         *pixels.shape[:2], *[_BLOCKS] * len(sides), generator=numbers, dtype=torch.float32
     )
-    noise = (fine + F.interpolate(blocks, size=tuple(sides))) * _STRENGTH
-    scale = pixels.detach().float().std().item() or 1.0
+    noise = fine + F.interpolate(blocks, size=tuple(sides))
+    scale = _STRENGTH.get(pixels.dtype, _COARSE_STRENGTH) * pixels.detach().float().std().item()
     factors = [torch.ones(())]
     for axis, side in enumerate(sides):
         ramp = (torch.arange(side, dtype=torch.float32) + 0.5) / side
         factors.append(ramp.view([-1 if each == axis else 1 for each in range(len(sides))]))
     before = _output(network, module, pixels)
     everywhere, *along = (
-        _output(network, module, pixels + (noise * factor * scale).to(pixels)) - before
+        _output(network, module, pixels + (noise * factor * (scale or 1.0)).to(pixels)) - before
         for factor in factors
     )
     return Changes(everywhere, along)

@@ -514,6 +514,33 @@ def test_a_detector_has_no_last_map() -> None:
     assert "scales.2" in found.maps  # by hand
 
 
+@pytest.mark.parametrize("used", [0, 1])
+def test_what_counts_of_a_tuple_is_its_first_part(used: int) -> None:
+    """A part that nothing reads later is no layer, though the others are made from it."""
+
+    class Pair(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, WIDTH, 8, 8)
+
+        def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+            x = self.conv(pixels)
+            return x, x * 2
+
+    class Pairs(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.pair = Pair()
+            self.head = nn.Linear(WIDTH, 5)
+
+        def forward(self, pixels: Tensor) -> Tensor:
+            return self.head(self.pair(pixels)[used].mean((2, 3)))
+
+    found = analyze(frozen(Pairs()), torch.randn(1, 3, 64, 64))
+    assert found.default == ("pair.conv" if used else "pair")
+    assert found.maps["pair"].reached is not bool(used)
+
+
 # --- Shapes
 
 
