@@ -36,7 +36,7 @@ def main(folder: Path) -> None:
     print(explanation)
     explanation.save(folder)
 
-    (found,) = model.encode(picture).head_input  # the network's output
+    (found,) = model.encode(picture).head_input.value  # the network's output
     drawn = explanation.panels()["grad_cam"]
     ImageDraw.Draw(drawn).rectangle(found["boxes"][0].tolist(), outline="white", width=2)
     drawn.save(folder / "box.png")
