@@ -125,9 +125,7 @@ def tasks(name: str) -> dict[str, Ways]:
         "explain of a wrapped network": {
             "bare": lambda: bare(network, pixels),
             "ours": lambda: explain(PICTURE, model=model),
-            "as often with the default input": lambda: bare(
-                network, model.backbone.preprocess(PICTURE)[0]
-            ),
+            "bare with preprocessing": lambda: bare(network, model.backbone.preprocess(PICTURE)[0]),
         },
         "wrap": {"bare": lambda: bare(network, pixels), "ours": lambda: wrap(network)},
     }
@@ -162,9 +160,7 @@ def embedded(name: str) -> Ways:
     """Return a bare forward pass as the network's library builds it, and our explanation."""
     if name == "lite0":
         model = gradcam_core.load(name)
-        from efficientnet_lite_pytorch import EfficientNet
-
-        network = EfficientNet.from_name("efficientnet-lite0").eval()
+        network = timm.create_model("tf_efficientnet_lite0").eval()
     else:
         network = getattr(torchvision.models, name)(weights=None).eval()
         with TemporaryDirectory() as home, patch.dict("os.environ", TORCH_HOME=home):
@@ -172,8 +168,7 @@ def embedded(name: str) -> Ways:
             cached = Path(home) / "hub" / "checkpoints" / Path(url).name
             cached.parent.mkdir(parents=True)
             torch.save(network.state_dict(), cached)
-            with patch("torch.hub.load_state_dict_from_url", lambda *_, **__: network.state_dict()):
-                model = gradcam_core.load(name)
+            model = gradcam_core.load(name)
     pixels, _ = model.backbone.preprocess(PICTURE)
     encoded = model.backbone.encode_pixels
     index = 7
@@ -182,7 +177,7 @@ def embedded(name: str) -> Ways:
         head = model.bind(encoded(pixels))
         gradcam_core.methods()["grad-cam"].attribute(head, [head.target(index)])
 
-    captum_layer = {"resnet50": "layer4", "vgg16": "features", "lite0": "_conv_head"}[name]
+    captum_layer = {"resnet50": "layer4", "vgg16": "features", "lite0": "bn2"}[name]
     return {
         "bare": lambda: bare(network, pixels),
         "ours": ours,
