@@ -56,3 +56,15 @@ def test_every_setting_is_described() -> None:
     for path in SOURCES:
         for name in re.findall(r"\bGRADCAM_\w+", path.read_text("utf-8")):
             assert name in documents, f"{name} of {path}"
+
+
+def test_troubleshooting_quotes_messages_of_the_code() -> None:
+    sources = [path.read_text("utf-8") for path in (ROOT / "gradcam_core").rglob("*.py")]
+    # Messages are split over lines: join them.
+    code = "\n".join(re.sub(r'"\s*\n\s*f?"', "", source) for source in sources)
+    for line in re.findall(r"^\| (.+?) \|", text_of("docs/troubleshooting.md"), re.MULTILINE):
+        for message in line.split("; "):  # "..." stands for what the code fills in
+            if re.match(r"[A-Z]|\.\.\.", message) and " " in message:
+                parts = re.split(r"'?\.\.\.'?", message)
+                longest = max(parts, key=len).strip(" .:'")
+                assert longest in code, longest
