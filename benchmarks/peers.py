@@ -170,12 +170,12 @@ def embedded(name: str) -> Ways:
             torch.save(network.state_dict(), cached)
             model = gradcam_core.load(name)
     pixels, _ = model.backbone.preprocess(PICTURE)
-    encoded = model.backbone.encode_pixels
+    query = gradcam_core.Query().resolved(model)
     index = 7
 
-    def ours() -> None:
-        head = model.bind(encoded(pixels))
-        gradcam_core.methods()["grad-cam"].attribute(head, [head.target(index)])
+    def ours() -> None:  # from the network's input, as the others
+        head = model.bind(model.backbone.encode_pixels(pixels))
+        gradcam_core.Explainer().explain_head(head, PICTURE, query, [index])
 
     captum_layer = {"resnet50": "layer4", "vgg16": "features", "lite0": "bn2"}[name]
     return {
