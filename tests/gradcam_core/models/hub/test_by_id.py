@@ -186,17 +186,16 @@ def test_the_last_tokens_with_a_gradient_are_the_map(
 
 
 def test_networks_without_a_feature_map_are_refused(tmp_path: Path) -> None:
-    """A transformer of latents, which reads pixels without a convolution."""
-    config = transformers.PerceiverConfig(
-        num_latents=5,
-        d_latents=16,
-        num_blocks=1,
-        num_self_attends_per_block=1,
-        num_self_attention_heads=2,
-        num_cross_attention_heads=1,
+    """A transformer whose only patch is the whole picture."""
+    config = transformers.ViTConfig(
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
         image_size=32,
+        patch_size=32,
     )
-    network = transformers.PerceiverForImageClassificationFourier(config)
+    network = transformers.ViTForImageClassification(config)
     network.save_pretrained(tmp_path)
     transformers.ConvNextImageProcessor(size={"shortest_edge": 32}).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="no feature map"):

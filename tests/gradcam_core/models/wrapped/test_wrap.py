@@ -406,8 +406,10 @@ def test_tokens_are_laid_out_as_a_map(picture: Image.Image) -> None:
     (gradient,) = torch.autograd.grad(score, tokens)
     weights = gradient[0, 1:].mean(0)
     assert agrees(explanation.raw, (tokens[0, 1:] @ weights).relu().view(4, 6).detach())
-    with pytest.raises(ValueError, match=r"tokens=\(rows, columns\)"):
-        wrap(network, to_64_by_96, layer="blocks.1")
+    # The grid is found out, too; but a wrong one is refused.
+    assert explain(picture, model=wrap(network, to_64_by_96), target=1).raw.shape == (4, 6)
+    with pytest.raises(ValueError, match=r"blocks\.1"):
+        wrap(network, to_64_by_96, tokens=(3, 8), layer="blocks.1")
 
 
 def test_what_cannot_be_wrapped_is_refused(picture: Image.Image) -> None:
