@@ -1,4 +1,4 @@
-"""The gradient of the score at the feature map, which all CAM methods but the first share.
+"""The gradient of the score at the feature map, which most CAM methods share.
 
 Shapes: n terms of a score, a feature map A of C channels and h x w cells. All tensors float32.
 """
