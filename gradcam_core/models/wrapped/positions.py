@@ -17,13 +17,13 @@ from torch.nn import functional as F
 from gradcam_core.models.wrapped.layout import Grid, Layout, block_orders
 from gradcam_core.models.wrapped.parts import main_part
 
-# Of the change, in standard deviations of the picture: small, but far above rounding errors.
-_STRENGTH = {torch.float64: 1e-3, torch.float32: 1e-2}
-_COARSE_STRENGTH = 0.1  # for other dtypes
+# Of the change, in standard deviations of the picture; the first that has a clear effect.
+_STRENGTHS = (0.01, 0.1, 1.0)
+_CLEAR = 500  # times the rounding errors of the dtype
 _BLOCKS = 8  # a side, of the coarse part of the change
 _LEAST_ORDER = 0.7  # correlation of a cell's row or column with where it lies
 _LARGEST_SHIFT = 0.2  # of the mean of all cells from the middle of the picture
-_LEAST_SPREAD = 0.15  # of where the cells lie; 0.29 if each sees its own part of the picture
+_LEAST_SPREAD = 0.2  # of where the cells lie; 0.29 if each sees its own part of the picture
 _SAME = 0.02  # a smaller difference of two layouts' orders does not count
 
 
@@ -61,7 +61,7 @@ class Changes:
 
 
 def changes(network: nn.Module, module: nn.Module, pixels: Tensor) -> Changes:
-    """Run a network up to a module four times.
+    """Run a network up to a module four times, or more if small changes have no effect.
 
     Args:
         network: In evaluation mode.
@@ -75,16 +75,20 @@ def changes(network: nn.Module, module: nn.Module, pixels: Tensor) -> Changes:
         *pixels.shape[:2], *[_BLOCKS] * len(sides), generator=numbers, dtype=torch.float32
     )
     noise = fine + F.interpolate(blocks, size=tuple(sides))
-    scale = _STRENGTH.get(pixels.dtype, _COARSE_STRENGTH) * pixels.detach().float().std().item()
-    factors = [torch.ones(())]
+    noise = noise * (pixels.detach().float().std().item() or 1.0)
+    before = _output(network, module, pixels)
+    least = _CLEAR * torch.finfo(pixels.dtype).eps * before.abs().max()
+    for strength in _STRENGTHS:
+        changed = pixels + (noise * strength).to(pixels)
+        everywhere = _output(network, module, changed) - before
+        if everywhere.abs().max() > least:
+            break
+    along = []
     for axis, side in enumerate(sides):
         ramp = (torch.arange(side, dtype=torch.float32) + 0.5) / side
-        factors.append(ramp.view([-1 if each == axis else 1 for each in range(len(sides))]))
-    before = _output(network, module, pixels)
-    everywhere, *along = (
-        _output(network, module, pixels + (noise * factor * (scale or 1.0)).to(pixels)) - before
-        for factor in factors
-    )
+        ramp = ramp.view([-1 if each == axis else 1 for each in range(len(sides))])
+        changed = pixels + (noise * ramp * strength).to(pixels)
+        along.append(_output(network, module, changed) - before)
     return Changes(everywhere, along)
 
 
@@ -129,7 +133,7 @@ def fitting(
         best = _exact(sequences, found) or _best(_reordered(sequences), found)[0]
     if best is not None:
         return best, None
-    if all(_spread(layout, found) < _LEAST_SPREAD for layout in layouts):
+    if _spread(layouts[0], found) < _LEAST_SPREAD:
         if local and not layouts[0].is_strip:
             return layouts[0], None
         problem = "has cells that all see the whole picture"
