@@ -21,7 +21,7 @@ from gradcam_core.models.wrapped.parts import main_output, main_part, tensors_in
 from gradcam_core.models.wrapped.positions import changes, fitting
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FeatureMap:
     """A module that runs once and returns what may be a feature map.
 
@@ -133,7 +133,7 @@ class Analysis:
 _Place = tuple[Node, int]  # of an output in autograd's graph
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Recorded:
     """What a module returned.
 

@@ -3,7 +3,7 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, Node
@@ -58,8 +58,6 @@ class Graph:
             states: Of RNNs.
         """
         start = None if output is None else output.grad_fn
-        # Of each node, what its operation was applied to; None for what has no gradient.
-        self._inputs: dict[Node, tuple[tuple[Node | None, int], ...]] = {}
         self._after: dict[Node, list[Node]] = {}
         self._edges = Counter[Node]()
         self._outputs: dict[Node, set[int]] = {}
@@ -94,11 +92,11 @@ class Graph:
         known, stack = {start}, [start]
         while stack:
             node = stack.pop()
-            self._inputs[node] = node.next_functions
-            self._after[node] = [each for each, _ in self._inputs[node] if each is not None]
-            for following, number in self._inputs[node]:
+            after = self._after[node] = []
+            for following, number in node.next_functions:
                 if following is None:
                     continue
+                after.append(following)
                 self._edges[following] += 1
                 self._outputs.setdefault(following, set()).add(number)
                 if following not in known:
@@ -136,7 +134,7 @@ class Graph:
             if shape is None:
                 continue
             kind = re.sub(r"Backward\d*$", "", node.name())
-            apart = _keeping_apart(kind, self._inputs[node], shape)
+            apart = self._keeping_apart(kind, node, shape)
             if node not in states and not self.local.isdisjoint(apart):
                 self.local.add(node)
             before = [(each, shapes[each]) for each in self._after[node]]
@@ -154,18 +152,17 @@ class Graph:
             ):
                 self.plain.add(node)
 
-
-def _keeping_apart(
-    kind: str, inputs: Sequence[tuple[Node | None, int]], shape: tuple[int, ...]
-) -> list[Node]:
-    """Return those inputs of an operation that each cell of the result has its own part of."""
-    if math.prod(shape) == max(shape, default=1):
-        return []
-    if kind.startswith(("Bmm", "ScaledDot", "Mm")):
-        inputs = inputs[:1]
-    elif kind in ("Addmm", "Baddbmm"):
-        inputs = inputs[1:2]
-    return [each for each, _ in inputs if each is not None]
+    def _keeping_apart(self, kind: str, node: Node, shape: tuple[int, ...]) -> list[Node]:
+        """Return those inputs of an operation that each cell of the result has its own part of."""
+        if math.prod(shape) == max(shape, default=1):
+            return []
+        if kind.startswith(("Bmm", "ScaledDot", "Mm")):
+            first = node.next_functions[0][0]
+        elif kind in ("Addmm", "Baddbmm"):
+            first = node.next_functions[1][0]
+        else:
+            return self._after[node]
+        return [] if first is None else [first]
 
 
 def shape_of(node: Node) -> tuple[int, ...] | None:

@@ -208,6 +208,23 @@ def test_a_transformer_of_latents_is_explained_at_the_tokens_of_its_pixels(
         gradcam_core.explain(picture, model=model, target=0, layer=latents)
 
 
+def test_networks_without_a_feature_map_are_refused(tmp_path: Path) -> None:
+    """A transformer whose only patch is the whole picture."""
+    config = transformers.ViTConfig(
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        image_size=32,
+        patch_size=32,
+    )
+    network = transformers.ViTForImageClassification(config)
+    network.save_pretrained(tmp_path)
+    transformers.ConvNextImageProcessor(size={"shortest_edge": 32}).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="no feature map"):
+        load_by_id(str(tmp_path))
+
+
 def test_a_single_output_goes_through_a_sigmoid(picture: Image.Image, tmp_path: Path) -> None:
     torch.manual_seed(0)
     whole = timm.create_model("resnet18", num_classes=1).eval()

@@ -409,6 +409,8 @@ def test_tokens_are_laid_out_as_a_map(picture: Image.Image) -> None:
     found = explain(picture, model=wrap(network, to_64_by_96), target=1)
     assert found.layer == explanation.layer
     assert np.array_equal(found.raw, explanation.raw)
+    with pytest.raises(ValueError, match=r"blocks\.1"):  # another grid of as many tokens
+        wrap(network, to_64_by_96, tokens=(3, 8), layer="blocks.1")
 
 
 def test_what_cannot_be_wrapped_is_refused(picture: Image.Image) -> None:
