@@ -84,7 +84,7 @@ def cascade(measured: MeasuredMap, method: str) -> Iterator[SanityStep]:
 def _randomize(part: nn.Module, draw: torch.Generator) -> None:
     """Draw each parameter from a normal distribution with its own mean and standard deviation.
 
-    Batch normalisation keeps its running statistics.
+    Batch normalization keeps its running statistics, unless it was folded into a convolution.
     """
     with torch.no_grad():
         for parameter in part.parameters():
