@@ -53,7 +53,7 @@ def as_theirs(maps: Tensor, size: tuple[int, int]) -> np.ndarray:
     return np.float32(scale_cam_image(maps.numpy(), size))
 
 
-@pytest.mark.parametrize("layer", ["layer3", "layer4"])
+@pytest.mark.parametrize("layer", [pytest.param("layer3", marks=pytest.mark.slow), "layer4"])
 def test_ablation_cam(layer: str, network: nn.Module, images: Tensor) -> None:
     # With positive scores, where the formulas agree.
     network.fc.bias.data += 20
@@ -163,6 +163,7 @@ def test_fused_layers(name: str, network: nn.Module, images: Tensor) -> None:
         assert np.corrcoef(ours.ravel(), other.ravel())[0, 1] > 0.98
 
 
+@pytest.mark.slow
 def test_explain_has_the_new_methods(network: nn.Module, images: Tensor) -> None:
     model = wrap(network, lambda _: images[0])
     picture = torchvision.transforms.functional.to_pil_image(torch.rand(3, 64, 64))

@@ -96,7 +96,10 @@ def _torchvision(name: str) -> nn.Module:
     return _randomize(torchvision.models.get_model(name, **settings))
 
 
-@pytest.mark.parametrize("name", _NETWORKS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(each, marks=pytest.mark.slow) if "vgg" in each else each for each in _NETWORKS],
+)
 def test_every_layer_of_torchvisions_networks_is_as_before(name: str) -> None:
     whole = _torchvision(name).double()  # leaves the formulas as the only source of errors
     model = split(name, deepcopy(whole), torchvision.models.get_model_weights(name).IMAGENET1K_V1)
