@@ -31,6 +31,7 @@ from gradcam_core.query import FUSED, Query, Target, Task
 Layer = str | nn.Module
 
 _SUGGESTED = 8
+_MAX_FUSED = 8  # layers, each of which takes a pass of the CNN
 _UNKNOWN_POSITION = (
     "The positions are unknown: the model's preprocessing could not be followed, so the map is "
     "stretched over the whole picture and may lie elsewhere. Give the part that the model sees: "
@@ -202,9 +203,12 @@ class Explainer:
     ) -> list[Explanation]:
         """Explain several targets of one picture in one pass of the CNN; see `explain`."""
         if query.layer is not None and FUSED in query.layer:
+            layers = [layer.strip() for layer in query.layer.split(FUSED)]
+            if len(layers) > _MAX_FUSED:
+                raise ValueError(f"At most {_MAX_FUSED} layers are fused, not {len(layers)}.")
             per_layer = [
-                self.explain_targets(image, replace(query, layer=layer.strip()), targets, model)
-                for layer in query.layer.split(FUSED)
+                self.explain_targets(image, replace(query, layer=layer), targets, model)
+                for layer in layers
             ]
             return [_fused(each) for each in zip(*per_layer, strict=True)]
         given, model = model, load(query.model_name, query.task) if model is None else model

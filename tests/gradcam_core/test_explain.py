@@ -397,3 +397,8 @@ def test_fused_layers(cat_file: Path) -> None:
     assert maps[0].numpy() == pytest.approx(fused.raw, abs=1e-4)
     with pytest.raises(ValueError, match="nowhere"):
         gradcam_core.explain(cat_file, layer=["nowhere", layers[0]])
+
+
+def test_layers_are_fused_in_a_bounded_number(cat_file: Path) -> None:
+    with pytest.raises(ValueError, match="9"):
+        gradcam_core.explain(cat_file, layer=["stem"] * 9)
