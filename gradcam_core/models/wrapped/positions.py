@@ -134,7 +134,7 @@ def fitting(
     if best is not None:
         return best, None
     if _spread(layouts[0], found) < _LEAST_SPREAD:
-        if local and not layouts[0].is_strip:
+        if local:
             return layouts[0], None
         problem = "has cells that all see the whole picture"
     elif partly:
@@ -148,6 +148,8 @@ def _best(layouts: Iterable[Layout], found: Changes) -> tuple[Layout | None, boo
     """Return the layout with its cells in order; and whether one has that shows a part only."""
     best, most, partly = None, _LEAST_ORDER, False
     for layout in layouts:
+        if layout.is_strip and _spread(layout, found) < _LEAST_SPREAD:
+            continue  # class tokens, for instance, are few, and may be in order by chance
         order, shift = _order(layout, found)
         if order >= _LEAST_ORDER and shift > _LARGEST_SHIFT:
             partly = True
