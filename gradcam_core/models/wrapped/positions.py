@@ -124,8 +124,8 @@ def fitting(
     """
     if not found.everywhere.isfinite().all():
         return layouts[0], None  # nothing can be found out
-    if not found.everywhere.any():
-        return None, "does not depend on the picture"
+    if not found.everywhere.any():  # as with untrained weights, which may let nothing through
+        return (layouts[0], None) if local else (None, "does not depend on the picture")
     layouts = list(dict.fromkeys(_with_unchanged_tokens(each, found) for each in layouts))
     best, partly = _best(layouts, found)
     if best is None:
