@@ -38,7 +38,7 @@ class FeatureMap:
         passed_on: Whether another module, such as its parent, is the better name for the same map.
         later: The number of modules with weights between it and the output.
         sequential: Whether it consists of states of an RNN, which have seen the cells before them.
-        local: Whether its cells have never been merged, as far as the operations show.
+        local: Whether its cells have never been merged, as far as shapes and operations show.
         checked: Whether it is known that its cells lie where they would be drawn, or that not.
         problem: The end of a sentence that begins with the layer, if it is not a map; else None.
     """
@@ -141,6 +141,7 @@ class _Recorded:
         name: The module's.
         shape: Of its output.
         layouts: The layouts that the output may have.
+        likely: Whether the first of them is likely.
         edge: Where the output is in autograd's graph.
         weights: The number of runs of modules with weights until then.
         several: Whether it is a sequence of several modules, such as all blocks.
@@ -149,6 +150,7 @@ class _Recorded:
     name: str
     shape: torch.Size
     layouts: list[Layout]
+    likely: bool
     edge: GradientEdge
     weights: int
     several: bool
@@ -195,9 +197,9 @@ class _Recorder:
         if isinstance(module, nn.RNNBase | nn.RNNCellBase):
             states = [each.grad_fn for each in tensors_in(output)]
             self.states.update(node for node in states if node is not None)
-        if name and edge is not None and (layouts := self._layouts.of(given.shape)):
+        if name and edge is not None and (possible := self._layouts.of(given.shape)).layouts:
             several = isinstance(module, nn.Sequential) and len(module) > 1
-            found = _Recorded(name, given.shape, layouts, edge, len(self.weighted), several)
+            found = _Recorded(name, given.shape, *possible, edge, len(self.weighted), several)
             self.recorded.append(found)
             self.returned.setdefault(_place(edge), []).append(found)
         return replacement
@@ -217,9 +219,13 @@ class _Recorder:
                 continue
             node = each.edge.node
             plain = node in graph.plain and len(each.shape) > 3
-            layouts = (
-                [Layout("NCDHW" if len(each.shape) == 5 else "NCHW")] if plain else each.layouts
-            )
+            # A row of cells that depend on everything, such as queries, is none.
+            is_local = node in graph.local
+            layouts = [layout for layout in each.layouts if is_local or not layout.is_strip]
+            if plain:
+                layouts = [Layout("NCDHW" if len(each.shape) == 5 else "NCHW")]
+            if not layouts:
+                continue
             key = (graph.streams.get(node, node), each.edge.output_nr, each.shape)
             same = self.returned[_place(each.edge)]
             found[each.name] = FeatureMap(
@@ -234,8 +240,8 @@ class _Recorder:
                 passed_on=self._best_named(same) is not each,
                 # Weights of a second head do not count.
                 later=self._weights_between(same[0], len(self.weighted), used),
-                sequential=node in sequential and node not in graph.local,
-                local=node in graph.local,
+                sequential=node in sequential and not is_local,
+                local=each.likely and is_local,
                 checked=plain,
             )
         return found

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import permutations
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -94,6 +95,18 @@ class Layout:
         return patches if self.order is None else patches[torch.tensor(self.order)]
 
 
+class Possible(NamedTuple):
+    """The layouts that a tensor may have.
+
+    Attributes:
+        layouts: The most likely one first; [] for none.
+        likely: Whether the first has the grid of an earlier map, or the aspect ratio of the input.
+    """
+
+    layouts: list[Layout]
+    likely: bool
+
+
 class Layouts:
     """The layouts that a tensor may have, by its shape and by the maps before it.
 
@@ -107,12 +120,13 @@ class Layouts:
         self._tokens = tokens
         # Of the maps so far, the last first.
         self._grids: list[Grid] = []
+        self._likely: set[Grid] = set()
         self._token_counts: set[int] = set()
         # Of shapes since the last new map.
-        self._known: dict[tuple[int, ...], list[Layout]] = {}
+        self._known: dict[tuple[int, ...], Possible] = {}
 
-    def of(self, shape: Sequence[int]) -> list[Layout]:
-        """Return the layouts of a tensor of one picture, the most likely first; [] for none."""
+    def of(self, shape: Sequence[int]) -> Possible:
+        """Return the layouts of a tensor of one picture."""
         shape = tuple(shape)
         if shape not in self._known:
             found = self._found(shape)
@@ -120,19 +134,20 @@ class Layouts:
             self._known[shape] = found
         return self._known[shape]
 
-    def _found(self, shape: tuple[int, ...]) -> list[Layout]:
+    def _found(self, shape: tuple[int, ...]) -> Possible:
         if len(shape) == len(self._size) + 2 == 5:
-            return [Layout("NCDHW")] if shape[0] == 1 and math.prod(shape[2:]) > 1 else []
+            is_map = shape[0] == 1 and math.prod(shape[2:]) > 1
+            return Possible([Layout("NCDHW")] if is_map else [], likely=True)
         if len(self._size) == 2 and len(shape) == 4 and shape[0] == 1:
             return self._of_map((shape[1], shape[2], shape[3]))
         if len(self._size) == 2 and len(shape) == 3:
             return self._of_tokens(shape)
-        return []
+        return Possible([], likely=False)
 
-    def _remember(self, shape: tuple[int, ...], found: list[Layout]) -> None:
-        if not found or len(shape) == 5:
+    def _remember(self, shape: tuple[int, ...], found: Possible) -> None:
+        if not found.layouts or len(shape) == 5:
             return
-        first = found[0]
+        first = found.layouts[0]
         if first.is_strip:
             return
         if first.grid is not None:
@@ -142,17 +157,19 @@ class Layouts:
             grid = (shape[first.axes.index("H")], shape[first.axes.index("W")])
         if first.transposed:
             grid = grid[::-1]
+        if found.likely:
+            self._likely.add(grid)
         if grid not in self._grids[:1]:
             self._grids = [grid, *(each for each in self._grids if each != grid)]
             self._known.clear()
 
-    def _of_map(self, sides: tuple[int, int, int]) -> list[Layout]:
+    def _of_map(self, sides: tuple[int, int, int]) -> Possible:
         one, two, three = sides
         if two in self._token_counts:  # the heads of an attention
-            return []
+            return Possible([], likely=False)
         axes = {"NCHW": (two, three), "NHWC": (one, two)}
         likely = {
-            name: grid in self._grids or self._has_aspect(*grid) for name, grid in axes.items()
+            name: grid in self._likely or self._has_aspect(*grid) for name, grid in axes.items()
         }
         possible = [
             name
@@ -160,11 +177,12 @@ class Layouts:
             if math.prod(grid) > 1 and (likely[name] or math.prod(sides) > math.prod(grid))
         ]
         possible.sort(key=lambda name: not likely[name])
-        return [
+        layouts = [
             Layout(name, transposed=transposed) for transposed in (False, True) for name in possible
         ]
+        return Possible(layouts, likely=bool(possible) and likely[possible[0]])
 
-    def _of_tokens(self, shape: Sequence[int]) -> list[Layout]:
+    def _of_tokens(self, shape: Sequence[int]) -> Possible:
         axes = {"NTC": shape[1], "NCT": shape[2]} if shape[0] == 1 else {}
         if shape[1] == 1 and shape[0] > 1:
             axes = {"TNC": shape[0]}
@@ -174,7 +192,8 @@ class Layouts:
             for rank, grid, others in self._grids_of(count)
         ]
         found.sort(key=lambda ranked: ranked[0])
-        return [layout for _, layout in found]
+        layouts = [layout for _, layout in found]
+        return Possible(layouts, likely=bool(layouts) and not layouts[0].is_strip)
 
     def _grids_of(self, count: int) -> Iterator[tuple[int, Grid, tuple[int, ...]]]:
         """Yield how `count` tokens may be arranged, and a rank, 0 for the most likely."""

@@ -124,8 +124,8 @@ def fitting(
     """
     if not found.everywhere.isfinite().all():
         return layouts[0], None  # nothing can be found out
-    if not found.everywhere.any():
-        return None, "does not depend on the picture"
+    if not found.everywhere.any():  # as with untrained weights, which may let nothing through
+        return (layouts[0], None) if local else (None, "does not depend on the picture")
     layouts = list(dict.fromkeys(_with_unchanged_tokens(each, found) for each in layouts))
     best, partly = _best(layouts, found)
     if best is None:
@@ -134,7 +134,7 @@ def fitting(
     if best is not None:
         return best, None
     if _spread(layouts[0], found) < _LEAST_SPREAD:
-        if local and not layouts[0].is_strip:
+        if local:
             return layouts[0], None
         problem = "has cells that all see the whole picture"
     elif partly:
@@ -148,6 +148,8 @@ def _best(layouts: Iterable[Layout], found: Changes) -> tuple[Layout | None, boo
     """Return the layout with its cells in order; and whether one has that shows a part only."""
     best, most, partly = None, _LEAST_ORDER, False
     for layout in layouts:
+        if layout.is_strip and _spread(layout, found) < _LEAST_SPREAD:
+            continue  # class tokens, for instance, are few, and may be in order by chance
         order, shift = _order(layout, found)
         if order >= _LEAST_ORDER and shift > _LARGEST_SHIFT:
             partly = True

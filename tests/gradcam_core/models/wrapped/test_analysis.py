@@ -286,6 +286,30 @@ def test_tokens_in_another_order_are_put_in_place(order: Callable[[Tensor], Tens
     assert_cells_lie_in_place(network, found, "block", pixels)
 
 
+def test_tokens_in_separate_windows_are_no_map() -> None:
+    """(1, windows, tokens, C), as inside of NesT: neither two of its axes are rows and columns."""
+
+    class Separate(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.patch = nn.Conv2d(3, WIDTH, 4, 4)
+            self.windows = nn.Linear(WIDTH, WIDTH)
+            self.mlp = nn.Linear(WIDTH, WIDTH)
+            self.head = nn.Linear(WIDTH, 5)
+
+        def forward(self, pixels: Tensor) -> Tensor:
+            x = self.patch(pixels).unflatten(3, (-1, 4)).unflatten(2, (-1, 4))
+            x = x.permute(0, 2, 4, 3, 5, 1).flatten(3, 4).flatten(1, 2)
+            return self.head(self.mlp(self.windows(x).relu()).mean((1, 2)))
+
+    pixels = torch.randn(1, 3, 64, 64)
+    network = frozen(Separate())
+    found = analyze(network, pixels)
+    assert found.default == "patch"
+    for name in ("windows", "mlp"):
+        assert found.check(network, pixels, name) is not None
+
+
 def test_one_block() -> None:
     """In the last block only the class token has a gradient; the default is before it."""
     network = Transformer(1, "last")
@@ -413,7 +437,7 @@ class Decoder(nn.Module):
         return self.head(self.decoder(self.queries, cells).mean(1))
 
 
-@pytest.mark.parametrize("queries", [1, 10, 36])
+@pytest.mark.parametrize("queries", [1, 2, 3, 10, 36])
 def test_queries_of_a_decoder_are_no_map(queries: int) -> None:
     pixels = torch.randn(1, 3, 96, 96)
     assert analyze(frozen(Decoder(queries, encoder=True)), pixels).default == "encoder"
@@ -554,6 +578,27 @@ def test_spectrograms() -> None:
     found = analyze(frozen(network), torch.randn(1, 1, 64, 64))
     assert found.default == "2"
     assert found.maps["2"].shape == (64, 64, 8)
+
+
+def test_tokens_of_a_spectrogram() -> None:
+    """They have the grid of the map before them, which is not the input's aspect."""
+
+    class Audio(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem = nn.Conv2d(1, WIDTH, (4, 16), (4, 16))
+            self.block = nn.TransformerEncoderLayer(WIDTH, 4, 64, batch_first=True)
+            self.head = nn.Linear(WIDTH, 5)
+
+        def forward(self, pixels: Tensor) -> Tensor:
+            return self.head(self.block(self.stem(pixels).flatten(2).mT).mean(1))
+
+    pixels = torch.randn(1, 1, 64, 64)
+    network = frozen(Audio())
+    found = analyze(network, pixels)
+    assert found.default == "block"
+    assert found.maps["block"].shape == (WIDTH, 16, 4)
+    assert_cells_lie_in_place(network, found, "block", pixels)
 
 
 @pytest.mark.parametrize("size", [(64, 64), (8, 128), (128, 8)])
