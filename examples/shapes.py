@@ -47,7 +47,6 @@ def train(network: nn.Module, steps: int, learn_masks: bool = False, rate: float
     """Train a network on the classes of pictures, or of their pixels."""
     random = np.random.default_rng(0)
     optimiser = torch.optim.Adam(network.parameters(), rate)
-    # Ending in small steps, the result depends little on rounding.
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     network.train()
     for _ in range(steps):
