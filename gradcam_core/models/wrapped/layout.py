@@ -159,6 +159,8 @@ class Layouts:
             grid = grid[::-1]
         if found.likely:
             self._likely.add(grid)
+        elif min(grid) == 1:  # a vector rather than a map
+            return
         if grid not in self._grids[:1]:
             self._grids = [grid, *(each for each in self._grids if each != grid)]
             self._known.clear()
@@ -183,7 +185,7 @@ class Layouts:
         return Possible(layouts, likely=bool(possible) and likely[possible[0]])
 
     def _of_tokens(self, shape: Sequence[int]) -> Possible:
-        axes = {"NTC": shape[1], "NCT": shape[2]} if shape[0] == 1 else {}
+        axes = {"NTC": shape[1], "NCT": shape[2]} if shape[0] == 1 and min(shape[1:]) > 1 else {}
         if shape[1] == 1 and shape[0] > 1:
             axes = {"TNC": shape[0]}
         found = [
