@@ -20,7 +20,6 @@ from benchmarks.architectures import Row, networks, page, read_rows, tried
                 ("torchvision", "squeezenet1_1", "features", "13 × 13"),
                 ("torchvision", "swin_t", "permute", "7 × 7"),
                 ("torchvision", "vit_b_32", "encoder.layers.encoder_layer_10", "7 × 7"),
-                ("torchvision", "maxvit_t", "blocks.3", "7 × 7"),
                 ("timm", "coat_tiny", "parallel_blocks.5.norm14", "7 × 7"),
                 ("timm", "efficientvim_m1", "stages.2", "4 × 4"),
                 ("timm", "hiera_tiny_224", "blocks.11", "7 × 7"),
