@@ -231,13 +231,12 @@ class CutNetwork:
             raise ValueError(f"The layer '{name}' of {self.name} {problem}.")
 
     def _own_name(self, layer: str) -> str | None:
-        """Return the first of a module's names."""
+        """Return the first of a module's names; it may be named as of the network around."""
         own = self._isolated.network
-        try:
-            module = own.get_submodule(layer)
-        except AttributeError:
-            return None
-        return next(name for name, each in own.named_modules() if each is module)
+        inner = layer.removeprefix("_orig_mod.").removeprefix("module.")
+        modules = dict(own.named_modules(remove_duplicate=False))
+        module = modules.get(layer, modules.get(inner))
+        return next((name for name, each in own.named_modules() if each is module), None)
 
     def _some_layers(self, like: str = "") -> str:
         """Return the layers with the closest names, or all layers if they are few."""

@@ -31,7 +31,7 @@ def inner_network(network: Any, caller: str) -> nn.Module:
     """Return a network without `torch.compile` or data parallelism around it.
 
     Raises:
-        ValueError: It is not a network, or its layers are not visible.
+        ValueError: It is not a network, its layers are not visible, or they are quantized.
     """
     if not isinstance(network, nn.Module) or isinstance(network, ScriptModule):
         raise ValueError(
@@ -42,6 +42,14 @@ def inner_network(network: Any, caller: str) -> nn.Module:
     if isinstance(inner, nn.DataParallel | nn.parallel.DistributedDataParallel):
         inner = inner.module
     assert isinstance(inner, nn.Module)
+    for name, module in inner.named_modules():
+        defined_in = type(module).__module__
+        # (Networks that could be quantized have functional modules already.)
+        if ".nn." in defined_in and ".quantized." in defined_in and "functional" not in defined_in:
+            raise ValueError(
+                f"The layer '{name}' of {type(inner).__name__} is quantized and has no gradient: "
+                f"{caller} the network as it was before quantization."
+            )
     return inner
 
 

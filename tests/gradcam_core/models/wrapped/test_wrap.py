@@ -222,6 +222,33 @@ def test_a_compiled_network_is_the_network(resnet: nn.Module, picture: Image.Ima
     assert explanation.score == pytest.approx(resnet(to_64(picture)[None])[0, 1].item(), abs=1e-5)
 
 
+def test_a_network_in_data_parallelism_is_the_network(picture: Image.Image) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1), nn.Flatten(1)
+    )
+    parallel = nn.DataParallel(network)
+    pixels = torch.randn(2, 3, 64, 64)
+    expected = gradcam_core.attribute(network, pixels, [3, 4], layer="0")
+    for layer in ("module.0", "0", parallel.module[0]):
+        torch.testing.assert_close(
+            gradcam_core.attribute(parallel, pixels, [3, 4], layer=layer), expected
+        )
+    assert wrap(parallel, to_64, layer="module.2").layers == wrap(network, to_64).layers
+
+
+def test_quantized_networks_are_refused() -> None:
+    layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(5)).eval()
+    layers(torch.zeros(1, 3, 64, 64))
+    quantized = torch.ao.quantization.quantize_dynamic(layers, {nn.Linear}, dtype=torch.qint8)
+    for refuse in (wrap, lambda each: gradcam_core.attribute(each, torch.zeros(1, 3, 64, 64))):
+        with pytest.raises(ValueError, match="'3'"):
+            refuse(quantized)
+    # It is prepared for quantization, but not quantized.
+    prepared = tv.quantization.resnet18(weights=None).eval()
+    assert gradcam_core.attribute(prepared, torch.zeros(1, 3, 64, 64)).shape == (1, 2, 2)
+
+
 def test_threads_share_a_model(resnet: nn.Module, picture: Image.Image) -> None:
     model = wrap(resnet, to_64)
     layers = ["layer4", "layer1", "layer3.1.conv2", "conv1"]
