@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -61,7 +62,7 @@ class HookedNetwork(Backbone):
         first = next((each for each in own.parameters() if each.is_floating_point()), None)
         where = torch.device("cpu") if first is None else first.device
         self._dtype = torch.float32 if first is None else first.dtype
-        noise = as_input(Image.effect_noise((256, 256), 64).convert("RGB")).to(where, self._dtype)
+        noise = as_input(_noise()).to(where, self._dtype)
         with NonLinearities() as others:
             try:
                 self.analysis = self.isolated.run(lambda own: analyze(own, noise, tokens))
@@ -153,3 +154,9 @@ class HookedNetwork(Backbone):
         with torch.enable_grad():
             (leaf,), output = self._cut_network.run(pixels, [layer], leaf=True)
         return leaf, output
+
+
+def _noise() -> Image.Image:
+    """Return a grey picture of noise, always the same."""
+    grey = np.random.default_rng(0).integers(0, 256, (256, 256), np.uint8)
+    return Image.fromarray(grey).convert("RGB")
