@@ -22,7 +22,13 @@ from demo.handlers import Handlers
 from demo.hosting.request_filter import MAX_UPLOAD
 
 _BROWSER = Path(__file__).parent / "browser"
-_MODULES = {path.relative_to(_BROWSER).as_posix(): path for path in _BROWSER.rglob("*.js")}
+_VIEWER = Path(gradcam_core.__file__).parent / "viewer"
+# By their place in the repository, so that the same relative imports hold in the browser.
+_MODULES = {
+    f"{name}/{path.relative_to(folder).as_posix()}": path
+    for name, folder in {"demo/browser": _BROWSER, "gradcam_core/viewer": _VIEWER}.items()
+    for path in folder.rglob("*.js")
+}
 # In the address of each module, so that browsers can keep them, and never mix old and new ones.
 _VERSION = hashlib.sha256(
     b"".join(_MODULES[name].read_bytes() for name in sorted(_MODULES))
@@ -42,7 +48,7 @@ def build(handlers: Handlers) -> None:
         html_template=browser_file("page.html").replace(
             "<!-- analysis.html -->", browser_file("analysis.html")
         ),
-        js_on_load=script("main.js", [*lanes, "stop"]),
+        js_on_load=script("demo/browser/main.js", [*lanes, "stop"]),
         head=_preloads(),
         apply_default_css=False,
         padding=False,
@@ -141,17 +147,18 @@ async def _module(request: Request) -> Response:
 
 
 def script(module: str, events: Iterable[str]) -> str:
-    """Return the script of a component: it starts a module of `browser/`.
+    """Return the script of a component: it starts a module.
 
     Args:
-        module: It exports `start`, which gets `props` and `trigger` of the component.
+        module: Its place in the repository. It exports `start`, which gets `props` and `trigger`
+            of the component.
         events: What it triggers; `gr.HTML` looks for their names, in quotes, in the script.
     """
     return _START.replace("ADDRESS", address_of(module)) + f"// events: {[*events]}"
 
 
 def address_of(module: str) -> str:
-    """Return the address of a module of `browser/`, from the page."""
+    """Return the address of a module, named by its place in the repository, from the page."""
     return f"browser/{_VERSION}/{module}"
 
 
@@ -160,7 +167,7 @@ def _preloads() -> str:
     return "".join(
         f'<link rel="modulepreload" href="{address_of(name)}">'
         for name in _MODULES
-        if name != "quiz.js"
+        if name != "demo/browser/quiz.js"
     )
 
 

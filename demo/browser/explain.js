@@ -1,7 +1,7 @@
 // From the visitor's choices to a result.
 
-import { copyOf } from './canvas/draw.js';
-import { unpackGradient, unpackMap } from './canvas/unpack.js';
+import { copyOf } from '../../gradcam_core/viewer/draw.js';
+import { unpackGradient, unpackMap } from '../../gradcam_core/viewer/unpack.js';
 import { loadImage } from './dom.js';
 import { methodInfo } from './selectors.js';
 import { call, isLost, sendFile, sentIn, stop } from './server.js';

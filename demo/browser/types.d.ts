@@ -1,7 +1,10 @@
 // The types of what the server sends and of what the store holds.
 
+import type { Box, Gradient, HeatMap, Packed, Picture, View } from '../../gradcam_core/viewer/types.js';
+
+export type * from '../../gradcam_core/viewer/types.js';
+
 export type Task = 'classification' | 'captioning' | 'vqa';
-export type View = 'grad-cam' | 'guided' | 'guided-grad-cam' | 'counterfactual' | 'spotlight';
 export type Lane =
   | 'first'
   | 'second'
@@ -13,18 +16,8 @@ export type Lane =
   | 'suggest'
   | 'save'
   | 'live';
-/** left, top, right, bottom: shares of the sides, or pixels */
-export type Box = [number, number, number, number];
-export type Picture = HTMLImageElement | HTMLCanvasElement;
-export type Drawable = Picture | HTMLVideoElement;
-
 // ---- From the server ----
 
-export type Packed = { h: number; w: number; max: number; data: string };
-/** A map (h, w); values in [0, 1], in shares of max */
-export type HeatMap = { h: number; w: number; max: number; values: Float32Array };
-/** A signed gradient (h, w, 3) */
-export type Gradient = { h: number; w: number; values: Float32Array };
 export type Prediction = { text: string; probability: number };
 export type Word<M = HeatMap> = { text: string; log_prob: number; raw: M };
 export type Concept<M = HeatMap> = { name: string; share: number; top10_correct: number; raw: M };
@@ -244,5 +237,3 @@ export interface State {
   readonly analysis: Analysis;
   readonly paint: Paint;
 }
-/** How a result is drawn */
-export type Style = { view: View; map: HeatMap; table: Uint8Array; opacity: number; gain: number };

@@ -1,6 +1,6 @@
 // From what the server packs to arrays.
 
-/** @import { Gradient, HeatMap, Packed } from '../types.js' */
+/** @import { Gradient, HeatMap, Packed } from './types.js' */
 
 /** @param {string} text base64 */
 export function bytes(text) {
