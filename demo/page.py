@@ -130,7 +130,7 @@ def wire(
 
 def styles() -> list[Path]:
     """Return the page's style sheets."""
-    return [_BROWSER / "page.css", _BROWSER / "analysis.css"]
+    return [_VIEWER / "shared.css", _BROWSER / "page.css", _BROWSER / "analysis.css"]
 
 
 def modules() -> Route:
