@@ -16,17 +16,17 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 import gradcam_core
-from demo.answers import colour_tables
 from demo.examples import QUESTIONS, example_thumbnails
 from demo.handlers import Handlers
 from demo.hosting.request_filter import MAX_UPLOAD
+from gradcam_core import viewer
+from gradcam_core.serialize import colour_tables
 
 _BROWSER = Path(__file__).parent / "browser"
-_VIEWER = Path(gradcam_core.__file__).parent / "viewer"
 # By their place in the repository, so that the same relative imports hold in the browser.
 _MODULES = {
     f"{name}/{path.relative_to(folder).as_posix()}": path
-    for name, folder in {"demo/browser": _BROWSER, "gradcam_core/viewer": _VIEWER}.items()
+    for name, folder in {"demo/browser": _BROWSER, "gradcam_core/viewer": viewer.FOLDER}.items()
     for path in folder.rglob("*.js")
 }
 # In the address of each module, so that browsers can keep them, and never mix old and new ones.
@@ -130,7 +130,7 @@ def wire(
 
 def styles() -> list[Path]:
     """Return the page's style sheets."""
-    return [_VIEWER / "shared.css", _BROWSER / "page.css", _BROWSER / "analysis.css"]
+    return [viewer.FOLDER / "shared.css", _BROWSER / "page.css", _BROWSER / "analysis.css"]
 
 
 def modules() -> Route:

@@ -2,7 +2,7 @@
 
 import { make } from '../../gradcam_core/viewer/dom.js';
 
-export { arrowKeys, button, make } from '../../gradcam_core/viewer/dom.js';
+export { arrowKeys, button, loadImage, make, refill } from '../../gradcam_core/viewer/dom.js';
 
 const root = /** @type {HTMLElement} */ (document.querySelector('#gradcam'));
 
@@ -65,34 +65,6 @@ export function fillSelect(selector, options, chosen) {
     offered.set(select, now);
   }
   select.value = chosen;
-}
-
-/**
- * Replace the children of a box. The focus stays on the button that has it, or on the one in its place.
- * @param {HTMLElement} box
- * @param {...(Node | string)} children
- */
-export function refill(box, ...children) {
-  const before = [...box.querySelectorAll('button')];
-  const at = before.indexOf(/** @type {HTMLButtonElement} */ (document.activeElement));
-  const name = before[at]?.dataset.name;
-  box.replaceChildren(...children);
-  if (at < 0) return;
-  const now = [...box.querySelectorAll('button')];
-  (now.find((each) => name && each.dataset.name === name) ?? now[Math.min(at, now.length - 1)])?.focus();
-}
-
-/**
- * @param {string} url
- * @returns {Promise<HTMLImageElement>}
- */
-export function loadImage(url) {
-  return new Promise((resolve, reject) => {
-    const image = new Image();
-    image.onload = () => resolve(image);
-    image.onerror = reject;
-    image.src = url;
-  });
 }
 
 /**

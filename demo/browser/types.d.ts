@@ -1,10 +1,18 @@
 // The types of what the server sends and of what the store holds.
 
-import type { Box, Gradient, HeatMap, Packed, Picture, View } from '../../gradcam_core/viewer/types.js';
+import type {
+  Explanation,
+  Gradient,
+  HeatMap,
+  Packed,
+  Picture,
+  Prediction,
+  Task,
+  View,
+} from '../../gradcam_core/viewer/types.js';
 
 export type * from '../../gradcam_core/viewer/types.js';
 
-export type Task = 'classification' | 'captioning' | 'vqa';
 export type Lane =
   | 'first'
   | 'second'
@@ -18,29 +26,10 @@ export type Lane =
   | 'live';
 // ---- From the server ----
 
-export type Prediction = { text: string; probability: number };
-export type Word<M = HeatMap> = { text: string; log_prob: number; raw: M };
 export type Concept<M = HeatMap> = { name: string; share: number; top10_correct: number; raw: M };
 
-export interface Answer<M = Packed, G = Packed> {
-  task: Task;
-  model: string;
-  layer: string;
-  method: string;
-  question: string | null;
-  target: string;
-  score: number;
+export interface Answer<M = Packed, G = Packed> extends Explanation<M, G> {
   probability: number;
-  unsure: boolean;
-  faint: boolean;
-  unknown_words: string[];
-  predictions: Prediction[];
-  words: Word<M>[];
-  raw: M;
-  raw_counterfactual: M;
-  gradient: G | null;
-  box: Box;
-  remarks: string[];
   concepts: Concept<M>[] | null;
   milliseconds: number;
   layers: Record<string, string>;

@@ -50,3 +50,31 @@ export function arrowKeys(box) {
   box.addEventListener('focusin', ({ target }) => stopAt(target));
   return () => stopAt(buttons().find((each) => each.getAttribute('aria-pressed') === 'true') ?? buttons()[0]);
 }
+
+/**
+ * Replace the children of a box. The focus stays on the button that has it, or on the one in its place.
+ * @param {HTMLElement} box
+ * @param {...(Node | string)} children
+ */
+export function refill(box, ...children) {
+  const before = [...box.querySelectorAll('button')];
+  const at = before.indexOf(/** @type {HTMLButtonElement} */ (document.activeElement));
+  const name = before[at]?.dataset.name;
+  box.replaceChildren(...children);
+  if (at < 0) return;
+  const now = [...box.querySelectorAll('button')];
+  (now.find((each) => name && each.dataset.name === name) ?? now[Math.min(at, now.length - 1)])?.focus();
+}
+
+/**
+ * @param {string} url
+ * @returns {Promise<HTMLImageElement>}
+ */
+export function loadImage(url) {
+  return new Promise((resolve, reject) => {
+    const image = new Image();
+    image.onload = () => resolve(image);
+    image.onerror = reject;
+    image.src = url;
+  });
+}

@@ -1,6 +1,8 @@
 // Sentences, by code, that the page and interactive pages have in common.
 
-/** @import { HeatMap, View } from './types.js' */
+import { logOf, percent } from './format.js';
+
+/** @import { Explained, HeatMap, Task, View } from './types.js' */
 
 /** @type {Record<View, [title: string, about: string]>} */
 export const VIEWS = {
@@ -42,4 +44,75 @@ export function headingOf({ raw, words, faint }, word) {
   if (!max) return 'no_evidence';
   if (word != null) return 'word';
   return faint ? 'faint' : 'why';
+}
+
+/** @type {Record<Task, string>} */
+export const PREDICTIONS = {
+  classification: 'Most likely classes',
+  captioning: 'The network’s own captions',
+  vqa: 'Most likely answers',
+};
+
+/**
+ * The text under the heading of an interactive page.
+ * @param {Explained} explained
+ * @param {number | null} word
+ */
+export function summaryOf({ task, target, score, probability, predictions, words, unsure, unknown_words }, word) {
+  if (word != null) return `Log-probability ${words[word].log_prob.toFixed(2)} after the words before it.`;
+  const best = predictions[0];
+  const value = (/** @type {number} */ p) => (task === 'captioning' ? logOf(p) : percent(p));
+  const own = best?.text === target ? ': the network’s first choice' : '';
+  const other = best && !own ? ` The network’s first choice is “${best.text}” (${value(best.probability)}).` : '';
+  const likely = `Probability ${percent(probability ?? 0)}`;
+  const logarithm = `Log-probability ${score.toFixed(1)}`;
+  return [
+    unknown_words.length ? `Not understood: ${unknown_words.join(', ')}.` : '',
+    probability == null ? `Score ${score.toFixed(2)}.` : `${task === 'captioning' ? logarithm : likely}${own}.${other}`,
+    unsure ? 'The network is guessing.' : '',
+  ]
+    .filter(Boolean)
+    .join(' ');
+}
+
+/**
+ * The small print of an interactive page.
+ * @param {Explained} explained
+ */
+export const technical = ({ method_title, model_title, layer, raw, remarks, position_known }) =>
+  [
+    `${method_title} of ${model_title} at ${layer}, ${raw.w} × ${raw.h} cells.`,
+    position_known ? '' : 'Which part of the photo the network sees is not known: the map is stretched over all of it.',
+    ...remarks,
+  ]
+    .filter(Boolean)
+    .join(' ');
+
+export const CLICK_FRAMED = 'click one with a frame to see why';
+
+/** @type {Record<Task, string>} */
+const TASKS = { classification: 'Classification', captioning: 'Captioning', vqa: 'VQA' };
+
+/**
+ * What tells one list of an interactive page from another.
+ * @param {Explained} explained
+ * @param {'picture' | 'task' | 'question' | 'method' | 'model' | 'detail' | 'layer'} name
+ */
+export function difference(explained, name) {
+  switch (name) {
+    case 'picture':
+      return `Photo ${explained.picture + 1}`;
+    case 'task':
+      return TASKS[explained.task];
+    case 'question':
+      return explained.question == null ? '' : `“${explained.question}”`;
+    case 'method':
+      return explained.method_title;
+    case 'model':
+      return explained.model_title;
+    case 'detail':
+      return `detail ${explained.detail}`;
+    case 'layer':
+      return explained.layer;
+  }
 }
