@@ -31,7 +31,7 @@ _MODULES = {
 }
 # In the address of each module, so that browsers can keep them, and never mix old and new ones.
 _VERSION = hashlib.sha256(
-    b"".join(_MODULES[name].read_bytes() for name in sorted(_MODULES))
+    b"".join(_MODULES[name].read_bytes() for name in sorted(_MODULES)) + viewer.template().encode()
 ).hexdigest()[:12]
 
 # How many of a lane's requests run at once, where that is not the default: a large photo takes a
@@ -139,10 +139,13 @@ def modules() -> Route:
 
 
 async def _module(request: Request) -> Response:
-    path = _MODULES.get(request.path_params["name"])
+    name = request.path_params["name"]
+    caching = {"Cache-Control": "public, max-age=31536000, immutable"}
+    if name == "interactive.html":  # as text: it is no page before it has data
+        return PlainTextResponse(viewer.template(), headers=caching)
+    path = _MODULES.get(name)
     if path is None:
         return PlainTextResponse("There is nothing here.", 404)
-    caching = {"Cache-Control": "public, max-age=31536000, immutable"}
     return FileResponse(path, media_type="text/javascript", headers=caching)
 
 
@@ -167,7 +170,7 @@ def _preloads() -> str:
     return "".join(
         f'<link rel="modulepreload" href="{address_of(name)}">'
         for name in _MODULES
-        if name != "demo/browser/quiz.js"
+        if name not in ("demo/browser/quiz.js", "gradcam_core/viewer/main.js")
     )
 
 

@@ -70,10 +70,11 @@ export function fillSelect(selector, options, chosen) {
 /**
  * Save a text as a file.
  * @param {string} name
- * @param {string} content JSON
+ * @param {string} content
+ * @param {string} [type]
  */
-export function saveFile(name, content) {
-  const url = URL.createObjectURL(new Blob([content], { type: 'application/json' }));
+export function saveFile(name, content, type = 'application/json') {
+  const url = URL.createObjectURL(new Blob([content], { type }));
   make('a', { href: url, download: name.replace(/[^\w.-]+/g, '-') }).click();
   URL.revokeObjectURL(url);
 }
