@@ -16,16 +16,22 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 import gradcam_core
-from demo.answers import colour_tables
 from demo.examples import QUESTIONS, example_thumbnails
 from demo.handlers import Handlers
 from demo.hosting.request_filter import MAX_UPLOAD
+from gradcam_core import viewer
+from gradcam_core.serialize import colour_tables
 
 _BROWSER = Path(__file__).parent / "browser"
-_MODULES = {path.relative_to(_BROWSER).as_posix(): path for path in _BROWSER.rglob("*.js")}
+# By their place in the repository, so that the same relative imports hold in the browser.
+_MODULES = {
+    f"{name}/{path.relative_to(folder).as_posix()}": path
+    for name, folder in {"demo/browser": _BROWSER, "gradcam_core/viewer": viewer.FOLDER}.items()
+    for path in folder.rglob("*.js")
+}
 # In the address of each module, so that browsers can keep them, and never mix old and new ones.
 _VERSION = hashlib.sha256(
-    b"".join(_MODULES[name].read_bytes() for name in sorted(_MODULES))
+    b"".join(_MODULES[name].read_bytes() for name in sorted(_MODULES)) + viewer.template().encode()
 ).hexdigest()[:12]
 
 # How many of a lane's requests run at once, where that is not the default: a large photo takes a
@@ -42,7 +48,7 @@ def build(handlers: Handlers) -> None:
         html_template=browser_file("page.html").replace(
             "<!-- analysis.html -->", browser_file("analysis.html")
         ),
-        js_on_load=script("main.js", [*lanes, "stop"]),
+        js_on_load=script("demo/browser/main.js", [*lanes, "stop"]),
         head=_preloads(),
         apply_default_css=False,
         padding=False,
@@ -124,7 +130,7 @@ def wire(
 
 def styles() -> list[Path]:
     """Return the page's style sheets."""
-    return [_BROWSER / "page.css", _BROWSER / "analysis.css"]
+    return [viewer.FOLDER / "shared.css", _BROWSER / "page.css", _BROWSER / "analysis.css"]
 
 
 def modules() -> Route:
@@ -133,25 +139,29 @@ def modules() -> Route:
 
 
 async def _module(request: Request) -> Response:
-    path = _MODULES.get(request.path_params["name"])
+    name = request.path_params["name"]
+    caching = {"Cache-Control": "public, max-age=31536000, immutable"}
+    if name == "interactive.html":  # as text: it is no page before it has data
+        return PlainTextResponse(viewer.template(), headers=caching)
+    path = _MODULES.get(name)
     if path is None:
         return PlainTextResponse("There is nothing here.", 404)
-    caching = {"Cache-Control": "public, max-age=31536000, immutable"}
     return FileResponse(path, media_type="text/javascript", headers=caching)
 
 
 def script(module: str, events: Iterable[str]) -> str:
-    """Return the script of a component: it starts a module of `browser/`.
+    """Return the script of a component: it starts a module.
 
     Args:
-        module: It exports `start`, which gets `props` and `trigger` of the component.
+        module: Its place in the repository. It exports `start`, which gets `props` and `trigger`
+            of the component.
         events: What it triggers; `gr.HTML` looks for their names, in quotes, in the script.
     """
     return _START.replace("ADDRESS", address_of(module)) + f"// events: {[*events]}"
 
 
 def address_of(module: str) -> str:
-    """Return the address of a module of `browser/`, from the page."""
+    """Return the address of a module, named by its place in the repository, from the page."""
     return f"browser/{_VERSION}/{module}"
 
 
@@ -160,7 +170,7 @@ def _preloads() -> str:
     return "".join(
         f'<link rel="modulepreload" href="{address_of(name)}">'
         for name in _MODULES
-        if name != "quiz.js"
+        if name not in ("demo/browser/quiz.js", "gradcam_core/viewer/main.js")
     )
 
 

@@ -51,7 +51,7 @@ class Quiz:
         """Build the page."""
         quiz = gr.HTML(
             html_template=page.browser_file("quiz.html"),
-            js_on_load=page.script("quiz.js", ["quiz"]),
+            js_on_load=page.script("demo/browser/quiz.js", ["quiz"]),
             apply_default_css=False,
             padding=False,
             elem_id="gradcam",

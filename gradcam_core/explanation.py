@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from gradcam_core import export, figure, notebook, serialize
+from gradcam_core import export, figure, interactive, notebook, serialize
 from gradcam_core.image.geometry import Box, enlarge, normalised
 from gradcam_core.image.render import DEFAULT_COLOUR_MAP, DEFAULT_OPACITY
 from gradcam_core.methods import METHODS
@@ -256,13 +256,38 @@ class Explanation:
         """
         return figure.figure([self, *beside], colour_map, opacity, vmax)
 
+    def to_html(
+        self,
+        *others: "Explanation",
+        colour_map: str = DEFAULT_COLOUR_MAP,
+        opacity: float = DEFAULT_OPACITY,
+    ) -> str:
+        """Return an interactive page of one file, which needs neither a server nor the network.
+
+        It shows this explanation and others: click classes, words and views, move the handle
+        between the photo and the map, change opacity and colours.
+
+        Args:
+            others: Of other targets, models or methods, mostly of the same picture.
+            colour_map: A name that matplotlib knows.
+            opacity: Of the heat maps' colours, in [0, 1].
+
+        Raises:
+            ValueError: matplotlib has no such colour map.
+
+        Examples:
+            >>> tabby, lynx = explain("cat.jpg", target=["tabby", "lynx"])
+            >>> Path("cat.html").write_text(tabby.to_html(lynx), encoding="utf-8")
+        """
+        return interactive.html([self, *others], colour_map, opacity)
+
     def save(
         self,
         folder: str | Path,
         colour_map: str = DEFAULT_COLOUR_MAP,
         opacity: float = DEFAULT_OPACITY,
     ) -> list[Path]:
-        """Write pictures, raw map and numbers into a folder; see `export.save`."""
+        """Write pictures, raw map, numbers and page into a folder; see `export.save`."""
         return export.save(self, Path(folder), colour_map, opacity)
 
     def __str__(self) -> str:
@@ -285,5 +310,5 @@ class Explanation:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        """Show the figure in a notebook."""
+        """Show the interactive page in a notebook."""
         return notebook.html(self)

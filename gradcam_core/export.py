@@ -12,6 +12,7 @@ from PIL import Image
 
 from gradcam_core.figure import panels
 from gradcam_core.image.render import coloured, overlay
+from gradcam_core.interactive import html
 from gradcam_core.serialize import to_dict
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def save(explanation: "Explanation", folder: Path, colour_map: str, opacity: float) -> list[Path]:
-    """Write the pictures (PNG), the raw map (.npy) and the numbers (JSON) into a folder.
+    """Write pictures (PNG), raw map (.npy), numbers (JSON) and interactive page into a folder.
 
     The folder is created if need be. Files of the same names are replaced, and files that an
     earlier explanation left behind are removed.
@@ -49,6 +50,8 @@ def save(explanation: "Explanation", folder: Path, colour_map: str, opacity: flo
         (staging / "explanation.json").write_text(
             numbers + "\n", encoding="utf-8", errors="backslashreplace"
         )
+        page = html([explanation], colour_map, opacity)
+        (staging / "explanation.html").write_text(page, encoding="utf-8")
         finished = sorted(staging.iterdir())
         stale = {"guided_backprop.png", "guided_grad_cam.png"}
         stale |= {old.name for old in folder.glob("word_[0-9][0-9]_*.png")}

@@ -1,13 +1,16 @@
 """The one serializer of explanations: for JSON files, HTTP, the page and Parquet."""
 
 import base64
+import io
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from PIL import Image
 
+from gradcam_core.image.render import COLOUR_MAPS, coloured
 from gradcam_core.version import __version__
 
 if TYPE_CHECKING:
@@ -68,6 +71,23 @@ def pack_signed(gradient: np.ndarray) -> dict[str, Any]:
     height, width, _ = gradient.shape
     data = zlib.compress(np.rint(roots * 40).astype(np.int8).tobytes())
     return {"h": height, "w": width, "max": highest, "data": as_text(data)}
+
+
+def jpeg_url(picture: Image.Image) -> str:
+    """Return a picture as a data: URL."""
+    jpeg = io.BytesIO()
+    picture.save(jpeg, "JPEG", quality=90)
+    return f"data:image/jpeg;base64,{as_text(jpeg.getvalue())}"
+
+
+def colour_tables(names: Iterable[str] = COLOUR_MAPS) -> dict[str, str]:
+    """Return the colours of colour maps by name: 256 x 3 bytes, base64.
+
+    Raises:
+        ValueError: matplotlib has no such colour map.
+    """
+    ramp = np.arange(256, dtype=np.float32)[None] / 255
+    return {name: as_text(np.asarray(coloured(ramp, name)).tobytes()) for name in names}
 
 
 def as_text(data: bytes) -> str:

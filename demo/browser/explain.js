@@ -1,7 +1,7 @@
 // From the visitor's choices to a result.
 
-import { copyOf } from './canvas/draw.js';
-import { unpackGradient, unpackMap } from './canvas/unpack.js';
+import { copyOf } from '../../gradcam_core/viewer/draw.js';
+import { unpackExplanation, unpackMap } from '../../gradcam_core/viewer/unpack.js';
 import { loadImage } from './dom.js';
 import { methodInfo } from './selectors.js';
 import { call, isLost, sendFile, sentIn, stop } from './server.js';
@@ -72,14 +72,10 @@ export const jpegFile = (canvas, name) =>
 export async function unpack(answer, photo, typed = '') {
   const { task, model, layer, method, question, target } = answer;
   return {
-    ...answer,
+    ...(await unpackExplanation(answer)),
     photo: /** @type {Result['photo']} */ (photo),
     typed,
-    raw: unpackMap(answer.raw),
-    raw_counterfactual: unpackMap(answer.raw_counterfactual),
-    words: answer.words.map((word) => ({ ...word, raw: unpackMap(word.raw) })),
     concepts: answer.concepts?.map((concept) => ({ ...concept, raw: unpackMap(concept.raw) })) ?? null,
-    gradient: answer.gradient && (await unpackGradient(answer.gradient)),
     key: JSON.stringify([photo.key, task, model, layer, method, question, target]),
   };
 }

@@ -16,6 +16,7 @@ import { mountCamera } from './views/camera.js';
 import { mountDownloads } from './views/downloads.js';
 import { mountFigure2 } from './views/figure2.js';
 import { mountHistory } from './views/history.js';
+import { mountInteractive } from './views/interactive.js';
 import { mountOptions } from './views/options.js';
 import { mountPhotos } from './views/photos.js';
 import { mountPictures } from './views/pictures.js';
@@ -28,7 +29,7 @@ import { mountThumbnails } from './views/thumbnails.js';
 
 const VIEWS = [
   ...[mountResult, mountPictures, mountThumbnails, mountPredictions, mountHistory, mountQuery, mountOptions],
-  ...[mountPhotos, mountCamera, mountDownloads, mountFigure2],
+  ...[mountPhotos, mountCamera, mountDownloads, mountInteractive, mountFigure2],
   ...[mountAnalysis, mountConcepts, mountEvaluate, mountCompare, mountPaint, mountDifference, mountLocate],
 ];
 const LONGEST = 300; // characters of a question or target in the address

@@ -3,11 +3,11 @@
 import { logOf, percent, significant, wholePercent } from './format.js';
 import { isGuess, isReplaced, unlikelyWords } from './selectors.js';
 
-/**
- * @import { Box, Contradiction, Download, ModelInfo, Problem, Result, Status, Task, Test, View } from './types.js'
- */
+export { HEADINGS, noCounterevidence, VIEWS, WHOLE_CAPTION_ONLY } from '../../gradcam_core/viewer/messages.js';
 
-/** @typedef {Node | string} Part */
+/**
+ * @import { Box, Contradiction, Download, ModelInfo, Problem, Result, Status, Task, Test } from './types.js'
+ */
 
 /** @param {Status} status */
 export function statusText(status) {
@@ -57,22 +57,6 @@ const PROBLEMS = {
 
 export const OUT_OF_DATE = 'This page is out of date. Please reload it.';
 
-/** @type {Record<View, [title: string, about: string]>} */
-export const VIEWS = {
-  'grad-cam': ['Grad-CAM', 'Which parts of the photo speak for it: coarse, but different for each target.'],
-  guided: [
-    'Guided Backprop',
-    'Pixels that matter to the network at all: fine, but not specific. It looks much the same for every target.',
-  ],
-  'guided-grad-cam': ['Guided Grad-CAM', 'The two multiplied: fine detail, only where the evidence is.'],
-  counterfactual: ['Counter\u00adfactual', 'Which parts of the photo speak against it, that is, lower its score.'],
-  spotlight: ['Spotlight', 'The photo, as bright as the evidence for it.'],
-};
-export const WHOLE_CAPTION_ONLY = 'For whole captions only';
-
-/** @param {string} target */
-export const noCounterevidence = (target) => `Nothing in this photo speaks against ${target}: there is no map to show.`;
-
 /** @type {Record<Task, { target: string, placeholder: string, predictions: string, hint: string, noun: string }>} */
 export const TASK_TEXTS = {
   classification: {
@@ -99,17 +83,6 @@ export const TASK_TEXTS = {
 };
 
 // ---- The result ----
-
-/** @typedef {'why' | 'why_not' | 'no_evidence' | 'faint' | 'word'} Heading */
-
-/** @type {Record<Heading, (name: Part, other: Part) => Part[]>} */
-export const HEADINGS = {
-  why: (name) => ['Why ', name, '?'],
-  why_not: (name, other) => ['Why ', name, ', and why not ', other, '?'],
-  no_evidence: (name) => ['Nothing in this photo speaks for ', name],
-  faint: (name) => ['Hardly any evidence for ', name],
-  word: (name, caption) => ['Why ', name, ' in ', caption, '?'],
-};
 
 export const NO_RESULT = { title: 'Choose a photo', text: 'The network says what it sees, and Grad-CAM shows where.' };
 export const FAILED = { title: 'No explanation', text: '' };

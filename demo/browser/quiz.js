@@ -1,8 +1,8 @@
 // The quiz: ten questions in random order, each made by the server when it is reached.
 
-import { contextOf, fit, gradientCanvas, spotlight } from './canvas/draw.js';
-import { guidedGradCam } from './canvas/maps.js';
-import { unpackGradient, unpackMap } from './canvas/unpack.js';
+import { contextOf, fit, gradientCanvas, spotlight } from '../../gradcam_core/viewer/draw.js';
+import { guidedGradCam } from '../../gradcam_core/viewer/maps.js';
+import { unpackGradient, unpackMap } from '../../gradcam_core/viewer/unpack.js';
 import { $, all, button, loadImage, make } from './dom.js';
 import { problemText } from './messages.js';
 import { call, connect } from './server.js';

@@ -1,6 +1,6 @@
 // Values derived from the state.
 
-import { bytes } from './canvas/unpack.js';
+import { bytes } from '../../gradcam_core/viewer/unpack.js';
 import { isGuided, store } from './store.js';
 
 /** @import { Contradiction, Evaluation, MethodInfo, ModelInfo, Result, Style, Task, Test, View } from './types.js' */

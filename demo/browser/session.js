@@ -1,6 +1,6 @@
 // What outlives the page: the photo, for a reload; the address, for the browser's back button.
 
-import { copyOf } from './canvas/draw.js';
+import { copyOf } from '../../gradcam_core/viewer/draw.js';
 import { store } from './store.js';
 
 /** @import { Photo, Result } from './types.js' */

@@ -1,7 +1,18 @@
 // The types of what the server sends and of what the store holds.
 
-export type Task = 'classification' | 'captioning' | 'vqa';
-export type View = 'grad-cam' | 'guided' | 'guided-grad-cam' | 'counterfactual' | 'spotlight';
+import type {
+  Explanation,
+  Gradient,
+  HeatMap,
+  Packed,
+  Picture,
+  Prediction,
+  Task,
+  View,
+} from '../../gradcam_core/viewer/types.js';
+
+export type * from '../../gradcam_core/viewer/types.js';
+
 export type Lane =
   | 'first'
   | 'second'
@@ -13,41 +24,12 @@ export type Lane =
   | 'suggest'
   | 'save'
   | 'live';
-/** left, top, right, bottom: shares of the sides, or pixels */
-export type Box = [number, number, number, number];
-export type Picture = HTMLImageElement | HTMLCanvasElement;
-export type Drawable = Picture | HTMLVideoElement;
-
 // ---- From the server ----
 
-export type Packed = { h: number; w: number; max: number; data: string };
-/** A map (h, w); values in [0, 1], in shares of max */
-export type HeatMap = { h: number; w: number; max: number; values: Float32Array };
-/** A signed gradient (h, w, 3) */
-export type Gradient = { h: number; w: number; values: Float32Array };
-export type Prediction = { text: string; probability: number };
-export type Word<M = HeatMap> = { text: string; log_prob: number; raw: M };
 export type Concept<M = HeatMap> = { name: string; share: number; top10_correct: number; raw: M };
 
-export interface Answer<M = Packed, G = Packed> {
-  task: Task;
-  model: string;
-  layer: string;
-  method: string;
-  question: string | null;
-  target: string;
-  score: number;
+export interface Answer<M = Packed, G = Packed> extends Explanation<M, G> {
   probability: number;
-  unsure: boolean;
-  faint: boolean;
-  unknown_words: string[];
-  predictions: Prediction[];
-  words: Word<M>[];
-  raw: M;
-  raw_counterfactual: M;
-  gradient: G | null;
-  box: Box;
-  remarks: string[];
   concepts: Concept<M>[] | null;
   milliseconds: number;
   layers: Record<string, string>;
@@ -244,5 +226,3 @@ export interface State {
   readonly analysis: Analysis;
   readonly paint: Paint;
 }
-/** How a result is drawn */
-export type Style = { view: View; map: HeatMap; table: Uint8Array; opacity: number; gain: number };

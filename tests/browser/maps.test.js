@@ -2,22 +2,19 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { boundingBox, coverCircle, packMask, segment } from '../../demo/browser/analysis/masks.js';
 import {
-  boundingBox,
   colourBytes,
-  coverCircle,
   enlarge,
   gradientBytes,
   guidedGradCam,
   inPixels,
-  packMask,
   sameMap,
-  segment,
   subtract,
-} from '../../demo/browser/canvas/maps.js';
-import { unpackGradient, unpackMap } from '../../demo/browser/canvas/unpack.js';
+} from '../../gradcam_core/viewer/maps.js';
+import { unpackGradient, unpackMap } from '../../gradcam_core/viewer/unpack.js';
 
-/** @import { Box } from '../../demo/browser/types.js' */
+/** @import { Box } from '../../gradcam_core/viewer/types.js' */
 
 /** @param {number[]} values @param {number} w @param {number} max */
 const map = (values, w, max = 1) => ({ h: values.length / w, w, max, values: Float32Array.from(values) });

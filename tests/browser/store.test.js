@@ -43,6 +43,7 @@ const heatMap = { h: 1, w: 1, max: 2, values: new Float32Array(1) };
 const result = (changes = {}) => ({
   ...{ task: 'classification', model: 'lite0', layer: 'last', method: 'grad-cam', question: null, target: 'tabby' },
   ...{ score: 1, probability: 0.5, unsure: false, faint: false, unknown_words: [], words: [], gradient: null },
+  ...{ detail: 1, first_choice_max: null, position_known: true },
   predictions: [{ text: 'tabby', probability: 0.5 }],
   ...{ raw: heatMap, raw_counterfactual: heatMap, box: [0, 0, 1, 1], remarks: [], concepts: null, milliseconds: 1 },
   ...{ layers: { last: '7 × 7' }, capabilities: '', methods: { 'grad-cam': null, rollout: 'For transformers.' } },

@@ -270,7 +270,7 @@ def test_the_box_is_that_of_the_core(visit: Callable[..., Page]) -> None:
                 const mask = maps.segment(field, w, h, 0.15);
                 return [[...mask], maps.boundingBox(mask, w, h)];
             }""",
-            [address_of("canvas/maps.js"), field.ravel().tolist(), width, height],
+            [address_of("demo/browser/analysis/masks.js"), field.ravel().tolist(), width, height],
         )
         mask = metrics.segment(field)
         assert np.array_equal(np.array(seen[0]).reshape(field.shape), mask)

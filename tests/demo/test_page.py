@@ -145,7 +145,7 @@ def test_a_part_of_the_photo_is_mapped_where_it_is(visit: Callable[..., Page]) -
                 const { enlarge } = await import(new URL(module, document.baseURI));
                 return [...enlarge(map, 40, 30, box)];
             }""",
-            [address_of("canvas/maps.js"), argument, list(box)],
+            [address_of("gradcam_core/viewer/maps.js"), argument, list(box)],
         )
         expected = enlarge(values, (30, 40), box)
         assert np.array(seen).reshape(30, 40) == pytest.approx(expected, abs=1e-5), box

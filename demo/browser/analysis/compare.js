@@ -1,7 +1,7 @@
 // Maps by all methods, and at all layers, in a row.
 
-import { sizeOf } from '../canvas/draw.js';
-import { sameMap } from '../canvas/maps.js';
+import { sizeOf } from '../../../gradcam_core/viewer/draw.js';
+import { sameMap } from '../../../gradcam_core/viewer/maps.js';
 import { $, button, make, scrollToHeading } from '../dom.js';
 import { explain, laneFor, unpack } from '../explain.js';
 import { significant } from '../format.js';

@@ -1,7 +1,7 @@
 // "Why this and not that?": the difference of two maps.
 
-import { canvasOf, contextOf, fit } from '../canvas/draw.js';
-import { enlarge, subtract } from '../canvas/maps.js';
+import { canvasOf, contextOf, fit } from '../../../gradcam_core/viewer/draw.js';
+import { enlarge, subtract } from '../../../gradcam_core/viewer/maps.js';
 import { $, fillSelect, make, onChange } from '../dom.js';
 import { laneFor, unpack } from '../explain.js';
 import { differenceShare, differenceVerdict } from '../messages.js';

@@ -1,6 +1,6 @@
 // "Can I trust this map?": tests of it, each on request.
 
-import { unpackMap } from '../canvas/unpack.js';
+import { unpackMap } from '../../../gradcam_core/viewer/unpack.js';
 import { $, button, make, onClick, saveFile } from '../dom.js';
 import {
   dropText,

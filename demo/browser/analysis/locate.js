@@ -1,12 +1,13 @@
 // "Where is it?": weakly supervised localization, a box around the largest part of a map.
 
-import { canvasOf, contextOf, fit } from '../canvas/draw.js';
-import { boundingBox, enlarge, segment } from '../canvas/maps.js';
+import { canvasOf, contextOf, fit } from '../../../gradcam_core/viewer/draw.js';
+import { enlarge } from '../../../gradcam_core/viewer/maps.js';
 import { $, onChange } from '../dom.js';
 import { wholePercent } from '../format.js';
 import { boxText } from '../messages.js';
 import { analysedResult, mapOf } from '../selectors.js';
 import { store } from '../store.js';
+import { boundingBox, segment } from './masks.js';
 import { mountSection } from './section.js';
 
 /** @import { Box, Result } from '../types.js' */

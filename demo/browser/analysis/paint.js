@@ -1,13 +1,14 @@
 // "Ask it yourself": the visitor paints over a part of the photo, and the network explains it again.
 
-import { canvasOf, contextOf, draw, fit, sizeOf } from '../canvas/draw.js';
-import { coverCircle, enlarge, packMask } from '../canvas/maps.js';
+import { canvasOf, contextOf, draw, fit, sizeOf } from '../../../gradcam_core/viewer/draw.js';
+import { enlarge } from '../../../gradcam_core/viewer/maps.js';
 import { $, loadImage, make, onChange, onClick } from '../dom.js';
 import { unpack } from '../explain.js';
 import { logOf, percent } from '../format.js';
 import { paintVerdict } from '../messages.js';
 import { analysedResult, mapOf, styleOf } from '../selectors.js';
 import { store } from '../store.js';
+import { coverCircle, packMask } from './masks.js';
 import { captioned, mountSection, renderProblem, renderStart, requestFor, startOrStop, work } from './section.js';
 
 /** @import { Paint, Picture, Problem, Reply, Result } from '../types.js' */

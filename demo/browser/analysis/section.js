@@ -1,6 +1,6 @@
 // Shared by the sections under the result: they are closed at first, and compute only on request.
 
-import { draw, fit } from '../canvas/draw.js';
+import { draw, fit } from '../../../gradcam_core/viewer/draw.js';
 import { $, make } from '../dom.js';
 import { problemText, STOPPING, WORKING } from '../messages.js';
 import { analysedResult, styleOf } from '../selectors.js';

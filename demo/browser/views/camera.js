@@ -1,6 +1,6 @@
 // The camera: one photo, or live.
 
-import { copyOf } from '../canvas/draw.js';
+import { copyOf } from '../../../gradcam_core/viewer/draw.js';
 import { $, onClick } from '../dom.js';
 import { jpegFile, request, unpack } from '../explain.js';
 import { liveRate } from '../messages.js';

@@ -8,7 +8,8 @@ import { isLost } from '../server.js';
 import { store } from '../store.js';
 
 export function mountDownloads() {
-  for (const each of all('.downloads button')) each.addEventListener('click', () => save(each.dataset.format ?? ''));
+  for (const each of all('.downloads [data-format]'))
+    each.addEventListener('click', () => save(each.dataset.format ?? ''));
   store.subscribe(['photo', 'tasks', 'tab'], () => {
     $('.downloads').hidden = !freshResult();
   });

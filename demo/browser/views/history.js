@@ -1,6 +1,6 @@
 // The results of this visit.
 
-import { contextOf, sizeOf } from '../canvas/draw.js';
+import { contextOf, sizeOf } from '../../../gradcam_core/viewer/draw.js';
 import { $, button, make, refill, scrollToPicture } from '../dom.js';
 import { methodInfo, modelInfo } from '../selectors.js';
 import { followBrowserHistory, writeAddress } from '../session.js';

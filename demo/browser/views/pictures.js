@@ -1,6 +1,7 @@
 // The large pictures: the result, and the second one next to it.
 
-import { contextOf, draw, fit, sizeOf } from '../canvas/draw.js';
+import { contextOf, draw, fit, sizeOf } from '../../../gradcam_core/viewer/draw.js';
+import { addHandle, placeHandle } from '../../../gradcam_core/viewer/handle.js';
 import { $, button, make, onClick } from '../dom.js';
 import { explainSecond } from '../explain.js';
 import { comparisonCaption, VIEWS } from '../messages.js';
@@ -10,16 +11,6 @@ import { store } from '../store.js';
 /** @import { Picture, Result } from '../types.js' */
 
 const SIDE = 768; // pixels of a canvas
-const STEPS = {
-  ArrowLeft: -0.05,
-  ArrowDown: -0.05,
-  ArrowRight: 0.05,
-  ArrowUp: 0.05,
-  PageDown: -0.2,
-  PageUp: 0.2,
-  Home: -1,
-  End: 1,
-};
 
 /** @typedef {ReturnType<typeof newFrame>} Frame */
 
@@ -42,31 +33,13 @@ export function mountPictures() {
 /** @param {boolean} closable */
 function newFrame(closable) {
   const canvas = make('canvas', { role: 'img' });
-  const handle = make('div', {
-    ...{ class: 'handle', role: 'slider', tabindex: 0, 'aria-valuemin': 0, 'aria-valuemax': 100 },
-    'aria-label': 'Photo on the left, explanation on the right',
-  });
-  const frame = make('div', { class: 'frame' }, canvas, handle);
+  const frame = make('div', { class: 'frame' }, canvas);
+  const handle = addHandle(frame, (to) => store.moveHandle(to(store.state.handle)));
   const label = 'Show only the first';
   const close = closable && button({ class: 'close', 'aria-label': label, title: label }, '×');
   const text = make('span');
   const caption = make('figcaption', {}, text, close);
   const figure = make('figure', { hidden: true }, caption, frame);
-  const follow = (/** @type {PointerEvent} */ event) => {
-    const { left, width } = frame.getBoundingClientRect();
-    store.moveHandle((event.clientX - left) / width);
-  };
-  frame.addEventListener('pointerdown', (event) => {
-    frame.setPointerCapture(event.pointerId);
-    follow(event);
-  });
-  frame.addEventListener('pointermove', (event) => frame.hasPointerCapture(event.pointerId) && follow(event));
-  handle.addEventListener('keydown', (event) => {
-    const step = STEPS[/** @type {keyof typeof STEPS} */ (event.key)];
-    if (!step) return;
-    event.preventDefault();
-    store.moveHandle(store.state.handle + step);
-  });
   return { figure, caption, text, frame, canvas, handle };
 }
 
@@ -123,9 +96,7 @@ function renderResult(frame, result, i) {
   const title = ownMethod(look.view, result)?.title ?? VIEWS[look.view][0].replace('\u00ad', '');
   canvas.setAttribute('aria-label', `${title} for ${word == null ? result.target : result.words[word].text}`);
   handle.hidden = false;
-  handle.style.setProperty('--from', String(from));
-  handle.setAttribute('aria-valuenow', String(Math.round(100 * from)));
-  handle.setAttribute('aria-valuetext', `${Math.round(100 * from)} % photo`);
+  placeHandle(handle, from);
   const model = compared?.model ? modelInfo(result.task, result.model).title : null;
   text.textContent = second ? comparisonCaption(result, model) : '';
 }

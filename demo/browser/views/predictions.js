@@ -1,6 +1,6 @@
 // The network's predictions, and the words of a caption.
 
-import { draw, resize, sizeOf } from '../canvas/draw.js';
+import { draw, resize, sizeOf } from '../../../gradcam_core/viewer/draw.js';
 import { $, button, make, refill, scrollToPicture } from '../dom.js';
 import { explain, explainSecond } from '../explain.js';
 import { logOf, percent } from '../format.js';

@@ -1,5 +1,6 @@
 // The heading and summary of the result, problems, and the offer to download a model.
 
+import { headingOf } from '../../../gradcam_core/viewer/messages.js';
 import { showConcept } from '../analysis/concepts.js';
 import { $, button, focusHeading, make, onClick, refill, scrollToPicture } from '../dom.js';
 import { explain, explainSecond } from '../explain.js';
@@ -10,7 +11,7 @@ import { store } from '../store.js';
 import { save } from './downloads.js';
 
 /** @import { Concept, Result, Retry } from '../types.js' */
-/** @import { Heading, Part } from '../messages.js' */
+/** @import { Heading, Part } from '../../../gradcam_core/viewer/messages.js' */
 
 export function mountResult() {
   store.subscribe(['photo', 'tasks', 'tab', 'camera'], render);
@@ -74,11 +75,8 @@ function renderNoResult() {
  */
 function headingCode(result) {
   const { word, compared, second } = store.current;
-  const { max } = word == null ? result.raw : result.words[word].raw;
-  if (!max) return 'no_evidence';
-  if (word != null) return 'word';
-  if (result.faint) return 'faint';
-  return compared?.target && second ? 'why_not' : 'why';
+  const code = headingOf(result, word);
+  return code === 'why' && compared?.target && second ? 'why_not' : code;
 }
 
 /**

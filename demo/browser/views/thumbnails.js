@@ -1,6 +1,6 @@
 // The small pictures that switch the view, and the controls of how it is drawn.
 
-import { draw, drawScale, resize, sizeOf } from '../canvas/draw.js';
+import { draw, drawScale, resize, sizeOf } from '../../../gradcam_core/viewer/draw.js';
 import { $, all, arrowKeys, button, make, onChange } from '../dom.js';
 import { explain } from '../explain.js';
 import { noCounterevidence, SCALES, VIEWS, WHOLE_CAPTION_ONLY } from '../messages.js';

@@ -2,7 +2,7 @@
 
 import { colourBytes, enlarge, gradientBytes, guidedGradCam, inPixels } from './maps.js';
 
-/** @import { Drawable, Gradient, HeatMap, Result, Style } from '../types.js' */
+/** @import { Box, Drawable, Drawn, Gradient, HeatMap, Style } from './types.js' */
 
 const GREYS = Uint8Array.from({ length: 768 }, (_, i) => Math.floor(i / 3));
 
@@ -83,7 +83,7 @@ export function drawScale(canvas, table) {
  * Multiply what is on a canvas by a map.
  * @param {HTMLCanvasElement} canvas
  * @param {HeatMap} map
- * @param {Result['box']} box
+ * @param {Box} box
  */
 export function spotlight(canvas, map, box) {
   const { width, height } = canvas;
@@ -95,7 +95,7 @@ export function spotlight(canvas, map, box) {
 /**
  * Draw one view of a result over its photo, on a canvas of any size.
  * @param {HTMLCanvasElement} canvas
- * @param {Result} result
+ * @param {Drawn} result
  * @param {Style} style
  * @param {number} [from] the share of the width, from the left, that stays photo
  */
@@ -131,7 +131,7 @@ const overlays = new WeakMap();
 /**
  * The overlay of the photo, cached: opacity and handle do not change it.
  * @param {HTMLCanvasElement} canvas
- * @param {Result} result
+ * @param {Drawn} result
  * @param {Style} style
  */
 function overlayOf(canvas, result, style) {
@@ -147,7 +147,7 @@ function overlayOf(canvas, result, style) {
 /**
  * @param {number} width
  * @param {number} height
- * @param {Result} result
+ * @param {Drawn} result
  * @param {Style} style
  */
 function newOverlay(width, height, { gradient, box }, { view, map, table, gain }) {

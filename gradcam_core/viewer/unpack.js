@@ -1,6 +1,6 @@
 // From what the server packs to arrays.
 
-/** @import { Gradient, HeatMap, Packed } from '../types.js' */
+/** @import { Explanation, Gradient, HeatMap, Packed } from './types.js' */
 
 /** @param {string} text base64 */
 export function bytes(text) {
@@ -25,4 +25,18 @@ export async function unpackGradient({ h, w, max, data }) {
   const stream = new Blob([bytes(data)]).stream().pipeThrough(new DecompressionStream('deflate'));
   const roots = new Int8Array(await new Response(stream).arrayBuffer());
   return { h, w, values: Float32Array.from(roots, (root) => Math.sign(root) * (root / 40) ** 2 * max) };
+}
+
+/**
+ * @template {Explanation} T
+ * @param {T} packed
+ */
+export async function unpackExplanation(packed) {
+  return {
+    ...packed,
+    raw: unpackMap(packed.raw),
+    raw_counterfactual: unpackMap(packed.raw_counterfactual),
+    words: packed.words.map((word) => ({ ...word, raw: unpackMap(word.raw) })),
+    gradient: packed.gradient && (await unpackGradient(packed.gradient)),
+  };
 }
