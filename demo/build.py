@@ -22,15 +22,12 @@ from demo.examples import example_pictures
 from demo.handlers import Handlers
 from demo.hosting import disk_quota, memory, request_filter
 from demo.hosting.fair_queue import CONCURRENCY, FairQueue
+from demo.hosting.gradio_internals import ignore_upload_progress
 from demo.quiz import Quiz
 from demo.service import Service
 from gradcam_core import Query
 
 _HERE = Path(__file__).parent
-
-# Gradio keeps the last answers of this many sessions, photo and maps included, though nothing reads
-# them again. Its default is 10,000.
-_SESSIONS = 100
 
 
 def create_compute() -> Compute:
@@ -52,6 +49,7 @@ def build_demo(compute: Compute, concurrency: int = CONCURRENCY) -> gr.Blocks:
     service = Service(compute)
     memory.return_freed_memory()
     disk_quota.use_own_folder()
+    ignore_upload_progress()
     with gr.Blocks(
         title="Grad-CAM: why does the network say that?",
         delete_cache=(86400, 86400),  # makes Gradio delete its files when it stops
@@ -91,7 +89,6 @@ def launch_options() -> dict[str, object]:
         "show_error": True,
         "max_file_size": request_filter.MAX_UPLOAD,
         "strict_cors": True,
-        "state_session_capacity": _SESSIONS,
         "enable_monitoring": False,
         "run_history": False,
         "ssr_mode": False,

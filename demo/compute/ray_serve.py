@@ -35,7 +35,6 @@ from demo.build import build_demo, launch_options
 from demo.compute.base import ModelFacts, Picture
 from demo.compute.local import LocalCompute
 from demo.compute.ray_replica import CONCURRENCY, RemoteCall, Step, replica
-from demo.hosting.gradio_internals import limit_sessions
 from gradcam_core import Explanation, Prediction, Query
 
 BUSY = "The server is busy. Please try again in a minute."
@@ -213,7 +212,6 @@ def _page_app(deployments: Iterable[str]) -> ASGIApp:
     del options["strict_cors"]  # `demo.hosting.request_filter` is stricter
     compute = RayServeCompute({name: serve.get_deployment_handle(name) for name in deployments})
     demo = build_demo(compute, CONCURRENCY * Size().max_replicas)
-    limit_sessions(demo, options.pop("state_session_capacity"))
     parent = FastAPI(openapi_url=None)  # without routes of its own
     return gr.mount_gradio_app(parent, demo, path="", **options)
 

@@ -27,6 +27,11 @@ class FairQueue(ManagedQueue):
     def order(self, waiting: Sequence[Client], running: Sequence[Client]) -> Sequence[int]:
         return fair_order(waiting, running)
 
+    def may_start(self, client: Client, running: Sequence[Client], limit: int) -> bool:
+        # One place is left for others, so that they need not wait for somebody's slow requests.
+        of_address = sum(each.address == client.address for each in running)
+        return of_address < max(1, limit - 1)
+
 
 def fair_order(waiting: Sequence[Client], running: Sequence[Client]) -> list[int]:
     """Order requests so that each session's first comes before any session's second.

@@ -4,21 +4,37 @@ Any release may rename or drop these parts. All other modules import them from h
 `tests/demo/hosting/test_gradio_internals.py` names the one that is missing. Written for 6.31.
 """
 
+import asyncio
+import ipaddress
+import logging
+import random
+import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import gradio as gr
+import gradio.routes
 from fastapi import FastAPI, Request
+from gradio.block_function import BlockFunction
 from gradio.context import LocalContext
 from gradio.data_classes import ImageData, PredictBodyInternal
 from gradio.queueing import Event, Queue
+from gradio.route_utils import FileUploadProgress
 from gradio.routes import App
-from gradio.server_messages import ProcessCompletedMessage
+from gradio.server_messages import EventMessage, ProcessCompletedMessage
+from gradio.state_holder import SessionState, StateHolder
 from gradio.utils import get_upload_folder
 from pydantic import model_validator
+
+from demo.hosting.sessions import MAX_ANSWERS, Mailbox, Mailboxes, is_session_name
+
+_log = logging.getLogger(__name__)
+
+_TIDYING = 5.0  # seconds between two looks for abandoned sessions
+_PAUSE = 0.5  # seconds until a loop that failed is started again
 
 
 def upload_folder() -> Path:
@@ -33,9 +49,47 @@ def forget_deleted_files(app: FastAPI) -> None:
         files -= {file for file in files if not Path(file).exists()}
 
 
-def limit_sessions(demo: gr.Blocks, count: int) -> None:
-    """Limit the sessions whose data is kept: `mount_gradio_app` lacks this option of `launch`."""
-    demo.state_session_capacity = count
+def ignore_upload_progress() -> None:
+    """Make Gradio remember nothing of an upload's progress, which the page itself measures.
+
+    Otherwise it remembers every upload, and everybody who asked for one, until it stops.
+    """
+    gradio.routes.file_upload_statuses = _NoUploadProgress()
+
+
+class _NoUploadProgress(FileUploadProgress):
+    async def is_tracked(self, upload_id: str) -> bool:
+        raise TimeoutError
+
+    def track(self, upload_id: str) -> None:
+        pass
+
+    def append(self, upload_id: str, filename: str, message_bytes: bytes) -> None:
+        pass
+
+    def set_done(self, upload_id: str) -> None:
+        pass
+
+
+class _Stateless(SessionState):
+    """The state of all sessions: nothing, since the page has no `gr.State`.
+
+    Gradio keeps each session's last answers, which nothing reads again, and takes 40 ms of the
+    event loop to set up a session.
+    """
+
+    def _update_value_in_config(self, key: int, value: Any) -> None:
+        pass
+
+
+class _StatelessHolder(StateHolder):
+    def __init__(self, blocks: gr.Blocks) -> None:
+        super().__init__()
+        self.set_blocks(blocks)
+        self._state = _Stateless(blocks)
+
+    def __getitem__(self, session_id: str) -> SessionState:
+        return self._state
 
 
 def event_payload(event: gr.EventData) -> Any:
@@ -124,7 +178,9 @@ class ReportedProgress(gr.Progress):
             self._report(bars[-1].desc, bars[-1].index, bars[-1].length)
 
 
-# The queue: Gradio's is first come, first served, and has one limit for everybody together.
+# The queue: Gradio's is first come, first served, has one limit for everybody together, keeps what
+# nobody fetches, frees a place when a request is cancelled though its thread still computes, and
+# stops for good at the first error.
 
 
 class Client(NamedTuple):
@@ -140,7 +196,12 @@ class Client(NamedTuple):
 
 
 class ManagedQueue(Queue, ABC):
-    """Gradio's queue with a policy: which requests are refused, and which is next."""
+    """Gradio's queue with a policy: which requests are refused, and which is next.
+
+    Attributes:
+        mailboxes: What each session has not fetched yet.
+        restarts: How often a loop of the queue has failed and was started again.
+    """
 
     def __init__(self, demo: gr.Blocks, concurrency_limit: int) -> None:
         """Create the queue, see `install`.
@@ -149,6 +210,7 @@ class ManagedQueue(Queue, ABC):
             demo: The page.
             concurrency_limit: How many requests of an event run at once, unless it says otherwise.
         """
+        self._closed = False
         super().__init__(
             live_updates=True,
             concurrency_count=demo.max_threads,
@@ -157,6 +219,11 @@ class ManagedQueue(Queue, ABC):
             blocks=demo,
             default_concurrency_limit=concurrency_limit,
         )
+        self.mailboxes = Mailboxes()
+        self.pending_messages_per_session = self.mailboxes  # type: ignore[assignment]
+        self.pending_event_ids_session = _EventIds()
+        self.restarts = 0
+        self._tasks: set[asyncio.Future[Any]] = set()  # else they could be collected as garbage
 
     def install(self) -> None:
         """Replace the page's own queue: `Blocks.queue` always creates one of Gradio's class."""
@@ -175,6 +242,41 @@ class ManagedQueue(Queue, ABC):
             running: The clients of those that run already.
         """
 
+    @abstractmethod
+    def may_start(self, client: Client, running: Sequence[Client], limit: int) -> bool:
+        """Return whether a client's request may run now.
+
+        Args:
+            client: Who sent it.
+            running: The clients of those that run already, with the same limit.
+            limit: How many may run at once.
+        """
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the server stops; Gradio's loop also says so when it fails."""
+        return self._closed
+
+    @stopped.setter
+    def stopped(self, value: bool) -> None:
+        pass
+
+    def start(self) -> None:
+        """Start the queue's loops, each with a watchdog."""
+        self._closed = False
+        self.active_jobs = [None] * self.max_thread_count
+        for loop in (self.start_processing, self.start_progress_updates, self._tidy):
+            self._run(self._keep_running(loop))
+
+    def close(self) -> None:
+        """Take no more requests, and end the loops."""
+        self._closed = True
+
+    def set_server_app(self, app: App) -> None:
+        """Serve an app, which then keeps no state of sessions."""
+        super().set_server_app(app)
+        app.state_holder = _StatelessHolder(self.blocks)
+
     async def push(
         self, body: PredictBodyInternal, request: Request, username: str | None
     ) -> tuple[
@@ -183,11 +285,13 @@ class ManagedQueue(Queue, ABC):
         Literal["success", "error", "queue_full", "validator_error"],
     ]:
         """Add a request, or refuse it."""
-        function = self.blocks.fns.get(-1 if body.fn_index is None else body.fn_index)
-        if function is not None and function.concurrency_limit is not None:  # else it never waits
-            refusal = self.refusal(Client(body.session_hash, _address(request)))
-            if refusal is not None:
-                return False, refusal, "queue_full"
+        session = body.session_hash = body.session_hash or uuid.uuid4().hex
+        if not is_session_name(session):
+            return False, "A session's name is at most 64 letters, digits and hyphens.", "error"
+        client = Client(session, _address(request))
+        refusal = self._refusal(client, body.fn_index) or self._open(client)
+        if refusal is not None:
+            return False, refusal, "queue_full"
         result = await super().push(body, request, username)
         for concurrency_id in self.event_queue_per_concurrency_id:
             self._reorder(concurrency_id)
@@ -196,10 +300,48 @@ class ManagedQueue(Queue, ABC):
 
     def get_events(self) -> tuple[list[Event], bool, str] | None:
         """Take the next request out of the queue, and reorder the rest."""
-        taken = super().get_events()
-        if taken is not None:
-            self._reorder(taken[2], taken[0])
-        return taken
+        for concurrency_id in random.sample(
+            [*self.event_queue_per_concurrency_id], len(self.event_queue_per_concurrency_id)
+        ):
+            queue = self.event_queue_per_concurrency_id[concurrency_id]
+            limit = queue.concurrency_limit
+            if limit is not None and queue.current_concurrency >= limit:
+                continue
+            running = [*map(_client, self._running(concurrency_id))]
+            for event in queue.queue:
+                if limit is None or self.may_start(_client(event), running, limit):
+                    queue.queue.remove(event)
+                    self._reorder(concurrency_id, [event])
+                    return [event], False, concurrency_id
+        return None
+
+    async def process_events(
+        self, events: list[Event], batch: bool, begin_time: float, fn: BlockFunction
+    ) -> None:
+        """Run a request. If this is cancelled its place is taken until its thread has ended."""
+        work = self._run(super().process_events(events, batch, begin_time, fn))
+        try:
+            await asyncio.shield(work)
+        except asyncio.CancelledError:
+            for event in events:
+                event.alive = False  # see `client_disconnected`
+            raise
+
+    def send_message(self, event: Event, event_message: EventMessage) -> None:
+        """Put a message into the mailbox of a session, unless that is closed."""
+        if event.session_hash in self.mailboxes:
+            super().send_message(event, event_message)
+            if isinstance(event_message, ProcessCompletedMessage):
+                for session in self.mailboxes.over_limit():
+                    self._close_session(session)
+
+    async def clean_events(
+        self, *, session_hash: str | None = None, event_id: str | None = None
+    ) -> None:
+        """Forget a session whose client has left, or cancel a single request."""
+        await super().clean_events(session_hash=session_hash, event_id=event_id)
+        if session_hash is not None:
+            self._close_session(session_hash)
 
     def waiting(self) -> list[Client]:
         """Return the clients of all requests that wait."""
@@ -224,13 +366,86 @@ class ManagedQueue(Queue, ABC):
                 output = {"data": [answer, *[None] * (len(event.fn.outputs) - 1)]}
                 self.send_message(event, ProcessCompletedMessage(output=output, success=True))
 
+    def _refusal(self, client: Client, fn_index: int | None) -> str | None:
+        box = self.mailboxes.get(client.session or "")
+        if box is not None and box.answers >= MAX_ANSWERS:
+            return f"Busy: {box.answers} of your answers have not been fetched yet."
+        function = self.blocks.fns.get(-1 if fn_index is None else fn_index)
+        if function is None or function.concurrency_limit is not None:
+            return self.refusal(client)
+        queue = self.event_queue_per_concurrency_id.get(function.concurrency_id)
+        # It never waits, unless very many are sent at once.
+        full = queue is not None and len(queue.queue) >= self.max_thread_count
+        return "Busy: too many requests at once." if full else None
+
+    def _open(self, client: Client) -> str | None:
+        """Give a client's session a mailbox; return why there is none left."""
+        session = client.session or ""
+        if session not in self.mailboxes:
+            events = [*self._waiting(), *self._running()]
+            try:
+                oldest = self.mailboxes.to_close(
+                    client.address, {event.session_hash for event in events if event.alive}
+                )
+            except LookupError:
+                return "Busy: too many pages are open. Please try again soon."
+            if oldest is not None:
+                self._close_session(oldest)
+            self.mailboxes[session] = Mailbox(client.address)
+        return None
+
+    def _close_session(self, session: str) -> None:
+        """Forget a session: drop its requests that wait, and cancel those that run."""
+        del self.mailboxes[session]
+        self.pending_event_ids_session.pop(session, None)
+        for event in self._running():
+            if event.session_hash == session:
+                event.alive = False
+        for event in self._waiting():
+            if event.session_hash == session:
+                self.event_queue_per_concurrency_id[event.concurrency_id].queue.remove(event)
+                self.event_ids_to_events.pop(event._id, None)
+
+    async def _tidy(self) -> None:
+        """Close sessions that nobody listens to."""
+        while not self._closed:
+            await asyncio.sleep(_TIDYING)
+            for session in self.mailboxes.abandoned():
+                self._close_session(session)
+
+    async def _keep_running(self, loop: Callable[[], Awaitable[None]]) -> None:
+        """Run a loop of the queue, again if it fails."""
+        while not self._closed:
+            task = self._run(loop())
+            await asyncio.wait([task])
+            if not self._closed:
+                self.restarts += 1
+                error = None if task.cancelled() else task.exception()
+                _log.error("A loop of the queue ended; it is started again.", exc_info=error)
+                await asyncio.sleep(_PAUSE)
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _cancel_asyncio_tasks(self) -> None:
+        """Cancel running requests when the server stops, and not when Gradio's loop fails."""
+        if self._closed:
+            super()._cancel_asyncio_tasks()
+
+    def _running(self, concurrency_id: str | None = None) -> list[Event]:
+        """Return the requests that run, of one queue or all."""
+        events = [event for job in self.active_jobs if job for event in job]
+        return [event for event in events if concurrency_id in (None, event.concurrency_id)]
+
     def _waiting(self) -> list[Event]:
         queues = self.event_queue_per_concurrency_id.values()
         return [event for queue in queues for event in queue.queue]
 
     def _reorder(self, concurrency_id: str, started: Sequence[Event] = ()) -> None:
-        events = [event for job in self.active_jobs if job for event in job]
-        running = [event for event in events if event.concurrency_id == concurrency_id]
+        running = self._running(concurrency_id)
         queue = self.event_queue_per_concurrency_id[concurrency_id]
         waiting = sorted(queue.queue, key=lambda event: event.enqueue_time)
         order = self.order([*map(_client, waiting)], [*map(_client, [*running, *started])])
@@ -259,4 +474,19 @@ def _client(event: Event) -> Client:
 
 
 def _address(request: Request) -> str:
-    return request.client.host if request.client else ""
+    """Return a client's address, or the network of an IPv6 address: a visitor has all of that."""
+    host = request.client.host if request.client else ""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if address.version == 6 and address.ipv4_mapped is None:
+        return str(ipaddress.ip_network((int(address) >> 64 << 64, 64)))
+    return host
+
+
+class _EventIds(dict[str, set[str]]):
+    """The ids of requests by session; Gradio asks for sessions that are closed already, too."""
+
+    def __missing__(self, session: str) -> set[str]:
+        return set()
