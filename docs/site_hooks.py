@@ -1,13 +1,21 @@
-"""Hooks of mkdocs: the documents at the top of the repository become pages, and links follow."""
+"""Hooks of mkdocs: the documents at the top of the repository become pages, and links follow.
+
+The code of the gallery is run.
+"""
 
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 from mkdocs.structure.files import File, Files
 
 _ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(_ROOT))  # for gradcam_core; mkdocs itself has added this file's folder
+
+from gallery import gallery  # noqa: E402
+
 _TOP = {
     "README.md": "index.md",
     "SECURITY.md": "SECURITY.md",
@@ -23,7 +31,17 @@ def on_files(files: Files, config: Any) -> Files:
     for name, page in _TOP.items():
         text = _FRONT_MATTER.sub("", (_ROOT / name).read_text("utf-8"))
         files.append(File.generated(config, page, content=text))
+    _add_gallery(files, config)
     return files
+
+
+def _add_gallery(files: Files, config: Any) -> None:
+    source = files.get_file_from_path("gallery.md")
+    made = gallery(source.content_string)
+    files.remove(source)
+    files.append(File.generated(config, "gallery.md", content=made.markdown))
+    for name, page in made.pages.items():
+        files.append(File.generated(config, f"gallery/{name}", content=page))
 
 
 def on_page_markdown(markdown: str, page: Any, files: Files, **_: Any) -> str:
