@@ -5,7 +5,6 @@ The page does not use them. Each takes the fields of a `Query` as parameters.
 
 import inspect
 import math
-import tempfile
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -19,7 +18,7 @@ import gradcam_core
 from demo.handlers import PROGRESS
 from demo.hosting.disk_quota import quota
 from demo.hosting.errors import api_errors
-from demo.hosting.gradio_internals import upload_folder
+from demo.hosting.files import new_folder
 from demo.hosting.uploads import UploadedPicture
 from demo.present import summary
 from demo.service import Service, TimedExplanation, full_size
@@ -291,7 +290,7 @@ def _common_values(result: TimedExplanation, given: Given) -> list[Any]:
     """Return the values of the outputs that `/classify`, `/caption` and `/vqa` share."""
     explanation = result.explanation
     panels = explanation.panels(given["colour_map"], given["opacity"])
-    folder = Path(tempfile.mkdtemp(dir=upload_folder()))
+    folder = new_folder()
     files = {}
     for name, picture in {"picture": explanation.picture, **panels}.items():
         files[name] = str(folder / f"{name}.png")
