@@ -12,7 +12,6 @@ from typing import Any
 
 import gradio as gr
 from gradio.components import Component
-from PIL import Image
 
 import gradcam_core
 from demo.handlers import PROGRESS
@@ -296,7 +295,7 @@ def _common_values(result: TimedExplanation, given: Given) -> list[Any]:
         files[name] = str(folder / f"{name}.png")
         # Gradio would take ten times as long, for files smaller by a tenth.
         picture.save(files[name], compress_level=1)
-    quota.add(2 * sum(Path(file).stat().st_size for file in files.values()))  # Gradio copies them
+    quota.add(sum(Path(file).stat().st_size for file in files.values()))
     return [
         summary(result),
         (files["picture"], files["grad_cam"]),
@@ -327,14 +326,16 @@ def _caption_values(explanation: Explanation, given: Given) -> list[Any]:
     ]
 
 
-def _strip(
-    explanation: Explanation, colour_map: str, opacity: float
-) -> list[tuple[Image.Image, str]]:
+def _strip(explanation: Explanation, colour_map: str, opacity: float) -> list[tuple[str, str]]:
     heatmaps = [explanation.heatmap, *map(explanation.word_heatmap, range(len(explanation.words)))]
     labels = ["all", *(f"{word.text} {word.log_prob:.1f}" for word in explanation.words)]
-    strip = []
+    folder = new_folder()  # Gradio would name it after the content, and could be asked for it
+    strip: list[tuple[str, str]] = []
     for heatmap, label in zip(heatmaps, labels, strict=True):
         overlay = gradcam_core.overlay(explanation.picture, heatmap, colour_map, opacity)
         overlay.thumbnail((_STRIP_SIDE, _STRIP_SIDE))
-        strip.append((overlay, label))
+        file = folder / f"{len(strip)}.png"
+        overlay.save(file)
+        quota.add(file.stat().st_size)
+        strip.append((str(file), label))
     return strip

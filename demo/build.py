@@ -25,7 +25,6 @@ from demo.examples import example_pictures
 from demo.handlers import Handlers
 from demo.hosting import connections, disk_quota, memory, request_filter
 from demo.hosting.fair_queue import CONCURRENCY, FairQueue
-from demo.hosting.gradio_internals import ignore_upload_progress
 from demo.hosting.uploads import MAX_UPLOAD
 from demo.quiz import Quiz
 from demo.service import Service
@@ -53,7 +52,6 @@ def build_demo(compute: Compute, concurrency: int = CONCURRENCY) -> gr.Blocks:
     service = Service(compute)
     memory.return_freed_memory()
     disk_quota.use_own_folder()
-    ignore_upload_progress()
     with gr.Blocks(
         title="Grad-CAM: why does the network say that?",
         delete_cache=(86400, 86400),  # makes Gradio delete its files when it stops

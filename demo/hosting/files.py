@@ -3,6 +3,7 @@
 Their addresses cannot be guessed (`new_folder`), so that only who got one can open it.
 """
 
+import re
 import secrets
 from pathlib import Path
 
@@ -27,6 +28,9 @@ _HEADERS = {
 }
 
 
+_NAME = re.compile("[0-9a-f]{32}")
+
+
 def new_folder() -> Path:
     """Create a folder in the upload folder, whose name nobody can guess."""
     folder = upload_folder() / secrets.token_hex(16)
@@ -41,15 +45,15 @@ def file_response(path: str) -> FileResponse:
         path: As the client sends it, decoded.
 
     Raises:
-        RefusedError: It is not the plain path of a regular file below the upload folder: an
+        RefusedError: It is not the plain path of a regular file in a folder of `new_folder`: an
             address, a relative or climbing path, a link, a folder, or there is no such file.
     """
     file = Path(path)
     try:
         inside = file.relative_to(upload_folder())
         plain = str(file) == path and file.resolve() == upload_folder().resolve() / inside
-        found = plain and file.is_file()
-    except (OSError, ValueError):  # not below the folder; too long a name; a null byte
+        found = plain and _NAME.fullmatch(inside.parts[0]) and file.is_file()
+    except (OSError, ValueError, IndexError):  # not below the folder; too long a name; a null byte
         found = False
     if not found:
         raise RefusedError(NOT_FOUND)

@@ -23,7 +23,6 @@ from gradio.block_function import BlockFunction
 from gradio.context import LocalContext
 from gradio.data_classes import ImageData, PredictBodyInternal
 from gradio.queueing import Event, Queue
-from gradio.route_utils import FileUploadProgress
 from gradio.routes import App
 from gradio.server_messages import EventMessage, ProcessCompletedMessage, UnexpectedErrorMessage
 from gradio.state_holder import SessionState, StateHolder
@@ -49,28 +48,6 @@ def forget_deleted_files(app: FastAPI) -> None:
     assert isinstance(app, App)
     for files in app.get_blocks().temp_file_sets:
         files -= {file for file in files if not Path(file).exists()}
-
-
-def ignore_upload_progress() -> None:
-    """Make Gradio remember nothing of an upload's progress, which the page itself measures.
-
-    Otherwise it remembers every upload, and everybody who asked for one, until it stops.
-    """
-    gradio.routes.file_upload_statuses = _NoUploadProgress()
-
-
-class _NoUploadProgress(FileUploadProgress):
-    async def is_tracked(self, upload_id: str) -> bool:
-        raise TimeoutError
-
-    def track(self, upload_id: str) -> None:
-        pass
-
-    def append(self, upload_id: str, filename: str, message_bytes: bytes) -> None:
-        pass
-
-    def set_done(self, upload_id: str) -> None:
-        pass
 
 
 class _Stateless(SessionState):

@@ -1,7 +1,6 @@
 """Uploaded pictures; no other file of the server is opened."""
 
 import asyncio
-import errno
 import re
 import shutil
 from collections import Counter
@@ -18,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope
 
 from demo.hosting.bodies import bounded
-from demo.hosting.disk_quota import quota
+from demo.hosting.disk_quota import DISK_FULL, is_disk_full, quota
 from demo.hosting.files import new_folder
 from demo.hosting.gradio_internals import UnfetchedImage, upload_folder
 from demo.hosting.refusals import Refusal, RefusedError, too_large
@@ -31,7 +30,7 @@ _MAX_AT_ONCE_PER_ADDRESS = 32
 
 _MALFORMED = Refusal(400, "form", "Please send a form with one file named `files`, nothing else.")
 _BUSY = Refusal(503, "busy", "Too many uploads at once. Please try again in a minute.")
-_FULL = Refusal(507, "full", "The server's disk is full. Please try again later.")
+_FULL = Refusal(507, "full", DISK_FULL)
 
 _arriving: Counter[str] = Counter()  # uploads by address
 
@@ -50,6 +49,7 @@ async def upload_response(scope: Scope, receive: Receive) -> Response:
         raise RefusedError(_BUSY)
     _arriving[address] += 1
     try:
+        await asyncio.to_thread(quota.reserve, _announced(scope))
         # The quota counts it while it arrives.
         request = Request(scope, _counted(bounded(receive, MAX_BODY, _TIMEOUT)))
         content_type = request.headers.get("content-type", "")
@@ -72,13 +72,18 @@ async def upload_response(scope: Scope, receive: Receive) -> Response:
     except MultiPartException:
         raise RefusedError(_MALFORMED) from None
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_disk_full(error):
             raise RefusedError(_FULL) from None
         raise
     finally:
         _arriving[address] -= 1
         if not _arriving[address]:
             del _arriving[address]
+
+
+def _announced(scope: Scope) -> int:
+    """Return how many bytes a request says that it has; 0 if it does not say."""
+    return int(Headers(scope=scope).get("content-length", "0"))
 
 
 def _without_charset(content_type: str) -> str:
