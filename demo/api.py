@@ -5,7 +5,6 @@ The page does not use them. Each takes the fields of a `Query` as parameters.
 
 import inspect
 import math
-import tempfile
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -13,13 +12,12 @@ from typing import Any
 
 import gradio as gr
 from gradio.components import Component
-from PIL import Image
 
 import gradcam_core
 from demo.handlers import PROGRESS
 from demo.hosting.disk_quota import quota
 from demo.hosting.errors import api_errors
-from demo.hosting.gradio_internals import upload_folder
+from demo.hosting.files import new_folder
 from demo.hosting.uploads import UploadedPicture
 from demo.present import summary
 from demo.service import Service, TimedExplanation, full_size
@@ -291,13 +289,13 @@ def _common_values(result: TimedExplanation, given: Given) -> list[Any]:
     """Return the values of the outputs that `/classify`, `/caption` and `/vqa` share."""
     explanation = result.explanation
     panels = explanation.panels(given["colour_map"], given["opacity"])
-    folder = Path(tempfile.mkdtemp(dir=upload_folder()))
+    folder = new_folder()
     files = {}
     for name, picture in {"picture": explanation.picture, **panels}.items():
         files[name] = str(folder / f"{name}.png")
         # Gradio would take ten times as long, for files smaller by a tenth.
         picture.save(files[name], compress_level=1)
-    quota.add(2 * sum(Path(file).stat().st_size for file in files.values()))  # Gradio copies them
+    quota.add(sum(Path(file).stat().st_size for file in files.values()))
     return [
         summary(result),
         (files["picture"], files["grad_cam"]),
@@ -328,14 +326,16 @@ def _caption_values(explanation: Explanation, given: Given) -> list[Any]:
     ]
 
 
-def _strip(
-    explanation: Explanation, colour_map: str, opacity: float
-) -> list[tuple[Image.Image, str]]:
+def _strip(explanation: Explanation, colour_map: str, opacity: float) -> list[tuple[str, str]]:
     heatmaps = [explanation.heatmap, *map(explanation.word_heatmap, range(len(explanation.words)))]
     labels = ["all", *(f"{word.text} {word.log_prob:.1f}" for word in explanation.words)]
-    strip = []
+    folder = new_folder()  # Gradio would name it after the content, and could be asked for it
+    strip: list[tuple[str, str]] = []
     for heatmap, label in zip(heatmaps, labels, strict=True):
         overlay = gradcam_core.overlay(explanation.picture, heatmap, colour_map, opacity)
         overlay.thumbnail((_STRIP_SIDE, _STRIP_SIDE))
-        strip.append((overlay, label))
+        file = folder / f"{len(strip)}.png"
+        overlay.save(file)
+        quota.add(file.stat().st_size)
+        strip.append((str(file), label))
     return strip

@@ -1,6 +1,8 @@
 """Builds the demo: the page for people and the endpoints for programs."""
 
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 # These are read when their packages are imported.
@@ -12,6 +14,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(2**31))
 os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
 
 import gradio as gr
+from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from demo import page
@@ -20,9 +23,9 @@ from demo.compute.base import Compute
 from demo.compute.local import LocalCompute
 from demo.examples import example_pictures
 from demo.handlers import Handlers
-from demo.hosting import disk_quota, memory, request_filter
+from demo.hosting import connections, disk_quota, memory, request_filter
 from demo.hosting.fair_queue import CONCURRENCY, FairQueue
-from demo.hosting.gradio_internals import ignore_upload_progress
+from demo.hosting.uploads import MAX_UPLOAD
 from demo.quiz import Quiz
 from demo.service import Service
 from gradcam_core import Query
@@ -49,7 +52,6 @@ def build_demo(compute: Compute, concurrency: int = CONCURRENCY) -> gr.Blocks:
     service = Service(compute)
     memory.return_freed_memory()
     disk_quota.use_own_folder()
-    ignore_upload_progress()
     with gr.Blocks(
         title="Grad-CAM: why does the network say that?",
         delete_cache=(86400, 86400),  # makes Gradio delete its files when it stops
@@ -74,6 +76,14 @@ def warm_up(compute: Compute) -> None:
     compute.describe(query)
 
 
+@asynccontextmanager
+async def _while_running(app: FastAPI) -> AsyncIterator[None]:
+    """Guard the server while it runs; a Starlette lifespan."""
+    request_filter.install(app)
+    async with disk_quota.enforce_periodically(app), connections.close_idle(app):
+        yield
+
+
 def launch_options() -> dict[str, object]:
     """Return the arguments for `Blocks.launch`: theme, limits, and features that are off."""
     return {
@@ -87,7 +97,7 @@ def launch_options() -> dict[str, object]:
         "i18n": gr.I18n(en={"common.complete": "Done."}),
         "css_paths": page.styles(),
         "show_error": True,
-        "max_file_size": request_filter.MAX_UPLOAD,
+        "max_file_size": MAX_UPLOAD,
         "strict_cors": True,
         "enable_monitoring": False,
         "run_history": False,
@@ -97,6 +107,6 @@ def launch_options() -> dict[str, object]:
             "routes": [page.modules()],
             "middleware": [Middleware(request_filter.RequestFilter)],
             "exception_handlers": request_filter.EXCEPTION_HANDLERS,
-            "lifespan": disk_quota.enforce_periodically,
+            "lifespan": _while_running,
         },
     }

@@ -18,7 +18,7 @@ from starlette.routing import Route
 import gradcam_core
 from demo.examples import QUESTIONS, example_thumbnails
 from demo.handlers import Handlers
-from demo.hosting.request_filter import MAX_UPLOAD
+from demo.hosting.uploads import MAX_UPLOAD
 from gradcam_core import viewer
 from gradcam_core.serialize import colour_tables
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from demo.hosting.disk_quota import quota
+from demo.hosting.files import new_folder
 from demo.hosting.gradio_internals import upload_folder
 from demo.service import TimedExplanation, full_size
 from gradcam_core import Explanation
@@ -37,7 +38,7 @@ def write_file(
         ValueError: The upload was deleted, or matplotlib has no such colour map.
     """
     names = [_file_name(explanation.target) for explanation in explanations]
-    folder = Path(tempfile.mkdtemp(dir=upload_folder()))
+    folder = new_folder()
     path = folder / f"grad-cam-{'-'.join(dict.fromkeys(names))}.{file_format}"
     if file_format == "zip":
         with zipfile.ZipFile(path, "w") as archive:  # uncompressed: PNGs are compressed already

@@ -88,5 +88,15 @@ async function picture(address) {
     return { code: 'not_fetched', host };
   }
   if (blob.type.startsWith('text/')) return { code: 'web_page' };
-  return new File([blob], decodeURIComponent(url.pathname.split('/').pop() ?? '') || host, { type: blob.type });
+  return new File([blob], fileName(url) || host, { type: blob.type });
+}
+
+/** @param {URL} url */
+function fileName(url) {
+  const name = url.pathname.split('/').pop() ?? '';
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name; // such as "100%.png"
+  }
 }

@@ -5,15 +5,16 @@ Any release may rename or drop these parts. All other modules import them from h
 """
 
 import asyncio
+import inspect
 import ipaddress
 import logging
 import random
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import gradio as gr
 import gradio.routes
@@ -22,12 +23,12 @@ from gradio.block_function import BlockFunction
 from gradio.context import LocalContext
 from gradio.data_classes import ImageData, PredictBodyInternal
 from gradio.queueing import Event, Queue
-from gradio.route_utils import FileUploadProgress
 from gradio.routes import App
-from gradio.server_messages import EventMessage, ProcessCompletedMessage
+from gradio.server_messages import EventMessage, ProcessCompletedMessage, UnexpectedErrorMessage
 from gradio.state_holder import SessionState, StateHolder
 from gradio.utils import get_upload_folder
 from pydantic import model_validator
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from demo.hosting.sessions import MAX_ANSWERS, Mailbox, Mailboxes, is_session_name
 
@@ -47,28 +48,6 @@ def forget_deleted_files(app: FastAPI) -> None:
     assert isinstance(app, App)
     for files in app.get_blocks().temp_file_sets:
         files -= {file for file in files if not Path(file).exists()}
-
-
-def ignore_upload_progress() -> None:
-    """Make Gradio remember nothing of an upload's progress, which the page itself measures.
-
-    Otherwise it remembers every upload, and everybody who asked for one, until it stops.
-    """
-    gradio.routes.file_upload_statuses = _NoUploadProgress()
-
-
-class _NoUploadProgress(FileUploadProgress):
-    async def is_tracked(self, upload_id: str) -> bool:
-        raise TimeoutError
-
-    def track(self, upload_id: str) -> None:
-        pass
-
-    def append(self, upload_id: str, filename: str, message_bytes: bytes) -> None:
-        pass
-
-    def set_done(self, upload_id: str) -> None:
-        pass
 
 
 class _Stateless(SessionState):
@@ -127,6 +106,81 @@ class UnfetchedImage(gr.Image):
         if str(url_or_file_path).casefold().startswith(("http:", "https:")):
             raise gr.Error(self.refusal, print_exception=False)
         return await super().async_move_resource_to_block_cache(url_or_file_path)
+
+
+# What `request_filter` has to know about the app that it guards.
+
+Endpoints = Mapping[int | str, Sequence[bool]]
+"""The endpoints by number and by name, each with which of its inputs take a file."""
+
+
+def endpoints(app: FastAPI) -> Endpoints:
+    """Return what clients can call; parts of the page that run in the browser only are not."""
+    assert isinstance(app, App)
+    functions = [each for each in app.get_blocks().fns.values() if each.fn is not None]
+    return {
+        key: [isinstance(component, UnfetchedImage) for component in each.inputs]
+        for each in functions
+        for key in (each._id, each.api_name)
+        if key is not None and key is not False
+    }
+
+
+async def is_logged_in(app: FastAPI, request: Request) -> bool:
+    """Return whether Gradio would answer: always, unless `launch` was given `auth`."""
+    assert isinstance(app, App)
+    if app.auth_dependency is not None:
+        user = app.auth_dependency(request)
+        return (await user if inspect.isawaitable(user) else user) is not None
+    names = (f"access-token-{app.cookie_id}", f"access-token-unsecure-{app.cookie_id}")
+    return app.auth is None or any(request.cookies.get(name) in app.tokens for name in names)
+
+
+def has_session(app: FastAPI, session: str) -> bool:
+    """Return whether there are messages for a session; Gradio logs a traceback if not."""
+    assert isinstance(app, App)
+    return session in app.get_blocks()._queue.pending_messages_per_session
+
+
+def has_event(app: FastAPI, event: str) -> bool:
+    """Return whether the answer of an event is under way, or was not fetched yet."""
+    assert isinstance(app, App)
+    queue = app.get_blocks()._queue
+    found = queue.event_ids_to_events.get(event)
+    if found is not None:
+        return found.session_hash in queue.pending_messages_per_session
+    return any(
+        event in events and session in queue.pending_messages_per_session
+        for session, events in queue.pending_event_ids_session.items()
+    )
+
+
+SESSION_NOT_FOUND = UnexpectedErrorMessage(
+    message="Session not found.", session_not_found=True
+).model_dump_json()
+"""What Gradio's own clients understand."""
+
+
+class Connection(Protocol):
+    """A client's connection to uvicorn; `cycle` is its last request."""
+
+    transport: asyncio.Transport
+    cycle: Any
+
+
+def connections(app: FastAPI) -> list[Connection]:
+    """Return the open connections; none if it is not `launch` that serves the app."""
+    assert isinstance(app, App)
+    server = getattr(app.get_blocks(), "server", None)
+    return [] if server is None else list(server.server_state.connections)
+
+
+def bound_headers(app: FastAPI) -> None:
+    """Serve new connections by h11: httptools, if it is installed, keeps heads of any size."""
+    assert isinstance(app, App)
+    server = getattr(app.get_blocks(), "server", None)
+    if server is not None:
+        server.config.http_protocol_class = H11Protocol
 
 
 # Progress: Gradio replaces methods of tqdm by ones that call the current context's `gr.Progress`.

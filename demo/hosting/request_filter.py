@@ -1,54 +1,37 @@
 """Middleware that refuses requests before Gradio sees them.
 
 Gradio has routes that this page does not need, and accepts requests from pages of other sites.
+What passes is rewritten: the query holds known parameters only, JSON is written anew, and headers
+that Gradio would believe from anybody are taken out. Uploads and files are answered here.
 """
 
-import asyncio
 import contextlib
 import ipaddress
-import json
+import logging
 import os
 import re
 import socket
 from collections.abc import Mapping
-from typing import NamedTuple
-from urllib.parse import unquote_plus, urlsplit
+from urllib.parse import parse_qsl, urlencode
 
-from fastapi import Request
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import PlainTextResponse
+from fastapi.responses import PlainTextResponse, Response
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from demo.hosting.disk_quota import quota
-
-MAX_UPLOAD = 30 * 10**6  # bytes
-_MAX_BODY = 64 * 1024  # of any other request, and of what surrounds an upload
-_UPLOAD_TIMEOUT = 600  # seconds
-
-# The routes that the page and API clients need. Gradio's deep links, server functions of
-# components, recordings, proxy, run history and live code are not among them.
-_GET = (
-    r"/quiz/?",
-    r"/(config/?|theme\.css|favicon\.ico|robots\.txt|manifest\.json|pwa_icon(/\d+)?)?",
-    r"/(assets|static|svelte|browser)/.+",
-    r"/gradio_api/(info/?|startup-events|theme\.css|app_id/?|login_check/?|upload_progress)",
-    r"/gradio_api/heartbeat/\w+",
-    r"/gradio_api/queue/(data|status)",
-    r"/gradio_api/call/\w+/\w+",
-    r"/gradio_api/file=.+",
+from demo.hosting import bodies, routes
+from demo.hosting.files import file_response
+from demo.hosting.gradio_internals import (
+    SESSION_NOT_FOUND,
+    endpoints,
+    has_event,
+    has_session,
+    is_logged_in,
 )
-_UPLOAD = "/gradio_api/upload"
-_POST = (
-    _UPLOAD,
-    r"/gradio_api/queue/join",
-    r"/gradio_api/call/\w+",
-    r"/gradio_api/(cancel|reset)",
-)
-GET_ROUTES, POST_ROUTES = (
-    re.compile("|".join(f"(?:{route})" for route in routes)) for routes in (_GET, _POST)
-)
+from demo.hosting.refusals import INVALID, NOT_FOUND, Refusal, RefusedError, too_large
+from demo.hosting.uploads import MAX_BODY, upload_response
 
 _HEADERS = {
     # The page loads nothing from other sites. Gradio needs inline scripts and eval. Spaces shows
@@ -66,26 +49,17 @@ _HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
 }
+# Gradio builds addresses from the first two, whoever sends them. It answers ranges itself, not
+# always rightly, and lets pages of all sites in `Origin` read the answers. uvicorn has read
+# `X-Forwarded-Proto` of trusted proxies; on Spaces there is always one.
+_DROPPED = {b"x-forwarded-host", b"x-gradio-server", b"range", b"if-range", b"origin"}
+if "SPACE_ID" not in os.environ:
+    _DROPPED.add(b"x-forwarded-proto")
 
+_HOST = re.compile(r"([A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?")
+_PASSED = "gradcam.passed"  # in the scope of what has passed the filter
 
-class Refusal(NamedTuple):
-    """Why a request is refused.
-
-    Attributes:
-        status: The HTTP status.
-        code: The reason for programs; sent as the header `x-refused`.
-        message: The reason for people.
-    """
-
-    status: int
-    code: str
-    message: str
-
-    def response(self) -> PlainTextResponse:
-        return PlainTextResponse(self.message, self.status, {"x-refused": self.code})
-
-
-_INVALID = Refusal(422, "invalid", "The request does not have the form that this address expects.")
+_log = logging.getLogger(__name__)
 
 
 class RequestFilter:
@@ -95,35 +69,80 @@ class RequestFilter:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            if scope["type"] == "lifespan":
-                await self._app(scope, receive, send)
-            return  # the page has no websockets
-        refusal = _refusal(scope)
-        if refusal is None and _path(scope) == _UPLOAD:
-            receive = _counted(_bounded(receive, _max_body(scope), _UPLOAD_TIMEOUT))
-        elif refusal is None and scope["method"] == "POST":
-            body = await _read(_bounded(receive, _max_body(scope)))
-            if body is not None and _is_valid(body):
-                receive = _replay(body, receive)
-            else:
-                refusal = _INVALID
-        if refusal is not None:
-            await refusal.response()(scope, receive, send)
+        if scope["type"] == "lifespan" or _PASSED in scope:
+            await self._app(scope, receive, send)
             return
+        if scope["type"] == "websocket":  # the page has none
+            await send({"type": "websocket.close"})
+            return
+        started = False
 
         async def send_with_headers(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(_HEADERS)
+                started = True
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
             await send(message)
 
-        with contextlib.suppress(ClientDisconnect):  # during an upload
-            await self._app(scope, receive, send_with_headers)
+        try:
+            await self._answer(scope, receive, send_with_headers)
+        except ClientDisconnect:  # during an upload
+            pass
+        except RefusedError as error:
+            await error.refusal.response()(scope, receive, send_with_headers)
+        except Exception as error:
+            # Starlette has answered 500. A stream of Gradio's ends so when its session is gone.
+            _log.error("%s %.100s failed: %.200r", scope["method"], scope["path"], error)
+            if not started:
+                failed = Refusal(500, "failed", "Something went wrong on the server.")
+                await failed.response()(scope, receive, send_with_headers)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers, app = Headers(scope=scope), scope["app"]
+        _check_host(headers)
+        found = routes.find(scope["method"], _path(scope))
+        if found is None:
+            raise RefusedError(NOT_FOUND)
+        route, parameters = found
+        query = _query(scope)
+        if "deep_link" in query:
+            raise RefusedError(Refusal(404, "route", "Deep links are not supported."))
+        if scope["method"] == "POST":
+            _check_origin(headers)
+            _check_length(headers, MAX_BODY if route == routes.UPLOAD else bodies.MAX_JSON)
+        if route in (routes.UPLOAD, routes.FILE):
+            if not await is_logged_in(app, Request(scope)):
+                raise RefusedError(Refusal(401, "login", "Please log in."))
+            response = (
+                await upload_response(scope, receive)
+                if route == routes.UPLOAD
+                else file_response(parameters["path"])
+            )
+            await response(_rewritten(scope, ""), receive, send)
+            return
+        if route in routes.POST:
+            content = bodies.checked(route, parameters, await bodies.read(receive), endpoints(app))
+            receive = bodies.replay(content, receive)
+        if lost := _of_lost_session(app, route, parameters, query):
+            await lost(scope, receive, send)
+            return
+        await self._app(_rewritten(scope, _known(route, query)), receive, send)
+
+
+def install(app: FastAPI) -> None:
+    """Put the filter around all other middleware of an app, while it starts.
+
+    Gradio adds middleware of its own around that of `app_kwargs`, which answers preflight requests
+    and fails on malformed headers. The filter belongs there too, in case this is never called.
+    """
+    app.middleware_stack = RequestFilter(app.middleware_stack or app.build_middleware_stack())
 
 
 async def _invalid_request(request: Request, error: Exception) -> PlainTextResponse:
     """Replace FastAPI's own answer, which repeats the request."""
-    return _INVALID.response()
+    return INVALID.response()
 
 
 EXCEPTION_HANDLERS = {RequestValidationError: _invalid_request}
@@ -137,6 +156,8 @@ def is_allowed_host(host: str, settings: Mapping[str, str] = os.environ) -> bool
     `*` for all, `*.example.org` for all subdomains).
     """
     name = _hostname(host)
+    if not name:
+        return False
     with contextlib.suppress(ValueError):
         return bool(ipaddress.ip_address(name))
     local = {"localhost", socket.gethostname().lower(), settings.get("GRADIO_SERVER_NAME")}
@@ -157,120 +178,76 @@ def _is_configured(name: str, settings: Mapping[str, str] = os.environ) -> bool:
 
 
 def _hostname(netloc: str) -> str:
-    """Return the host of `host:port`; "" if there is none."""
-    try:
-        return urlsplit(f"//{netloc}").hostname or ""
-    except ValueError:
+    """Return the host of `host:port`, in lower case; "" if it has another form."""
+    found = _HOST.fullmatch(netloc)
+    if found is None or int((found[2] or ":0")[1:]) > 65535:
         return ""
+    return found[1].strip("[]").lower()
 
 
-def _refusal(scope: Scope) -> Refusal | None:
-    """Return why a request is refused by its head; None if it is not."""
-    headers = Headers(scope=scope)
-    if not is_allowed_host(headers.get("host", "")):
-        return Refusal(400, "host", "This host name is not allowed; see GRADCAM_ALLOWED_HOSTS.")
-    routes = {"GET": GET_ROUTES, "HEAD": GET_ROUTES, "POST": POST_ROUTES}.get(scope["method"])
-    if routes is None or not routes.fullmatch(_path(scope)):
-        return Refusal(404, "route", "Not found.")
-    if "deep_link" in unquote_plus(scope["query_string"].decode("latin-1")):
-        return Refusal(404, "route", "Deep links are not supported.")
-    if routes is POST_ROUTES and not _is_same_site(headers):
-        return Refusal(403, "origin", "Requests from pages of other sites are not allowed.")
-    length, limit = headers.get("content-length", "0"), _max_body(scope)
-    if not length.isdigit() or int(length) > limit:
-        return Refusal(413, "size", f"The request is too large: at most {limit:,} bytes.")
-    return None
+def _check_host(headers: Headers) -> None:
+    hosts = headers.getlist("host")
+    if len(hosts) != 1 or not is_allowed_host(hosts[0]):
+        message = "This host name is not allowed; see GRADCAM_ALLOWED_HOSTS."
+        raise RefusedError(Refusal(400, "host", message))
+
+
+def _check_origin(headers: Headers) -> None:
+    """Refuse requests of other sites' pages: browsers send an Origin with every POST request."""
+    origin = headers.get("origin")
+    if origin is not None:
+        site = origin.partition("://")[2]
+        if site != headers.get("host") and not _is_configured(_hostname(site)):
+            message = "Requests from pages of other sites are not allowed."
+            raise RefusedError(Refusal(403, "origin", message))
+
+
+def _check_length(headers: Headers, limit: int) -> None:
+    length = headers.get("content-length", "0")
+    if not re.fullmatch("[0-9]{1,18}", length) or int(length) > limit:
+        raise RefusedError(too_large(limit))
 
 
 def _path(scope: Scope) -> str:
-    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
-    return path
+    """Return the path as Starlette's router sees it."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    return path.removeprefix(root) if path.startswith(f"{root}/") else path
 
 
-def _is_same_site(headers: Headers) -> bool:
-    """Return whether a request comes from a page of ours, or from a program that sends no Origin.
-
-    Browsers send it with every POST request.
-    """
-    origin = headers.get("origin")
-    if origin is None:
-        return True
-    site = origin.partition("://")[2]
-    return site == headers.get("host") or _is_configured(_hostname(site))
-
-
-def _max_body(scope: Scope) -> int:
-    return MAX_UPLOAD + _MAX_BODY if _path(scope) == _UPLOAD else _MAX_BODY
-
-
-def _bounded(receive: Receive, max_bytes: int, timeout: float | None = None) -> Receive:
-    """Disconnect when a body exceeds `max_bytes`, or takes longer than `timeout` seconds."""
-    size = 0
-    end = None if timeout is None else asyncio.get_running_loop().time() + timeout
-
-    async def bounded() -> Message:
-        nonlocal size
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout_at(end):
-                message = await receive()
-            size += len(message.get("body", b""))
-            if size <= max_bytes:
-                return message
-        return {"type": "http.disconnect"}
-
-    return bounded
-
-
-def _counted(receive: Receive) -> Receive:
-    """Count a body towards the disk quota while it arrives."""
-
-    async def counted() -> Message:
-        message = await receive()
-        await asyncio.to_thread(quota.add, len(message.get("body", b"")))
-        return message
-
-    return counted
-
-
-async def _read(receive: Receive) -> bytes | None:
-    """Return a whole body; None if it is cut short."""
-    parts = []
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            return None
-        parts.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            return b"".join(parts)
-
-
-def _is_valid(body: bytes) -> bool:
-    """Return whether a body is strict JSON, without NaN, and its event data has no nested values.
-
-    Gradio would take nested values for files, and hand them out, wherever in the data they are.
-    """
+def _query(scope: Scope) -> dict[str, str]:
+    """Return the parameters of the query as Starlette reads them."""
     try:
-        request = json.loads(body, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
-        return False
-    event = request.get("event_data") if isinstance(request, dict) else None
-    return event is None or (
-        isinstance(event, dict)
-        and not any(isinstance(value, dict | list) for value in event.values())
-    )
+        return dict(parse_qsl(scope["query_string"].decode("latin-1"), True, max_num_fields=100))
+    except ValueError:
+        raise RefusedError(INVALID) from None
 
 
-def _refuse_constant(constant: str) -> None:
-    raise ValueError(f"{constant} is not JSON.")
+def _known(route: str, query: Mapping[str, str]) -> str:
+    """Return the query for Gradio; that of a page is for its scripts only."""
+    if route == routes.QUEUE:
+        return urlencode({"session_hash": query["session_hash"]})
+    if route == routes.INFO:
+        # Without it, Gradio would keep for everybody what it made from the first request's host.
+        return urlencode({"page": ""})
+    return ""
 
 
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """Return a body that was read already, then what follows it."""
-    unread = [body]
+def _of_lost_session(
+    app: FastAPI, route: str, parameters: Mapping[str, str], query: Mapping[str, str]
+) -> Response | None:
+    """Return the answer to a client whose session is not known; None for all other requests."""
+    if route == routes.QUEUE:
+        session = query.get("session_hash", "")
+        if not re.fullmatch(routes.SESSION, session):
+            raise RefusedError(INVALID)
+        if not has_session(app, session):
+            return Response(f"data: {SESSION_NOT_FOUND}\n\n", media_type="text/event-stream")
+    elif route == routes.RESULT and not has_event(app, parameters["event"]):
+        raise RefusedError(Refusal(404, "session", "There is no such request, or it was answered."))
+    return None
 
-    async def replay() -> Message:
-        if unread:
-            return {"type": "http.request", "body": unread.pop(), "more_body": False}
-        return await receive()
 
-    return replay
+def _rewritten(scope: Scope, query: str) -> Scope:
+    headers = [(name, value) for name, value in scope["headers"] if name not in _DROPPED]
+    return {**scope, "headers": headers, "query_string": query.encode(), _PASSED: True}

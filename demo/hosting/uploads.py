@@ -1,11 +1,121 @@
 """Uploaded pictures; no other file of the server is opened."""
 
+import asyncio
+import re
+import shutil
+from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import gradio as gr
+from gradio_client.utils import strip_invalid_filename_characters
+from python_multipart.multipart import parse_options_header
+from starlette.datastructures import Headers, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import Message, Receive, Scope
 
+from demo.hosting.bodies import bounded
+from demo.hosting.disk_quota import DISK_FULL, is_disk_full, quota
+from demo.hosting.files import new_folder
 from demo.hosting.gradio_internals import UnfetchedImage, upload_folder
+from demo.hosting.refusals import Refusal, RefusedError, too_large
+
+MAX_UPLOAD = 30 * 10**6  # bytes
+MAX_BODY = MAX_UPLOAD + 64 * 1024  # with what surrounds the file
+_TIMEOUT = 600.0  # seconds
+_MAX_AT_ONCE = 128
+_MAX_AT_ONCE_PER_ADDRESS = 32
+
+_MALFORMED = Refusal(400, "form", "Please send a form with one file named `files`, nothing else.")
+_BUSY = Refusal(503, "busy", "Too many uploads at once. Please try again in a minute.")
+_FULL = Refusal(507, "full", DISK_FULL)
+
+_arriving: Counter[str] = Counter()  # uploads by address
+
+
+async def upload_response(scope: Scope, receive: Receive) -> Response:
+    """Store the one file of a form, and return its path as Gradio's own route does.
+
+    That route keeps fields and 1,000 files of any form, decodes names in whatever character set
+    the client asks for, and makes the path from the content.
+
+    Raises:
+        RefusedError: The form is not as expected, too large or too slow, or there is no room.
+    """
+    address = scope["client"][0] if scope.get("client") else ""
+    if _arriving[address] >= _MAX_AT_ONCE_PER_ADDRESS or _arriving.total() >= _MAX_AT_ONCE:
+        raise RefusedError(_BUSY)
+    _arriving[address] += 1
+    try:
+        await asyncio.to_thread(quota.reserve, _announced(scope))
+        # The quota counts it while it arrives.
+        request = Request(scope, _counted(bounded(receive, MAX_BODY, _TIMEOUT)))
+        content_type = request.headers.get("content-type", "")
+        parser = MultiPartParser(
+            Headers({"content-type": _without_charset(content_type)}),
+            request.stream(),
+            max_files=1,
+            max_fields=0,
+        )
+        form = await parser.parse()
+        upload = form.get("files")
+        if not isinstance(upload, UploadFile):
+            raise RefusedError(_MALFORMED)
+        try:
+            if (upload.size or 0) > MAX_UPLOAD:
+                raise RefusedError(too_large(MAX_UPLOAD))
+            return JSONResponse([await asyncio.to_thread(_store, upload.file, upload.filename)])
+        finally:
+            await upload.close()
+    except MultiPartException:
+        raise RefusedError(_MALFORMED) from None
+    except OSError as error:
+        if is_disk_full(error):
+            raise RefusedError(_FULL) from None
+        raise
+    finally:
+        _arriving[address] -= 1
+        if not _arriving[address]:
+            del _arriving[address]
+
+
+def _announced(scope: Scope) -> int:
+    """Return how many bytes a request says that it has; 0 if it does not say."""
+    return int(Headers(scope=scope).get("content-length", "0"))
+
+
+def _without_charset(content_type: str) -> str:
+    kind, options = parse_options_header(content_type)
+    boundary = options.get(b"boundary", b"").decode("latin-1")
+    if kind != b"multipart/form-data" or not re.fullmatch(
+        r"[\w'()+,./:=? -]{1,70}", boundary, re.A
+    ):
+        raise RefusedError(_MALFORMED)
+    return f'multipart/form-data; boundary="{boundary}"'
+
+
+def _counted(receive: Receive) -> Receive:
+    async def receive_counted() -> Message:
+        message = await receive()
+        await asyncio.to_thread(quota.add, len(message.get("body", b"")))
+        return message
+
+    return receive_counted
+
+
+def _store(content: BinaryIO, sent_name: str | None) -> str:
+    name = strip_invalid_filename_characters(Path(sent_name or "").name)
+    folder = new_folder()
+    path = folder / (name if name.strip(".") else "picture")
+    try:
+        with path.open("xb") as file:
+            shutil.copyfileobj(content, file, 2**20)
+    except OSError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return str(path)
 
 
 class UploadMissingError(ValueError):

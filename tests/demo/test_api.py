@@ -20,7 +20,7 @@ from PIL import Image
 
 import gradcam_core
 from gradcam_core import metrics
-from tests.support.session import classify_data
+from tests.support.session import default_data
 
 ROOT = Path(__file__).parents[2]
 
@@ -250,7 +250,9 @@ def test_unavailable_models(
 
 def call(address: str, picture: object) -> str:
     """Call /classify as no client library would, and return the events' text."""
-    body = json.dumps({"data": classify_data(address, picture=picture, target="tabby")}).encode()
+    body = json.dumps(
+        {"data": default_data(address, "classify", picture=picture, target="tabby")}
+    ).encode()
     url = f"{address}gradio_api/call/classify"
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
     try:

@@ -35,10 +35,10 @@ class Session:
             yield (json.loads(line.removeprefix("data: ")) for line in lines if line)
 
 
-def classify_data(address: str, **given: Any) -> list[Any]:
-    """Return the data of a raw call of /classify: what is given, else the defaults."""
+def default_data(address: str, endpoint: str, **given: Any) -> list[Any]:
+    """Return the data of a raw call of an endpoint: what is given, else the defaults."""
     info = httpx.get(f"{address}gradio_api/info", timeout=WAIT).json()
-    parameters = info["named_endpoints"]["/classify"]["parameters"]
+    parameters = info["named_endpoints"][f"/{endpoint}"]["parameters"]
     return [given.get(each["parameter_name"], each.get("parameter_default")) for each in parameters]
 
 

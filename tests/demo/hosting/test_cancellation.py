@@ -13,7 +13,7 @@ from demo.compute.local import LocalCompute
 from demo.hosting import cancellation
 from gradcam_core import Query
 from gradcam_core.models.backbone import Backbone
-from tests.support.session import RISE, WAIT, Session, classify_data
+from tests.support.session import RISE, WAIT, Session, default_data
 
 
 def wait_for(condition: Callable[[], object]) -> None:
@@ -87,7 +87,7 @@ def test_a_disconnect_cancels_an_api_call(address: str, batches: list[int], cat_
         files = {"files": (cat_file.name, cat_file.read_bytes())}
         path = client.post("gradio_api/upload", files=files).json()[0]
         picture = {"path": path, "meta": {"_type": "gradio.FileData"}}
-        data = classify_data(address, picture=picture, method="rise")
+        data = default_data(address, "classify", picture=picture, method="rise")
         event = client.post("gradio_api/call/classify", json={"data": data}).json()["event_id"]
         with client.stream("GET", f"gradio_api/call/classify/{event}"):
             wait_for(lambda: batches)

@@ -9,74 +9,56 @@ import pytest
 
 from demo.build import build_demo, launch_options
 from demo.compute.local import LocalCompute
-from demo.hosting.request_filter import GET_ROUTES, POST_ROUTES, is_allowed_host
+from demo.hosting import routes
+from demo.hosting.request_filter import is_allowed_host
 from demo.page import modules
 
-# The routes of Gradio 6.31 that the page needs; all others are closed.
-OPEN = {
-    "GET": {
-        "/",
-        "/assets/{path:path}",
-        modules().path,
-        "/config",
-        "/config/",
-        "/favicon.ico",
-        "/gradio_api/app_id",
-        "/gradio_api/app_id/",
-        "/gradio_api/call/{api_name}/{event_id}",
-        "/gradio_api/file={path_or_url:path}",
-        "/gradio_api/heartbeat/{session_hash}",
-        "/gradio_api/info",
-        "/gradio_api/info/",
-        "/gradio_api/login_check",
-        "/gradio_api/login_check/",
-        "/gradio_api/queue/data",
-        "/gradio_api/queue/status",
-        "/gradio_api/startup-events",
-        "/gradio_api/theme.css",
-        "/gradio_api/upload_progress",
-        "/manifest.json",
-        "/pwa_icon",
-        "/pwa_icon/{size}",
-        "/quiz",
-        "/quiz/",
-        "/robots.txt",
-        "/static/{path:path}",
-        "/svelte/{path:path}",
-        "/theme.css",
-    },
-    "POST": {
-        "/gradio_api/call/{api_name}",
-        "/gradio_api/cancel",
-        "/gradio_api/queue/join",
-        "/gradio_api/reset",
-        "/gradio_api/upload",
-    },
-}
+ROOT = Path(__file__).parents[3]
 
 
-def test_only_the_routes_that_the_page_needs_are_open(address: str) -> None:
-    """`address` is served by an app like the one made here."""
+def all_routes() -> set[tuple[str, str]]:
+    """Every method and route of an app like the one that `address` serves, Gradio's included."""
     demo = build_demo(LocalCompute())
     app, _, _ = demo.launch(**launch_options(), prevent_thread_lock=True, quiet=True)
     demo.close()
-    routes: list[Any] = []
+    found: list[Any] = []
     for route in app.router.routes:
-        routes += route.original_router.routes if hasattr(route, "original_router") else [route]
-    found: dict[str, set[str]] = {"GET": set(), "POST": set()}
+        found += route.original_router.routes if hasattr(route, "original_router") else [route]
+    return {(method, route.path) for route in found for method in route.methods}
+
+
+def listed_routes() -> set[tuple[str, str]]:
+    """Those in the table of SECURITY.md."""
+    text = (ROOT / "SECURITY.md").read_text("utf-8")
+    return set(re.findall(r"^\| `(GET|POST) (/\S*)` \|", text, re.MULTILINE))
+
+
+def test_every_route_that_answers_is_listed_and_no_other_answers(address: str) -> None:
+    listed = listed_routes()
+    assert listed == {
+        (method, route)
+        for method, open_routes in (("GET", routes.GET), ("POST", routes.POST))
+        for route in open_routes
+    }
+    found = {
+        (method, route.replace(modules().path, "/browser/{version}/{name:path}"))
+        for method, route in all_routes()
+    }
+    assert listed <= found
     closed = 0
-    client = httpx.Client(base_url=address.rstrip("/"), timeout=10)
-    for route in routes:
-        for method in route.methods - {"HEAD"}:
-            path = route.path.replace("{size}", "9")
-            path = re.sub(r"\{[^}]*\}", "x", path)
-            if (GET_ROUTES if method == "GET" else POST_ROUTES).fullmatch(path):
-                found[method].add(route.path)
-            else:
-                answer = client.request(method, path)
+    with httpx.Client(base_url=address, timeout=30) as client:
+        for method, route in sorted(found - listed):
+            path = re.sub(r"\{[^}]*\}", "9", route)
+            if method == "HEAD" and ("GET", route) in listed:
+                continue
+            answer = client.request(method, path)
+            assert (answer.status_code, answer.headers["x-refused"]) == (404, "route"), path
+            closed += 1
+        for method in ("OPTIONS", "PUT", "PATCH", "DELETE", "TRACE", "X"):
+            preflight = {"Origin": address.rstrip("/"), "Access-Control-Request-Method": "POST"}
+            for path in ("/", "/config", "/gradio_api/upload"):
+                answer = client.request(method, path, headers=preflight)
                 assert (answer.status_code, answer.headers["x-refused"]) == (404, "route"), path
-                closed += 1
-    assert found == OPEN
     assert closed > 40
 
 
