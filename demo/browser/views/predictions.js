@@ -52,16 +52,22 @@ function renderRanking(box, result, beside) {
   const entries = [...predictions.map((each) => ({ ...each, rank: null })), ...later];
   const rows = /** @type {HTMLElement} */ (box.lastElementChild);
   // Rows are reused: in live mode they change under the pointer.
-  while (rows.childElementCount < entries.length) rows.append(newRow());
+  while (rows.childElementCount < entries.length) rows.append(newRow(box.className));
   [...rows.children].forEach((row, i) => {
     if (entries[i]) renderRow(/** @type {HTMLElement} */ (row), entries[i], result, beside);
     else row.remove();
   });
 }
 
-function newRow() {
+/** @param {string} ranking "first" or "second" */
+function newRow(ranking) {
   const bar = make('span', { class: 'bar' });
-  const pick = button({ class: 'pick' }, make('span', { class: 'name' }), make('span', { class: 'value' }), bar);
+  const pick = button(
+    { class: ranking === 'first' ? 'pick' : 'pick-second' },
+    make('span', { class: 'name' }),
+    make('span', { class: 'value' }),
+    bar,
+  );
   const whyNot = button({ class: 'why-not' }, 'why not?');
   const row = make('li', {}, pick, whyNot);
   pick.addEventListener('click', () => {

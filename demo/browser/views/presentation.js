@@ -25,11 +25,9 @@ const KEYS = {
 
 export function mountPresentation() {
   onClick('.fullscreen', begin);
-  onClick('.presentation .exit', () => dialog().close());
-  dialog().addEventListener('close', end); // by Escape, too
-  document.addEventListener('fullscreenchange', () => {
-    if (!document.fullscreenElement) dialog().close();
-  });
+  onClick('.presentation .exit', () => (document.fullscreenElement ? document.exitFullscreen() : end()));
+  dialog().addEventListener('close', end); // by Escape
+  document.addEventListener('fullscreenchange', () => document.fullscreenElement || end());
   for (const [key, go] of Object.entries(KEYS)) {
     const arrow = dialog().querySelector(`[data-key=${key}]`);
     arrow?.addEventListener('click', go);
@@ -61,11 +59,15 @@ function begin() {
 }
 
 function end() {
-  if (document.fullscreenElement) document.exitFullscreen();
-  place.replaceWith($('.result'));
+  if (!place.isConnected) return;
+  const result = $('.result');
+  const focused = /** @type {HTMLElement} */ (document.activeElement);
+  const stays = result.contains(focused); // else it disappears
+  dialog().close();
+  place.replaceWith(result);
   window.scrollTo(0, scrolled);
-  if ($('.controls').hidden) focusHeading();
-  else $('.fullscreen').focus({ preventScroll: true });
+  if (!stays && $('.controls').hidden) focusHeading();
+  else (stays ? focused : $('.fullscreen')).focus({ preventScroll: true });
 }
 
 function render() {
