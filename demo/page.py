@@ -20,6 +20,7 @@ from demo.examples import QUESTIONS, example_thumbnails
 from demo.handlers import Handlers
 from demo.hosting.uploads import MAX_UPLOAD
 from gradcam_core import viewer
+from gradcam_core.explanation import FAINT
 from gradcam_core.serialize import colour_tables
 
 _BROWSER = Path(__file__).parent / "browser"
@@ -130,7 +131,8 @@ def wire(
 
 def styles() -> list[Path]:
     """Return the page's style sheets."""
-    return [viewer.FOLDER / "shared.css", _BROWSER / "page.css", _BROWSER / "analysis.css"]
+    own = [_BROWSER / name for name in ("page.css", "analysis.css", "result.css")]
+    return [viewer.FOLDER / "shared.css", *own]
 
 
 def modules() -> Route:
@@ -191,6 +193,7 @@ def _facts(lanes: Iterable[str]) -> dict[str, Any]:
         "colours": colour_tables(),
         "colour": gradcam_core.DEFAULT_COLOUR_MAP,
         "opacity": gradcam_core.DEFAULT_OPACITY,
+        "faint_below": FAINT,
         "lanes": list(lanes),
         "examples": [
             {"name": name, "thumbnail": _data_url(path)}

@@ -293,6 +293,7 @@ class Explainer:
                     remarks=remarks(head.model) + (() if placement.box else (_UNKNOWN_POSITION,)),
                     unsure=unsure,
                     first_choice_max=None if target.function or not first else maxima.get(first),
+                    rank=head.rank(target),
                     concepts=concepts(head, target),
                     origin=Origin(head.model, target),
                 )

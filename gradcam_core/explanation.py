@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # A map whose maximum is below this share of the first choice's maximum is faint. So are 88 % of the
 # maps of random classes, and 18 % of those of an object in the picture, one of four:
 # benchmarks.classification with lite0, see docs/figures.md.
-_FAINT = 0.3
+FAINT = 0.3
 
 
 class Origin(NamedTuple):
@@ -91,6 +91,8 @@ class Explanation:
         first_choice_max: The largest value, >= 0, of the map of the model's first choice; None
             where the maps cannot be compared (captions, functions) or it would take long (slow
             methods).
+        rank: The target's place among all labels, 1 for the model's first choice; None for captions
+            and functions.
         concepts: The concepts that speak for the target, then those against it (section 7 of the
             paper); None where the model has none.
         origin: The model and target in memory; None after pickling.
@@ -120,6 +122,7 @@ class Explanation:
     remarks: tuple[str, ...] = ()
     unsure: bool = False
     first_choice_max: float | None = None
+    rank: int | None = None
     concepts: tuple[Concept, ...] | None = None
     origin: Origin | None = None
 
@@ -173,7 +176,7 @@ class Explanation:
     def faint(self) -> bool:
         """Whether the map is faint compared with that of the model's first choice."""
         highest = float(self.raw.max())
-        return self.first_choice_max is not None and 0 < highest < _FAINT * self.first_choice_max
+        return self.first_choice_max is not None and 0 < highest < FAINT * self.first_choice_max
 
     @property
     def heatmap(self) -> np.ndarray:

@@ -45,7 +45,6 @@ def html(explanations: Sequence["Explanation"], colour_map: str, opacity: float)
         photo = explanation.picture.copy()
         photo.thumbnail((_SIDE, _SIDE))
         values["picture"] = pictures.setdefault(jpeg_url(photo), len(pictures))
-        values["first_choice_max"] = explanation.first_choice_max
         values["model_title"] = _model_title(explanation)
         values["method_title"] = METHODS[explanation.method].title
         written.append(values)

@@ -6,9 +6,9 @@ import { loadImage } from './dom.js';
 import { methodInfo } from './selectors.js';
 import { call, isLost, sendFile, sentIn, stop } from './server.js';
 import { keepForReload, writeAddress } from './session.js';
-import { isGuided, store } from './store.js';
+import { choiceOf, isChoiceAtFault, isGuided, store, usualChoice } from './store.js';
 
-/** @import { Answer, ExplainOptions, Lane, Photo, Reply, Result, Retry, Task } from './types.js' */
+/** @import { Answer, Choice, ExplainOptions, Lane, Photo, Reply, Result, Retry, Task } from './types.js' */
 
 /**
  * The fields of a request that say what is explained.
@@ -102,12 +102,9 @@ export async function explain(options = {}) {
   const number = store.beginExplain(target, { code: lane === 'download' ? 'downloading' : 'explaining' });
   const { method, target: typed } = store.state.tasks[task];
   if (sentIn('long')?.task === task) stop('long');
-  const asking = ask(laneFor(lane, method), task, {
-    target: again ?? (typed || null),
-    guided,
-    new_picture: !photo.image,
-    download: lane === 'download',
-  });
+  const more = { target: again ?? (typed || null), guided };
+  const downloads = lane === 'download';
+  const asking = ask(laneFor(lane, method), task, { ...more, new_picture: !photo.image, download: downloads });
   keepForReload();
   const reply = await asking;
   if (reply?.picture && !photo.image) store.completePhoto(photo, { image: await loadImage(reply.picture.url) });
@@ -115,7 +112,68 @@ export async function explain(options = {}) {
   if (number !== store.state.tasks[task].requests) return;
   if (!reply || photo !== store.state.photo) return store.notExplained(task, null, null, null);
   if (result) finish(task, result, guided);
+  else if (photo.image && isChoiceAtFault(reply)) await fallBack(task, reply, photo, options, more);
   else fail(task, reply, photo, options);
+}
+
+/** @param {Choice} choice */
+const keyOf = ({ model, layer, method }) => JSON.stringify([model, layer, method]);
+
+/**
+ * What to try instead of the choice of a task: what worked last, then what the page begins with.
+ * @param {Task} task
+ */
+function otherChoices(task) {
+  const now = keyOf(store.state.tasks[task]);
+  const { worked } = store.state.tasks[task];
+  return [worked, usualChoice(store.facts, task)].filter((choice) => keyOf(choice) !== now);
+}
+
+/**
+ * The chosen model, layer or method gave no explanation of a photo that can be opened: return to one that does, so that
+ * this photo, later ones and a reload do not fail, too.
+ * @param {Task} task
+ * @param {Reply} reply
+ * @param {Photo} photo
+ * @param {ExplainOptions} options
+ * @param {{ target: string | null, guided: boolean }} more
+ */
+async function fallBack(task, reply, photo, options, more) {
+  const { shown, worked, requests } = store.state.tasks[task];
+  const failed = choiceOf(store.state.tasks[task]);
+  const choices = otherChoices(task);
+  const retry = /** @type {Retry | null} */ (
+    reply.code === 'failed' ? { code: 'explain', options, choice: failed } : null
+  );
+  if (shown?.photo === photo) {
+    if (keyOf(worked) === keyOf(failed)) return fail(task, reply, photo, options); // it is the target
+    store.fallBack(task, worked);
+    store.notExplained(task, reply, retry, null, failed);
+    return keepForReload();
+  }
+  for (const choice of choices) {
+    const other = await ask(laneFor('first', choice.method), task, { ...more, ...choice });
+    const result = other?.answer && (await unpack(other.answer, photo, more.target ?? ''));
+    if (requests !== store.state.tasks[task].requests) return;
+    if (!result && other?.code !== 'unknown_label') continue;
+    store.fallBack(task, choice);
+    if (result) finish(task, result, more.guided);
+    store.notExplained(task, { ...other, ...reply }, retry, null, failed);
+    return keepForReload();
+  }
+  fail(task, reply, photo, options);
+}
+
+/**
+ * The same for frames of the camera.
+ * @param {Task} task
+ * @param {Reply} reply
+ * @returns {boolean} whether there is another choice to try
+ */
+export function fallBackLive(task, reply) {
+  const [choice] = isChoiceAtFault(reply) ? otherChoices(task) : [];
+  if (choice) store.fallBack(task, choice);
+  return !!choice;
 }
 
 /**

@@ -21,6 +21,7 @@ import { mountOptions } from './views/options.js';
 import { mountPhotos } from './views/photos.js';
 import { mountPictures } from './views/pictures.js';
 import { mountPredictions } from './views/predictions.js';
+import { mountPresentation } from './views/presentation.js';
 import { mountQuery } from './views/query.js';
 import { mountResult } from './views/result.js';
 import { mountThumbnails } from './views/thumbnails.js';
@@ -29,7 +30,7 @@ import { mountThumbnails } from './views/thumbnails.js';
 
 const VIEWS = [
   ...[mountResult, mountPictures, mountThumbnails, mountPredictions, mountHistory, mountQuery, mountOptions],
-  ...[mountPhotos, mountCamera, mountDownloads, mountInteractive, mountFigure2],
+  ...[mountPhotos, mountCamera, mountDownloads, mountInteractive, mountFigure2, mountPresentation],
   ...[mountAnalysis, mountConcepts, mountEvaluate, mountCompare, mountPaint, mountDifference, mountLocate],
 ];
 const LONGEST = 300; // characters of a question or target in the address
@@ -63,11 +64,11 @@ export async function start({ props: { facts }, trigger }) {
 async function keptPhoto(example) {
   const before = keptForReload();
   if (!before || before.example !== example) return null;
-  const { name, upload, kept, tab, model, question, target } = before;
+  const { name, upload, kept, tab, model, worked, question, target } = before;
   const image = example ? undefined : await loadImage(kept).catch(() => null);
   if (image === null) return null;
   store.chooseTab(tab);
-  store.choose({ model, question });
+  store.choose({ model, worked, question });
   const photo = example ? { key: name, name, example } : { key: uploadKey(), name, upload, kept, image };
   return { photo, target };
 }

@@ -1,12 +1,13 @@
 // Every sentence that the page composes, by code. Those of its fixed parts are in the HTML files.
 
 import { logOf, percent, significant, wholePercent } from './format.js';
-import { isGuess, isReplaced, unlikelyWords } from './selectors.js';
+import { isGuess, isListed, isReplaced, unlikelyWords } from './selectors.js';
 
 export { HEADINGS, noCounterevidence, VIEWS, WHOLE_CAPTION_ONLY } from '../../gradcam_core/viewer/messages.js';
 
 /**
- * @import { Box, Contradiction, Download, ModelInfo, Problem, Result, Status, Task, Test } from './types.js'
+ * @import { Box, Choice, Contradiction, Download, HeatMap, ModelInfo, Problem, Result, Status } from './types.js'
+ * @import { Task, Test } from './types.js'
  */
 
 /** @param {Status} status */
@@ -57,6 +58,9 @@ const PROBLEMS = {
 
 export const OUT_OF_DATE = 'This page is out of date. Please reload it.';
 
+/** @param {string} target */
+export const littleCounterevidence = (target) => `Hardly anything in this photo speaks against ${target}.`;
+
 /** @type {Record<Task, { target: string, placeholder: string, predictions: string, hint: string, noun: string }>} */
 export const TASK_TEXTS = {
   classification: {
@@ -81,6 +85,23 @@ export const TASK_TEXTS = {
     noun: 'answer',
   },
 };
+
+/** @type {Record<Task, string>} */
+export const PRESENTED = {
+  classification: '← → class, ↑ ↓ view, Esc to leave',
+  captioning: '← → word, ↑ ↓ view, Esc to leave',
+  vqa: '← → answer, ↑ ↓ view, Esc to leave',
+};
+export const WHOLE_CAPTION = 'whole caption';
+/**
+ * @param {string} text
+ * @param {number} at
+ * @param {number} count
+ */
+export const positionText = (text, at, count) => (at < 0 ? text : `${text}, ${at + 1} of ${count}`);
+
+/** @param {number} rank */
+export const rankText = (rank) => `${rank.toLocaleString('en')}.`;
 
 // ---- The result ----
 
@@ -131,9 +152,11 @@ function labelSummary(result) {
     typed,
     target,
     probability,
+    rank,
     predictions: [best],
   } = result;
-  const likely = `Probability ${percent(probability)}`;
+  const place = isListed(result) || rank === null ? '' : `, rank ${rank.toLocaleString('en')}`;
+  const likely = `Probability ${percent(probability)}${place}`;
   return [
     isReplaced(result) ? `“${typed}” is read as the most likely match: ${target}.` : '',
     best.text === target
@@ -178,6 +201,29 @@ export function comparisonCaption({ task, target, score, probability, raw, faint
 
 /** @param {string} target */
 export const staleTarget = (target) => `Still showing “${target}”.`;
+/**
+ * What is used instead of a choice that failed: what differs between the two.
+ * @param {Choice} now
+ * @param {Choice} failed
+ * @param {{ model: string, method: string }} titles of what is used now
+ */
+export function fallbackText(now, failed, titles) {
+  if (now.model !== failed.model) return `Explained by ${titles.model} instead.`;
+  const method = now.method === failed.method ? '' : ` by ${titles.method}`;
+  const layer = now.layer === failed.layer ? '' : ` at ${now.layer === null ? 'the usual layer' : now.layer}`;
+  return `Explained${method}${layer} instead.`;
+}
+
+/**
+ * @param {string | null} layer null: the usual one
+ * @param {string | null} method its title; null: the usual one
+ */
+export function unusualText(layer, method) {
+  const what = [layer && 'layer', method && 'method'].filter(Boolean).join(' and ');
+  const chosen = [method && `by ${method}`, layer && `at layer ${layer}`].filter(Boolean).join(' ');
+  return `Not the usual ${what}: ${chosen}.`;
+}
+
 export const STALE_PHOTO = 'Still showing the previous photo.';
 
 /** @param {Download} download */
@@ -185,19 +231,32 @@ export const downloadOffer = ({ title, megabytes, licence, limits }) =>
   `${title} has not been downloaded yet: ${megabytes.toLocaleString('en')} MB, licence ${licence}. ` +
   `It is kept for later. ${limits}`;
 
-/** @typedef {'models_apart' | 'apart' | 'models_same' | 'targets_same' | 'all_same' | 'single'} Scale */
+/** @typedef {'models_apart' | 'apart' | 'models_same' | 'targets_same' | 'all_same'} Together */
+/** @typedef {Together | 'first_choice' | 'faint_alone' | 'single'} Scale */
 
-/** @type {Record<Scale, string>} */
+/** @type {Record<Scale, (result: Result, map: HeatMap) => string>} */
 export const SCALES = {
-  models_apart:
+  models_apart: () =>
     'The better of two models looks at the thing itself, not at what is around it (paper, section 5.2). ' +
-    'Each map has its own scale.',
-  apart: 'Each map has its own scale: colours show where, not how much.',
-  models_same: 'Both use one scale, but the two networks count in different units: compare places, not colours.',
-  targets_same: 'Both use one scale: the same colour is the same amount of evidence, so a weak map is pale.',
-  all_same: 'One scale for everything you see of this photo: the same colour is the same amount of evidence.',
-  single: '',
+    'Each map has its own scale; a faint one has that of its network’s first choice.',
+  apart: () => 'Each map has its own scale: colours show where, not how much.',
+  models_same: () => 'Both use one scale, but the two networks count in different units: compare places, not colours.',
+  targets_same: () => 'Both use one scale: the same colour is the same amount of evidence, so a weak map is pale.',
+  all_same: () => 'One scale for everything you see of this photo: the same colour is the same amount of evidence.',
+  first_choice: (result, map) =>
+    `The colours stay low, because the scale is that of the first choice, ${result.predictions[0].text}: ` +
+    `this map reaches ${shareOfFirst(result, map)} of it.`,
+  faint_alone: (result, map) =>
+    'Colours show where, not how much: even the strongest is only ' +
+    `${shareOfFirst(result, map)} of that of the first choice, ${result.predictions[0].text}.`,
+  single: () => '',
 };
+
+/**
+ * @param {Result} result
+ * @param {HeatMap} map
+ */
+const shareOfFirst = ({ first_choice_max: first }, { max }) => percent(max / (first || 1));
 
 /** @param {number} rate */
 export const liveRate = (rate) =>
@@ -253,7 +312,8 @@ export const STRIPS = {
     title: 'Methods',
     about:
       'Other ways to make a map of the same network, photo and target, at the same layer. Each is coloured up to ' +
-      'its own maximum, since their units differ. At the last layer of most networks CAM, Grad-CAM, XGrad-CAM and ' +
+      'its own maximum, since their units differ, but a faint one is pale. At the last layer of most networks CAM, ' +
+      'Grad-CAM, XGrad-CAM and ' +
       'HiResCAM are the same map. Click one to see it large.',
     label: 'Draw the quick ones',
   },

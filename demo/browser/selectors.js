@@ -3,7 +3,8 @@
 import { bytes } from '../../gradcam_core/viewer/unpack.js';
 import { isGuided, store } from './store.js';
 
-/** @import { Contradiction, Evaluation, MethodInfo, ModelInfo, Result, Style, Task, Test, View } from './types.js' */
+/** @import { Contradiction, Evaluation, HeatMap, MethodInfo, ModelInfo, Result } from './types.js' */
+/** @import { Style, Task, Test, View } from './types.js' */
 
 /** @type {View[]} */
 const VIEWS = ['grad-cam', 'guided', 'guided-grad-cam', 'counterfactual', 'spotlight'];
@@ -33,6 +34,12 @@ export const modelInfo = (task, name) =>
 
 /** @param {string} name */
 export const methodInfo = (name) => /** @type {MethodInfo} */ (store.facts.methods.find((each) => each.name === name));
+
+/**
+ * Whether a result is of the model's default layer, by Grad-CAM.
+ * @param {Result} result
+ */
+export const isUsual = ({ layer, default_layer, method }) => layer === default_layer && method === 'grad-cam';
 
 /**
  * The methods that apply to a model. They come with its answers: before the first, all are offered.
@@ -74,7 +81,8 @@ export function mapOf(result, view, word) {
 
 /**
  * Whether all maps are drawn on one scale. Unless the visitor decides: two targets of one network are,
- * since their values can be compared, and those of two networks are not.
+ * since their values can be compared, and those of two networks are not. If the visitor decides against it, each map
+ * has a scale of its own, even a faint one.
  */
 export function sameScale() {
   const { second, compared } = store.current;
@@ -91,6 +99,12 @@ const UNLIKELY = Math.log(0.01);
 export const unlikelyWords = ({ words }) => words.filter(({ log_prob }) => log_prob < UNLIKELY);
 
 /**
+ * Whether the target is among the predictions.
+ * @param {Result} result
+ */
+export const isListed = ({ target, predictions }) => predictions.some(({ text }) => text === target);
+
+/**
  * Whether what was typed is the name of another class or answer than the one explained.
  * @param {Result} result
  */
@@ -100,15 +114,57 @@ export const isReplaced = ({ typed, target }) =>
 /** @param {Result} result */
 export const isGuess = ({ unsure, unknown_words }) => unsure || unknown_words.length > 0;
 
-/** The end of the shared scale: the largest value of all maps of this photo that were made in the same way. */
-export function sharedMax() {
+/**
+ * Whether a map shows little next to the first choice's.
+ * @param {Pick<Result, 'first_choice_max'>} result
+ * @param {Pick<HeatMap, 'max'>} map of the result
+ */
+export const isFaint = ({ first_choice_max: first }, { max }) =>
+  first !== null && max > 0 && max < store.facts.faint_below * first;
+
+/**
+ * The value at which the colours of a map end that is shown by itself: of a faint one where those of the
+ * first choice's end, so that it is pale.
+ * @param {Result} result
+ * @param {HeatMap} map of the result
+ */
+export const ownMax = (result, map) => (isFaint(result, map) ? (result.first_choice_max ?? 0) : map.max);
+
+/**
+ * The end of the shared scale: the largest value of the two maps that are shown; of one alone, that of all maps of
+ * this photo that were made in the same way.
+ * @param {View} view
+ */
+export function sharedMax(view) {
   /** @param {Result} result */
   const made = ({ photo, task, model, layer, method }) => [photo.key, task, model, layer, method].join();
+  /** @param {Result} result */
+  const mapsOf = (result) => [result.raw, result.raw_counterfactual, ...result.words.map(({ raw }) => raw)];
+  const { shown, second, word } = store.current;
+  if (!shown) return 0;
+  if (second) return Math.max(ownMax(shown, mapOf(shown, view, word)), ownMax(second, mapOf(second, view, null)));
+  const alike = store.state.history.filter((each) => made(each) === made(shown));
+  return Math.max(...[shown, ...alike].flatMap((each) => mapsOf(each).map((map) => ownMax(each, map))));
+}
+
+/**
+ * The value at which the colours of a map end.
+ * @param {Result} result
+ * @param {View} view
+ * @param {number | null} word
+ */
+export function scaleMax(result, view, word) {
+  const map = mapOf(result, view, word);
+  if (sameScale()) return Math.max(map.max, sharedMax(view));
+  return store.state.look.sameScale === false ? map.max : ownMax(result, map);
+}
+
+/** The same for a figure of what is shown; null: each row has its own. */
+export function figureMax() {
   const { shown, second } = store.current;
-  const now = [shown, second].filter((each) => each !== null);
-  const ways = now.map(made);
-  const all = [...now, ...store.state.history.filter((each) => ways.includes(made(each)))];
-  return Math.max(...all.flatMap((r) => [r.raw.max, r.raw_counterfactual.max, ...r.words.map(({ raw }) => raw.max)]));
+  if (sameScale()) return Math.max(sharedMax('grad-cam'), sharedMax('counterfactual'));
+  const end = shown && !second ? scaleMax(shown, 'grad-cam', null) : 0;
+  return shown && end > shown.raw.max ? Math.max(end, shown.raw_counterfactual.max) : null;
 }
 
 /** @type {Map<string, Uint8Array>} */
@@ -130,7 +186,7 @@ export function colourTable() {
  */
 export function styleOf(result, word, view = store.state.look.view) {
   const map = mapOf(result, view, word);
-  const gain = sameScale() ? map.max / sharedMax() || 0 : 1;
+  const gain = map.max / scaleMax(result, view, word) || 0;
   return { view, map, table: colourTable(), opacity: store.state.look.opacity, gain };
 }
 

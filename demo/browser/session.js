@@ -15,9 +15,10 @@ export function keepForReload() {
       photo.kept ?? (photo.example || !image ? undefined : copyOf(image, KEPT_SIDE).toDataURL('image/jpeg', 0.9));
     if (kept !== photo.kept) store.completePhoto(photo, { kept });
     const { name, example, upload } = photo;
-    const { model, question, target } = store.current;
+    const { model, worked, question, target } = store.current;
     const { tab } = store.state;
-    sessionStorage.setItem('gradcam', JSON.stringify({ name, example, upload, kept, tab, model, question, target }));
+    const choices = { tab, model, worked, question, target };
+    sessionStorage.setItem('gradcam', JSON.stringify({ name, example, upload, kept, ...choices }));
   } catch {
     // No room, or not allowed: then the visitor chooses the photo again.
   }

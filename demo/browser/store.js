@@ -1,8 +1,8 @@
 // The state of the page. Only the store writes it, each method below is an action; views read `state`.
 // State holds codes: the sentences for them are in messages.js.
 
-/** @import { Analysis, Camera, Evaluation, Evaluations, Explained, Facts, Lane, Look, Paint } from './types.js' */
-/** @import { Photo, Problem, Reply, Result, Retry, Second, State, Status, Task, TaskState } from './types.js' */
+/** @import { Analysis, Camera, Choice, Evaluation, Evaluations, Explained, Facts, Lane, Look } from './types.js' */
+/** @import { Paint, Photo, Problem, Reply, Result, Retry, Second, State, Status, Task, TaskState } from './types.js' */
 /** @import { Test, View } from './types.js' */
 
 /** @typedef {keyof State} Slice */
@@ -10,6 +10,8 @@
 /** @type {Task[]} */
 export const TASKS = ['classification', 'captioning', 'vqa'];
 const HISTORY = 24;
+/** Codes of answers that blame the query, or nobody, but not the model, the layer or the method. */
+const CHOICE_NOT_AT_FAULT = ['unknown_label', 'cancelled', 'gone', 'out_of_date'];
 const NO_PAINT = {
   photo: null,
   rows: 0,
@@ -20,10 +22,34 @@ const NO_PAINT = {
   image: null,
 };
 /** Cleared by every new attempt. */
-const NO_PROBLEM = { problem: null, secondProblem: null, suggestions: [], retry: null, download: null, stale: false };
+const NO_PROBLEM = {
+  ...{ problem: null, secondProblem: null, suggestions: [], retry: null },
+  ...{ download: null, failed: null, stale: false },
+};
+
+/**
+ * Whether the model, the layer or the method may be why the server gave no explanation.
+ * @param {Reply} reply
+ */
+export const isChoiceAtFault = ({ problem, code }) =>
+  problem?.code === 'server' && !CHOICE_NOT_AT_FAULT.includes(code ?? '');
 
 /** @param {View} view */
 export const isGuided = (view) => view === 'guided' || view === 'guided-grad-cam';
+
+/**
+ * @param {Choice} choice
+ * @returns {Choice}
+ */
+export const choiceOf = ({ model, layer, method }) => ({ model, layer, method });
+
+/**
+ * The choice that a task begins with.
+ * @param {Facts} facts
+ * @param {Task} task
+ * @returns {Choice}
+ */
+export const usualChoice = (facts, task) => ({ model: facts.tasks[task][0].name, layer: null, method: 'grad-cam' });
 
 export class Store {
   /** @type {State} */
@@ -157,7 +183,7 @@ export class Store {
     this.#setTask(this.state.tab, { problem, suggestions: [], retry });
   }
 
-  /** @param {Partial<Pick<TaskState, 'model' | 'layer' | 'method' | 'question' | 'target'>>} choice */
+  /** @param {Partial<Pick<TaskState, 'model' | 'layer' | 'method' | 'question' | 'target' | 'worked'>>} choice */
   choose(choice) {
     this.#setTask(this.state.tab, choice);
   }
@@ -190,12 +216,13 @@ export class Store {
    * @param {boolean} guided whether guided backpropagation was asked for
    */
   explained(task, result, guided) {
-    const { shown, layer, word } = this.state.tasks[task];
+    const { shown, layer, word, model, method } = this.state.tasks[task];
     const same = shown?.key === result.key;
     if (same && !result.gradient) result.gradient = shown.gradient;
     if (guided && !result.gradient) this.#set({ unguided: new Set([...this.state.unguided, result.model]) });
-    const kept = { layer: layer && result.layer, word: same ? word : null };
-    this.#setTask(task, { status: null, shown: result, ...kept });
+    const worked = { model, layer: layer && result.layer, method };
+    this.#setTask(task, { status: null, shown: result, word: same ? word : null, layer: worked.layer, worked });
+    if (!same) this.#leaveOwnScale();
     this.#leaveMissingView();
     this.#remember(result);
   }
@@ -205,15 +232,26 @@ export class Store {
    * @param {Reply | null} reply null: a later request took its place
    * @param {Retry | null} retry
    * @param {Photo | null} former to return to, if the new photo cannot be opened
+   * @param {Choice | null} [failed] the choice that gave no explanation
    */
-  notExplained(task, reply, retry, former) {
+  notExplained(task, reply, retry, former, failed = null) {
+    const choice = failed ?? choiceOf(this.state.tasks[task]);
+    const download = reply?.download ? { ...reply.download, choice } : null;
     this.#setTask(task, {
       status: null,
-      ...(reply && { problem: reply.problem ?? null, suggestions: reply.near ?? [], download: reply.download ?? null }),
-      ...(reply && { retry }),
+      ...(reply && { problem: reply.problem ?? null, suggestions: reply.near ?? [], download, retry, failed }),
       ...(former && { stale: true }),
     });
     if (former) this.#set({ photo: former });
+  }
+
+  /**
+   * Return to a choice that gives explanations, for later photos, too.
+   * @param {Task} task
+   * @param {Choice} choice
+   */
+  fallBack(task, choice) {
+    this.#setTask(task, { ...choice, worked: choice });
   }
 
   beginSecond() {
@@ -227,18 +265,31 @@ export class Store {
    * @param {Reply} reply
    */
   secondExplained(task, result, reply) {
-    const download = reply.download && { ...reply.download, second: true };
+    const { compared, second: before, shown } = this.state.tasks[task];
+    const download = reply.download && { ...reply.download, second: compared?.model ?? '' };
     this.#setTask(task, { second: result, secondProblem: reply.problem ?? null, ...(download && { download }) });
-    if (result) this.#remember(result);
+    if (result) {
+      if (before?.key !== result.key) this.#leaveOwnScale();
+      this.#remember(result);
+    } else if (compared?.model && isChoiceAtFault(reply)) {
+      // Not tried again with every later photo: what was shown beside the first stays, if there was something.
+      const kept = before?.photo === shown?.photo ? before : null;
+      const other = kept && (kept.model === shown?.model ? { target: kept.target } : { model: kept.model });
+      this.#setTask(task, { second: kept, compared: other });
+    }
   }
 
   /** @param {Result} result of the history */
   returnTo(result) {
     const { task, photo, model, method, target, question } = result;
+    const layer = result.layer === result.default_layer ? null : result.layer;
+    const choice = { model, layer, method };
     this.#set({ tab: task, photo, camera: 'off', rate: 0 });
+    this.#leaveOwnScale();
     this.#setTask(task, {
       ...NO_PROBLEM,
-      ...{ shown: result, second: null, compared: null, word: null, status: null, model, method, target },
+      ...{ shown: result, second: null, compared: null, word: null, status: null, target },
+      ...{ ...choice, worked: choice },
       requests: this.current.requests + 1,
       question: question ?? this.current.question,
     });
@@ -278,7 +329,8 @@ export class Store {
    */
   showFrame(result, rate) {
     this.#set({ photo: result.photo, rate });
-    this.#setTask(result.task, { shown: result, second: null, compared: null, word: null, status: null, stale: false });
+    const shown = { shown: result, second: null, compared: null, word: null, status: null, stale: false };
+    this.#setTask(result.task, { ...shown, worked: choiceOf(this.state.tasks[result.task]) });
     this.#leaveMissingView();
   }
 
@@ -287,8 +339,8 @@ export class Store {
    * @param {Reply} reply
    * @param {string} target which is given up
    */
-  frameFailed(task, { problem, near, download }, target) {
-    this.#setTask(task, { problem: problem ?? null, suggestions: near ?? [], download: download ?? null });
+  frameFailed(task, { problem, near }, target) {
+    this.#setTask(task, { problem: problem ?? null, suggestions: near ?? [] });
     if (this.state.tasks[task].target === target) this.#setTask(task, { target: '' });
   }
 
@@ -387,6 +439,11 @@ export class Store {
     this.#set({ history: [...others, result].slice(-HISTORY) });
   }
 
+  /** That each map has a scale of its own is the visitor's wish for what is shown, not for later results. */
+  #leaveOwnScale() {
+    if (this.state.look.sameScale === false) this.changeLook({ sameScale: null });
+  }
+
   /** Leave a view that the network does not have. */
   #leaveMissingView() {
     const { shown } = this.current;
@@ -432,8 +489,9 @@ const noVariants = (photo) => ({ photo, variants: new Map(), measurements: new M
  * @returns {TaskState}
  */
 function initial(facts, task) {
+  const choice = usualChoice(facts, task);
   return {
-    ...{ model: facts.tasks[task][0].name, layer: null, method: 'grad-cam', question: 'What is this?', target: '' },
+    ...{ ...choice, worked: choice, question: 'What is this?', target: '' },
     ...{ compared: null, shown: null, second: null, word: null, status: null, requests: 0 },
     ...NO_PROBLEM,
   };

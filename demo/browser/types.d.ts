@@ -33,6 +33,7 @@ export interface Answer<M = Packed, G = Packed> extends Explanation<M, G> {
   concepts: Concept<M>[] | null;
   milliseconds: number;
   layers: Record<string, string>;
+  default_layer: string;
   capabilities: string;
   /** null if the method applies; else why it does not */
   methods: Record<string, string | null>;
@@ -54,7 +55,9 @@ export type Measurement = {
   map: number[][] | null;
 };
 export type Preview = { url: string; width: number; height: number };
-export type Download = { title: string; megabytes: number; licence: string; limits: string; second?: boolean };
+export type Download = { title: string; megabytes: number; licence: string; limits: string };
+/** The offer to download a model: the choice that asked for it, or the second model */
+export type Offer = Download & ({ readonly choice: Choice } | { readonly second: string });
 
 /** What the server answers; which fields are there depends on the lane. */
 export interface Reply {
@@ -106,6 +109,8 @@ export interface Facts {
   colours: Record<string, string>;
   colour: string;
   opacity: number;
+  /** a map is faint if its maximum is below this share of the first choice's */
+  faint_below: number;
   lanes: Lane[];
   examples: { name: string; thumbnail: string }[];
   questions: Record<string, string[]>;
@@ -142,17 +147,24 @@ export type Problem =
 export type ExplainOptions = { target?: string; again?: string; lane?: 'first' | 'download' };
 export type Retry =
   | { readonly code: 'reload' }
-  | { readonly code: 'explain'; readonly options: ExplainOptions }
+  | { readonly code: 'explain'; readonly options: ExplainOptions; readonly choice?: Choice }
   | { readonly code: 'photo'; readonly photo: Photo }
   | { readonly code: 'upload'; readonly file: File; readonly target: string }
   | { readonly code: 'save'; readonly format: string };
 /** The second result: another target of the same model, or the same target of another model */
 export type Second = { readonly target?: string; readonly model?: string };
-
-export interface TaskState {
+/** How a photo is explained; layer null: the model's default */
+export interface Choice {
   readonly model: string;
   readonly layer: string | null;
   readonly method: string;
+}
+
+export interface TaskState extends Choice {
+  /** the last choice that gave an explanation */
+  readonly worked: Choice;
+  /** the choice that gave none, so that the page has returned to `worked` */
+  readonly failed: Choice | null;
   readonly question: string;
   /** as typed; empty for the network's first choice */
   readonly target: string;
@@ -166,7 +178,7 @@ export interface TaskState {
   readonly secondProblem: Problem | null;
   readonly suggestions: readonly string[];
   readonly retry: Retry | null;
-  readonly download: Download | null;
+  readonly download: Offer | null;
   /** whether the result belongs to another photo than the chosen one */
   readonly stale: boolean;
   /** counts requests: only the answer to the last one counts */

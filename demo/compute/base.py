@@ -17,12 +17,14 @@ class ModelFacts:
 
     Attributes:
         layers: The target layers from input to output, each with its map's width and height.
+        default_layer: The one that is explained if none is named.
         convolutional: Whether the feature maps come from a convolutional network.
         capabilities: What it can say, how often it is right, and what it cannot do.
         methods: Each method's name -> why it does not apply to the model, or None if it does.
     """
 
     layers: dict[str, str]
+    default_layer: str
     convolutional: bool
     capabilities: str
     methods: dict[str, str | None]

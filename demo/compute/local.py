@@ -29,6 +29,7 @@ class LocalCompute:
         model = gradcam_core.load(query.model_name, query.task)
         return ModelFacts(
             layers={name: f"{w} × {h}" for name, (_, h, w) in model.layers.items()},
+            default_layer=model.backbone.layer_named(None),
             convolutional=model.convolutional,
             capabilities=_capabilities(model),
             methods={name: each.why_not(model) for name, each in gradcam_core.methods().items()},

@@ -243,6 +243,13 @@ class Head(ABC):
         with torch.no_grad():
             return self.score(self.encoded.head_input, target)
 
+    def rank(self, target: ResolvedTarget) -> int | None:
+        """Return the target's place among all labels, 1 for the first choice.
+
+        None where there is no list of labels: for captions and functions of the output.
+        """
+        return None
+
     def attention(self) -> Tensor:
         """Return the model's own attention over the last map's cells, (h, w) float32, sum 1.
 
@@ -369,6 +376,12 @@ class LabelHead(Head):
             ValueError: The text is too long.
         """
         return [self.model.labels[i] for i in self.model.names.suggest(text, self._likelihood, k)]
+
+    def rank(self, target: ResolvedTarget) -> int | None:
+        if target.function:
+            return None
+        (index,) = target.ids
+        return 1 + int((self.logits > self.logits[index]).sum())
 
     def score(self, head_input: Any, target: ResolvedTarget) -> Score:
         return self._score_logits(self.compute_logits(head_input), target)

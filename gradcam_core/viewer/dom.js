@@ -63,7 +63,9 @@ export function refill(box, ...children) {
   box.replaceChildren(...children);
   if (at < 0) return;
   const now = [...box.querySelectorAll('button')];
-  (now.find((each) => name && each.dataset.name === name) ?? now[Math.min(at, now.length - 1)])?.focus();
+  (now.find((each) => name && each.dataset.name === name) ?? now[Math.min(at, now.length - 1)])?.focus({
+    preventScroll: true, // the visitor may have scrolled on
+  });
 }
 
 /**

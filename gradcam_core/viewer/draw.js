@@ -66,8 +66,11 @@ export function canvasOf(width, height, pixels) {
   return canvas;
 }
 
-/** @param {Gradient} gradient */
-export const gradientCanvas = (gradient) => canvasOf(gradient.w, gradient.h, gradientBytes(gradient));
+/**
+ * @param {Gradient} gradient
+ * @param {number} [gain]
+ */
+export const gradientCanvas = (gradient, gain) => canvasOf(gradient.w, gradient.h, gradientBytes(gradient, gain));
 
 /**
  * The colours of a colour map from left to right.
@@ -153,7 +156,7 @@ function overlayOf(canvas, result, style) {
 function newOverlay(width, height, { gradient, box }, { view, map, table, gain }) {
   if (view === 'guided') return gradient && gradientCanvas(gradient);
   if (!map.max && view !== 'spotlight') return null; // an empty map has no colours
-  if (view === 'guided-grad-cam') return gradient && gradientCanvas(guidedGradCam(gradient, map));
+  if (view === 'guided-grad-cam') return gradient && gradientCanvas(guidedGradCam(gradient, map), gain);
   const colours = view === 'spotlight' ? GREYS : table;
   return canvasOf(width, height, colourBytes(enlarge(map, width, height, box), colours, gain));
 }

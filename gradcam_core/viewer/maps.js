@@ -74,15 +74,16 @@ export function colourBytes(field, table, gain) {
 /**
  * A signed gradient as RGBA bytes around grey, on the scale of its 99.5th percentile.
  * @param {Gradient} gradient
+ * @param {number} gain how strong the strongest is, 0 to 1
  */
-export function gradientBytes({ values }) {
+export function gradientBytes({ values }, gain = 1) {
   const sizes = values.map(Math.abs).sort();
   const position = 0.995 * (sizes.length - 1);
   const [low, high] = [sizes[Math.floor(position)], sizes[Math.ceil(position)]];
   const scale = low + (high - low) * (position % 1) || sizes[sizes.length - 1] || 1;
   const pixels = new Uint8ClampedArray((values.length / 3) * 4).fill(255);
   for (let i = 0; i < values.length; i++) {
-    pixels[4 * Math.floor(i / 3) + (i % 3)] = Math.max(-1, Math.min(1, values[i] / scale)) * 127.5 + 127.5;
+    pixels[4 * Math.floor(i / 3) + (i % 3)] = Math.max(-1, Math.min(1, values[i] / scale)) * gain * 127.5 + 127.5;
   }
   return pixels;
 }

@@ -34,8 +34,11 @@ export interface Explanation<M = Packed, G = Packed> {
   score: number;
   /** null where the target is a function */
   probability: number | null;
+  /** among all labels, 1 for the first choice; null for captions and functions */
+  rank: number | null;
   unsure: boolean;
   faint: boolean;
+  /** the maximum of the first choice's map; null where the two cannot be compared */
   first_choice_max: number | null;
   unknown_words: string[];
   predictions: Prediction[];

@@ -30,6 +30,7 @@ const facts = {
   colours: { jet: '' },
   colour: 'jet',
   opacity: 0.5,
+  faint_below: 0.3,
   ...{ lanes: [], examples: [], questions: {}, max_upload: 1 },
 };
 /** @type {Photo} */
@@ -42,11 +43,16 @@ const heatMap = { h: 1, w: 1, max: 2, values: new Float32Array(1) };
  */
 const result = (changes = {}) => ({
   ...{ task: 'classification', model: 'lite0', layer: 'last', method: 'grad-cam', question: null, target: 'tabby' },
-  ...{ score: 1, probability: 0.5, unsure: false, faint: false, unknown_words: [], words: [], gradient: null },
+  ...{ score: 1, probability: 0.5, rank: 1, unsure: false, faint: false, unknown_words: [], words: [], gradient: null },
   ...{ detail: 1, first_choice_max: null, position_known: true },
   predictions: [{ text: 'tabby', probability: 0.5 }],
   ...{ raw: heatMap, raw_counterfactual: heatMap, box: [0, 0, 1, 1], remarks: [], concepts: null, milliseconds: 1 },
-  ...{ layers: { last: '7 × 7' }, capabilities: '', methods: { 'grad-cam': null, rollout: 'For transformers.' } },
+  ...{
+    layers: { last: '7 × 7' },
+    default_layer: 'last',
+    capabilities: '',
+    methods: { 'grad-cam': null, rollout: 'For transformers.' },
+  },
   ...{ photo: /** @type {Result['photo']} */ (photo), typed: '', key: 'tabby' },
   ...changes,
 });
@@ -158,7 +164,7 @@ test('two targets of a model share a scale, two models do not, unless the visito
   store.compareWith({ target: 'boxer' });
   store.secondExplained('classification', second, {});
   assert.equal(sameScale(), true);
-  assert.equal(sharedMax(), 5);
+  assert.equal(sharedMax('grad-cam'), 5);
   store.compareWith({ model: 'lite2' });
   assert.equal(sameScale(), false);
   store.changeLook({ sameScale: true });

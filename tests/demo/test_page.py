@@ -130,7 +130,8 @@ def test_the_browser_draws_what_the_core_draws(page: Page, cat_file: Path) -> No
     shows(page, "school bus", "faint")
     expected = gradcam_core.explain(cat_file, target="school bus")
     page.locator("[data-view=counterfactual]").click()
-    assert difference(page, expected.panels("viridis", 0.8)["counterfactual"]) < 3
+    drawn = expected.panels("viridis", 0.8, expected.first_choice_max)  # it is faint
+    assert difference(page, drawn["counterfactual"]) < 3
 
 
 def test_a_part_of_the_photo_is_mapped_where_it_is(visit: Callable[..., Page]) -> None:

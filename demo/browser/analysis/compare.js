@@ -2,11 +2,11 @@
 
 import { sizeOf } from '../../../gradcam_core/viewer/draw.js';
 import { sameMap } from '../../../gradcam_core/viewer/maps.js';
-import { $, button, make, scrollToHeading } from '../dom.js';
+import { $, button, focusHeading, make, scrollToHeading } from '../dom.js';
 import { explain, laneFor, unpack } from '../explain.js';
 import { significant } from '../format.js';
 import { problemText, SAME_AT_ALL_LAYERS, STRIPS } from '../messages.js';
-import { analysedResult } from '../selectors.js';
+import { analysedResult, ownMax } from '../selectors.js';
 import { isLost } from '../server.js';
 import { store } from '../store.js';
 import { miniature, mountSection, renderStart, requestFor, startOrStop, work } from './section.js';
@@ -177,7 +177,8 @@ function renderStrip(kind, { start, measure, same, row, skipped }, result) {
   const focused = row.contains(active) ? active.dataset.title : null;
   const shown = found.filter((each) => each.result || (each.slow && isOpen(each)));
   row.replaceChildren(...shown.map((each) => tile(kind, result, each)));
-  if (focused) [...row.querySelectorAll('button')].find((each) => each.dataset.title === focused)?.focus();
+  if (focused)
+    [...row.querySelectorAll('button')].find((each) => each.dataset.title === focused)?.focus({ preventScroll: true });
   renderSkipped(skipped, found);
   const maps = drawn.flatMap((each) => each.result?.raw ?? []);
   same.hidden = kind.name !== 'layers' || maps.length < 2 || !maps.every((map) => sameMap(map, maps[0]));
@@ -225,7 +226,8 @@ function tile(kind, result, found) {
  * @param {Found} found
  */
 function drawnTile(result, { title, change, current, result: other }) {
-  const picture = other && miniature(result, other.raw, `${title} for ${result.target}`, 220);
+  const gain = other ? other.raw.max / ownMax(other, other.raw) || 0 : 0; // faint is pale, as when it is large
+  const picture = other && miniature(result, other.raw, `${title} for ${result.target}`, 220, gain);
   const onclick = () => choose(result, change);
   const pressed = { 'aria-pressed': current, title: 'Show it large' };
   return button({ class: 'pick-map', 'data-title': title, ...pressed, onclick }, picture);
@@ -267,6 +269,7 @@ function measurementList({ measurements }) {
  */
 function choose(result, change) {
   store.choose(change);
+  focusHeading();
   scrollToHeading();
   explain({ again: result.target });
 }

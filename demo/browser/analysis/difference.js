@@ -5,7 +5,7 @@ import { enlarge, subtract } from '../../../gradcam_core/viewer/maps.js';
 import { $, fillSelect, make, onChange } from '../dom.js';
 import { laneFor, unpack } from '../explain.js';
 import { differenceShare, differenceVerdict } from '../messages.js';
-import { analysedResult } from '../selectors.js';
+import { analysedResult, isFaint } from '../selectors.js';
 import { store } from '../store.js';
 import { mountSection, renderProblem, renderStart, requestFor, startOrStop, work } from './section.js';
 
@@ -13,7 +13,7 @@ import { mountSection, renderProblem, renderStart, requestFor, startOrStop, work
 
 const FOR = [214, 32, 60]; // red: for the target
 const AGAINST = [30, 90, 255]; // blue: for the other
-const ALIKE = 0.25; // of the larger maximum
+const ALIKE = 0.25; // of the larger maximum; smaller differences are pale
 
 const otherField = () => /** @type {HTMLSelectElement} */ ($('.other-target'));
 const startButton = () => /** @type {HTMLButtonElement} */ ($('.subtract'));
@@ -94,7 +94,9 @@ function drawDifference(result, other) {
   context.fillRect(0, 0, width, height);
   context.globalCompositeOperation = 'source-over';
   const field = enlarge(difference, width, height, result.box);
-  context.drawImage(canvasOf(width, height, differenceBytes(field, Math.max(more, less) || 1)), 0, 0);
+  const top = Math.max(result.raw.max, other.raw.max) || 1;
+  const faint = isFaint(result, { max: top }) ? (result.first_choice_max ?? 0) / top : 0;
+  context.drawImage(canvasOf(width, height, differenceBytes(field, Math.max(more, less, ALIKE, faint))), 0, 0);
   const side = (/** @type {number[]} */ colour, /** @type {string} */ target, /** @type {number} */ share) => {
     const dot = make('span', { class: 'dot', style: `background: rgb(${colour})` });
     return make('li', {}, dot, ' more for ', make('b', {}, target), differenceShare(share));

@@ -109,11 +109,12 @@ export function renderProblem(box, problem) {
  * @param {Result} result
  * @param {HeatMap} map
  * @param {string} label
- * @param {number} side
+ * @param {number} [side]
+ * @param {number} [gain]
  */
-export function miniature(result, map, label, side = 320) {
+export function miniature(result, map, label, side = 320, gain = 1) {
   const canvas = fit(make('canvas', { role: 'img', 'aria-label': label }), result.photo.image, side);
-  draw(canvas, result, { ...styleOf(result, null, 'grad-cam'), map, gain: 1 });
+  draw(canvas, result, { ...styleOf(result, null, 'grad-cam'), map, gain });
   return canvas;
 }
 

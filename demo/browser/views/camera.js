@@ -2,7 +2,7 @@
 
 import { copyOf } from '../../../gradcam_core/viewer/draw.js';
 import { $, onClick } from '../dom.js';
-import { jpegFile, request, unpack } from '../explain.js';
+import { fallBackLive, jpegFile, request, unpack } from '../explain.js';
 import { liveRate } from '../messages.js';
 import { explainPhoto, upload } from '../photos.js';
 import { call } from '../server.js';
@@ -59,7 +59,7 @@ function close() {
   const live = store.state.camera === 'live';
   store.setCamera('off');
   if (live && former) explainPhoto(former);
-  $('.open-camera').focus();
+  $('.open-camera').focus({ preventScroll: true }); // also if the camera was unplugged, while something else is read
 }
 
 async function takePhoto() {
@@ -71,7 +71,7 @@ async function takePhoto() {
 async function explainLive() {
   former = store.state.photo;
   store.setCamera('live');
-  $('.take-photo').focus(); // the other button disappears
+  $('.take-photo').focus({ preventScroll: true }); // the other button disappears
   let began = performance.now();
   let rate = 0;
   while (store.state.camera === 'live') {
@@ -108,5 +108,6 @@ async function explainFrame(rate) {
  */
 function showFailure(task, reply, target) {
   store.frameFailed(task, reply ?? { problem: { code: 'lost' } }, target);
+  if (reply && fallBackLive(task, reply)) return;
   if (!target) close(); // it would only fail again
 }

@@ -3,7 +3,7 @@
 import { measurementsOf } from '../analysis/evaluate.js';
 import { $, all } from '../dom.js';
 import { ask } from '../explain.js';
-import { freshResult, sameScale, sharedMax } from '../selectors.js';
+import { figureMax, freshResult } from '../selectors.js';
 import { isLost } from '../server.js';
 import { store } from '../store.js';
 
@@ -28,7 +28,7 @@ export async function save(format) {
     target: shown.target,
     beside_target: second && compared?.target ? second.target : null,
     beside_model: second && compared?.model ? second.model : null,
-    highest: sameScale() ? sharedMax() : null,
+    highest: figureMax(),
     format,
     colour_map: store.state.look.colour,
     opacity: store.state.look.opacity,

@@ -69,10 +69,10 @@ async function dataOf(results) {
  * @returns {InteractivePage['explanations'][number]}
  */
 function explanationOf(result, picture, gradient) {
-  const { task, model, layer, method, question, detail, target, score, probability, predictions } = result;
+  const { task, model, layer, method, question, detail, target, score, probability, rank, predictions } = result;
   const { unsure, faint, first_choice_max, unknown_words, box, position_known, remarks } = result;
   return {
-    ...{ task, model, layer, method, question, detail, target, score, probability, predictions },
+    ...{ task, model, layer, method, question, detail, target, score, probability, rank, predictions },
     ...{ unsure, faint, first_choice_max, unknown_words, box, position_known, remarks, picture, gradient },
     raw: packMap(result.raw),
     raw_counterfactual: packMap(result.raw_counterfactual),

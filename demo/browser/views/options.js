@@ -43,7 +43,7 @@ function render() {
   $('.by-id').hidden = $('.hub').hidden = tab !== 'classification';
   const layers = Object.entries(shown?.layers ?? {});
   const sizes = layers.map(([name, size]) => /** @type {[string, string]} */ ([name, `${name} (${size})`]));
-  fillSelect('.layer', [['', 'the last'], ...sizes], layer ?? '');
+  fillSelect('.layer', [['', 'the usual'], ...sizes], layer ?? '');
   fillSelect(
     '.method',
     methodsFor(tab, model).map(({ name, title }) => [name, title]),
@@ -51,7 +51,7 @@ function render() {
   );
   const { title, about, paper } = methodInfo(method);
   $('.about-method').textContent = `${title}: ${about} (${paper})`;
-  const settings = [modelInfo(tab, model).title, layer ?? 'last layer', title].join(', ');
+  const settings = [modelInfo(tab, model).title, layer ?? 'usual layer', title].join(', ');
   $('.options summary').textContent = `Options, other models: ${settings}`;
   renderTechnical();
 }

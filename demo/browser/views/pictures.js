@@ -2,7 +2,7 @@
 
 import { contextOf, draw, fit, sizeOf } from '../../../gradcam_core/viewer/draw.js';
 import { addHandle, placeHandle } from '../../../gradcam_core/viewer/handle.js';
-import { $, button, make, onClick } from '../dom.js';
+import { $, button, make } from '../dom.js';
 import { explainSecond } from '../explain.js';
 import { comparisonCaption, VIEWS } from '../messages.js';
 import { freshResult, modelInfo, ownMethod, styleOf } from '../selectors.js';
@@ -23,10 +23,6 @@ export function mountPictures() {
     explainSecond();
   });
   $('.pictures').append(...frames.map(({ figure }) => figure));
-  onClick('.fullscreen', () => {
-    if (document.fullscreenElement) document.exitFullscreen();
-    else $('.pictures').requestFullscreen();
-  });
   store.subscribe(['photo', 'tasks', 'tab', 'look', 'history', 'handle'], () => render(frames));
 }
 

@@ -4,8 +4,8 @@ import { draw, resize, sizeOf } from '../../../gradcam_core/viewer/draw.js';
 import { $, button, make, refill, scrollToPicture } from '../dom.js';
 import { explain, explainSecond } from '../explain.js';
 import { logOf, percent } from '../format.js';
-import { TASK_TEXTS } from '../messages.js';
-import { freshResult, styleOf } from '../selectors.js';
+import { rankText, TASK_TEXTS } from '../messages.js';
+import { freshResult, isListed, modelInfo, styleOf } from '../selectors.js';
 import { store } from '../store.js';
 
 /** @import { Prediction, Result } from '../types.js' */
@@ -24,23 +24,50 @@ export function mountPredictions() {
 /** @param {Result} result */
 function renderList(result) {
   const { predictions, task } = result;
+  const { second, compared } = store.current;
+  const other = compared?.model ? second : null;
   $('.predictions .title').textContent = TASK_TEXTS[task].predictions;
   $('.predictions small').textContent = TASK_TEXTS[task].hint;
-  const rows = $('.predictions ol');
-  // Rows are reused: in live mode they change under the pointer.
-  while (rows.childElementCount < predictions.length) rows.append(newRow());
-  [...rows.children].forEach((row, i) => {
-    if (predictions[i]) renderRow(/** @type {HTMLElement} */ (row), predictions[i], result);
-    else row.remove();
-  });
+  $('.rankings').classList.toggle('two', !!other);
+  renderRanking($('.rankings .first'), result, !!other);
+  $('.rankings .second').hidden = !other;
+  if (other) renderRanking($('.rankings .second'), other, true);
   const sorted = predictions.every(({ probability }, i) => !i || probability <= predictions[i - 1].probability);
   $('.predictions .note').hidden = task !== 'captioning' || sorted;
   $('.capabilities').textContent = result.capabilities;
 }
 
-function newRow() {
+/**
+ * What a network says, best first; then the target, if it comes later.
+ * @param {HTMLElement} box
+ * @param {Result} result
+ * @param {boolean} beside whether another network's ranking stands beside it
+ */
+function renderRanking(box, result, beside) {
+  const { predictions, task, model, target, probability, rank } = result;
+  const title = /** @type {HTMLElement} */ (box.firstElementChild);
+  title.hidden = !beside;
+  title.textContent = modelInfo(task, model).title;
+  const later = isListed(result) || rank === null ? [] : [{ text: target, probability, rank }];
+  const entries = [...predictions.map((each) => ({ ...each, rank: null })), ...later];
+  const rows = /** @type {HTMLElement} */ (box.lastElementChild);
+  // Rows are reused: in live mode they change under the pointer.
+  while (rows.childElementCount < entries.length) rows.append(newRow(box.className));
+  [...rows.children].forEach((row, i) => {
+    if (entries[i]) renderRow(/** @type {HTMLElement} */ (row), entries[i], result, beside);
+    else row.remove();
+  });
+}
+
+/** @param {string} ranking "first" or "second" */
+function newRow(ranking) {
   const bar = make('span', { class: 'bar' });
-  const pick = button({ class: 'pick' }, make('span', { class: 'name' }), make('span', { class: 'value' }), bar);
+  const pick = button(
+    { class: ranking === 'first' ? 'pick' : 'pick-second' },
+    make('span', { class: 'name' }),
+    make('span', { class: 'value' }),
+    bar,
+  );
   const whyNot = button({ class: 'why-not' }, 'why not?');
   const row = make('li', {}, pick, whyNot);
   pick.addEventListener('click', () => {
@@ -58,19 +85,21 @@ function newRow() {
 
 /**
  * @param {HTMLElement} row
- * @param {Prediction} prediction
+ * @param {Prediction & { rank: number | null }} prediction rank: null for those that are listed in their order
  * @param {Result} result
+ * @param {boolean} beside
  */
-function renderRow(row, { text, probability }, { target, task }) {
+function renderRow(row, { text, probability, rank }, { target, task }, beside) {
   const caption = task === 'captioning';
   const [pick, whyNot] = /** @type {HTMLButtonElement[]} */ ([...row.children]);
   const [name, value, bar] = /** @type {HTMLElement[]} */ ([...pick.children]);
   row.dataset.text = text;
-  name.textContent = text;
+  row.dataset.rank = rank === null ? '' : String(rank);
+  name.textContent = rank === null ? text : `${rankText(rank)} ${text}`;
   value.textContent = caption ? logOf(probability) : percent(probability);
   bar.style.width = `${caption ? 0 : 100 * probability}%`;
   pick.setAttribute('aria-pressed', String(text === target));
-  whyNot.hidden = text === target;
+  whyNot.hidden = beside || text === target;
   whyNot.setAttribute('aria-pressed', String(store.current.compared?.target === text));
   whyNot.setAttribute('aria-label', `Why not ${text}?`);
   whyNot.title = `Show ${text} beside ${target}`;

@@ -6,7 +6,7 @@ import { $, button, focusHeading, make, onClick, refill, scrollToPicture } from 
 import { explain, explainSecond } from '../explain.js';
 import * as messages from '../messages.js';
 import { explainPhoto, upload } from '../photos.js';
-import { freshResult, isGuess, isReplaced, unlikelyWords } from '../selectors.js';
+import { freshResult, isGuess, isReplaced, isUsual, methodInfo, modelInfo, unlikelyWords } from '../selectors.js';
 import { store } from '../store.js';
 import { save } from './downloads.js';
 
@@ -15,9 +15,22 @@ import { save } from './downloads.js';
 
 export function mountResult() {
   store.subscribe(['photo', 'tasks', 'tab', 'camera'], render);
-  onClick('.download-offer button', () =>
-    store.current.download?.second ? explainSecond('download') : explain({ lane: 'download' }),
-  );
+  onClick('.download-offer button', () => {
+    const { download } = store.current;
+    if (!download) return;
+    if ('second' in download) {
+      store.compareWith({ model: download.second });
+      explainSecond('download');
+    } else {
+      store.choose(download.choice);
+      explain({ lane: 'download' });
+    }
+  });
+  onClick('.unusual button', () => {
+    focusHeading();
+    store.choose({ layer: null, method: 'grad-cam' });
+    explain({ again: freshResult()?.target });
+  });
 }
 
 function render() {
@@ -35,6 +48,7 @@ function render() {
   const sentence = concepts ? conceptSentence(concepts, result?.faint ?? false) : [];
   refill($('.concept-sentence'), ...sentence);
   $('.concept-sentence').hidden = !sentence.length;
+  renderUnusual(result);
   renderProblem();
   renderOffer();
   renderStale();
@@ -58,6 +72,16 @@ function renderHeading(result) {
       .map(({ text }) => text)
       .join(' '),
   });
+}
+
+/** A layer or a method is used for every later photo, too: never silently. @param {Result | null} result */
+function renderUnusual(result) {
+  $('.unusual').hidden = !result || isUsual(result);
+  if (!result || isUsual(result)) return;
+  const layer = result.layer === result.default_layer ? null : result.layer;
+  const method = result.method === 'grad-cam' ? null : methodInfo(result.method).title;
+  const text = messages.unusualText(layer, method);
+  if ($('.unusual span').textContent !== text) $('.unusual span').textContent = text;
 }
 
 function renderNoResult() {
@@ -155,6 +179,7 @@ function renderProblem() {
 function tryAgain(retry) {
   switch (retry.code) {
     case 'explain':
+      if (retry.choice) store.choose(retry.choice);
       return explain(retry.options);
     case 'photo':
       return explainPhoto(retry.photo);
@@ -178,10 +203,16 @@ function renderOffer() {
 }
 
 function renderStale() {
-  const { shown, stale, problem, status } = store.current;
+  const { shown, stale, problem, status, failed, model, method } = store.current;
   const sameTarget = problem && freshResult() && !status && store.state.camera !== 'live';
-  const text = stale ? messages.STALE_PHOTO : messages.staleTarget(shown?.target ?? '');
+  const titles = { model: modelInfo(store.state.tab, model).title, method: methodInfo(method).title };
+  const code = stale ? 'photo' : failed ? 'choice' : 'target';
+  const texts = {
+    photo: () => messages.STALE_PHOTO,
+    choice: () => failed && messages.fallbackText(store.current, failed, titles),
+    target: () => messages.staleTarget(shown?.target ?? ''),
+  };
   $('.stale').hidden = !shown || !(stale || sameTarget);
-  $('.stale').textContent = text;
-  $('.stale').dataset.code = stale ? 'photo' : 'target';
+  $('.stale').textContent = texts[code]();
+  $('.stale').dataset.code = code;
 }

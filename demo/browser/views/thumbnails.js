@@ -3,11 +3,21 @@
 import { draw, drawScale, resize, sizeOf } from '../../../gradcam_core/viewer/draw.js';
 import { $, all, arrowKeys, button, make, onChange } from '../dom.js';
 import { explain } from '../explain.js';
-import { noCounterevidence, SCALES, VIEWS, WHOLE_CAPTION_ONLY } from '../messages.js';
-import { colourTable, freshResult, mapOf, ownMethod, sameScale, sharedMax, styleOf, viewsOf } from '../selectors.js';
+import { littleCounterevidence, noCounterevidence, SCALES, VIEWS, WHOLE_CAPTION_ONLY } from '../messages.js';
+import {
+  colourTable,
+  freshResult,
+  isFaint,
+  mapOf,
+  ownMethod,
+  sameScale,
+  scaleMax,
+  styleOf,
+  viewsOf,
+} from '../selectors.js';
 import { isGuided, store } from '../store.js';
 
-/** @import { Result, View } from '../types.js' */
+/** @import { HeatMap, Result, View } from '../types.js' */
 /** @import { Scale } from '../messages.js' */
 
 const SIDE = 120; // pixels
@@ -32,7 +42,7 @@ export function mountThumbnails() {
 }
 
 /** @param {View} view */
-function chooseView(view) {
+export function chooseView(view) {
   store.changeLook({ view });
   const { shown } = store.current;
   if (isGuided(view) && shown && !shown.gradient) explain({ again: shown.target });
@@ -83,25 +93,33 @@ function renderScale(result) {
   const { view } = store.state.look;
   const map = mapOf(result, view, word);
   const empty = view === 'counterfactual' && !map.max;
-  $('.about-view').textContent = empty
-    ? noCounterevidence(result.target)
-    : (ownMethod(view, result)?.about ?? VIEWS[view][1]);
-  $('.about-view').dataset.empty = String(empty);
+  const little = view === 'counterfactual' && isFaint(result, map);
+  const about = ownMethod(view, result)?.about ?? VIEWS[view][1];
+  if (empty) $('.about-view').textContent = noCounterevidence(result.target);
+  else $('.about-view').textContent = little ? littleCounterevidence(result.target) : about;
+  Object.assign($('.about-view').dataset, { empty, little });
   $('.scale').hidden = $('.opacity').hidden = isGuided(view) || view === 'spotlight';
+  const code = scaleCode(result, map);
   const same = sameScale();
-  const top = same ? sharedMax() : map.max;
-  /** @type {HTMLInputElement} */ ($('.same-scale input')).checked = same;
-  const code = scaleCode();
-  $('.about-scale').textContent = SCALES[code];
+  const end = scaleMax(result, view, word);
+  /** @type {HTMLInputElement} */ ($('.same-scale input')).checked = same || code === 'first_choice';
+  $('.about-scale').textContent = SCALES[code](result, map);
   $('.about-scale').dataset.code = code;
-  $('.scale .high').textContent = second && !same ? 'the most of each' : top ? top.toPrecision(2) : 'none';
+  $('.scale').dataset.max = String(end);
+  $('.scale .high').textContent = second && !same ? 'the most of each' : end ? end.toPrecision(2) : 'none';
   drawScale($('.scale canvas'), colourTable());
 }
 
-/** @returns {Scale} */
-function scaleCode() {
+/**
+ * @param {Result} result
+ * @param {HeatMap} map that is shown
+ * @returns {Scale}
+ */
+function scaleCode(result, map) {
   const { second, compared } = store.current;
-  if (!second) return sameScale() ? 'all_same' : 'single';
+  if (!second && sameScale()) return 'all_same';
+  if (!second && isFaint(result, map)) return store.state.look.sameScale === false ? 'faint_alone' : 'first_choice';
+  if (!second) return 'single';
   if (compared?.model) return sameScale() ? 'models_same' : 'models_apart';
   return sameScale() ? 'targets_same' : 'apart';
 }
