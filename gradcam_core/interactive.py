@@ -4,6 +4,8 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from PIL import ImageOps
+
 from gradcam_core.image.render import COLOUR_MAPS
 from gradcam_core.methods import METHODS
 from gradcam_core.models.registry import models
@@ -42,8 +44,9 @@ def html(explanations: Sequence["Explanation"], colour_map: str, opacity: float)
             space -= len(values["gradient"]["data"])
             if space < 0:
                 values["gradient"] = None
-        photo = explanation.picture.copy()
-        photo.thumbnail((_SIDE, _SIDE))
+        photo = explanation.picture
+        if max(photo.size) > _SIDE:
+            photo = ImageOps.contain(photo, (_SIDE, _SIDE))
         values["picture"] = pictures.setdefault(jpeg_url(photo), len(pictures))
         values["model_title"] = _model_title(explanation)
         values["method_title"] = METHODS[explanation.method].title

@@ -234,27 +234,40 @@ const wordButton = (index, { text, log_prob }) =>
 /** What the network says, and what else was explained; what was explained is a button. */
 function renderPredictions() {
   const list = lists.get(listOf(shown)) ?? [];
-  const said = shown.predictions.map(({ text, probability }) => ({ text, probability, score: Number.NaN }));
-  const others = list.filter(({ target }) => !said.some(({ text }) => text === target));
-  const rows = [...said, ...others.map(({ target, probability, score }) => ({ text: target, probability, score }))];
+  const said = shown.predictions.map((each) => ({
+    ...each,
+    explained: list.find(({ target }) => target === each.text),
+  }));
+  const others = list.filter((each) => !said.some(({ explained }) => explained === each));
+  const rows = [
+    ...said.map(({ text, probability, explained }) => row(text, probabilityText(probability), probability, explained)),
+    ...others.map((each) => row(each.target, valueText(each), each.probability, each)),
+  ];
   const hint = list.length > 1 && make('small', {}, CLICK_FRAMED);
   $('.predictions h2').replaceChildren(`${PREDICTIONS[shown.task]} `, hint || '');
-  refill(
-    $('.predictions ol'),
-    ...rows.map(({ text, probability, score }) => {
-      const caption = shown.task === 'captioning';
-      const value = probability == null ? score.toFixed(2) : caption ? logOf(probability) : percent(probability);
-      const bar = make('span', { class: 'bar' });
-      bar.style.width = `${caption ? 0 : 100 * (probability ?? 0)}%`;
-      const parts = [make('span', { class: 'name' }, text), make('span', { class: 'value' }, value), bar];
-      const explained = list.find(({ target }) => target === text);
-      const attributes = { class: 'pick', 'data-text': text };
-      const row = explained
-        ? button({ ...attributes, 'aria-pressed': explained === shown, onclick: () => show(explained) }, ...parts)
-        : make('div', attributes, ...parts);
-      return make('li', {}, row);
-    }),
-  );
+  refill($('.predictions ol'), ...rows);
+}
+
+/** @param {number} probability of a caption it is tiny */
+const probabilityText = (probability) => (shown.task === 'captioning' ? logOf(probability) : percent(probability));
+
+/** @param {Explained} explained */
+const valueText = ({ probability, score }) => (probability == null ? score.toFixed(2) : probabilityText(probability));
+
+/**
+ * @param {string} text
+ * @param {string} value
+ * @param {number | null} probability
+ * @param {Explained | undefined} explained
+ */
+function row(text, value, probability, explained) {
+  const bar = make('span', { class: 'bar' });
+  bar.style.width = `${shown.task === 'captioning' ? 0 : 100 * (probability ?? 0)}%`;
+  const parts = [make('span', { class: 'name' }, text), make('span', { class: 'value' }, value), bar];
+  const attributes = { class: 'pick', 'data-text': text };
+  if (!explained) return make('li', {}, make('div', attributes, ...parts));
+  const onclick = () => show(explained);
+  return make('li', {}, button({ ...attributes, 'aria-pressed': explained === shown, onclick }, ...parts));
 }
 
 /** The system's theme, also while the page is open. */

@@ -208,6 +208,17 @@ def test_networks_of_ones_own(opened: Callable[[str], Page], cat_file: Path) -> 
         )
         assert difference(page, expected) < 3
         page.close()
+    # Two functions have the same name; both can be chosen.
+    functions = [
+        explain(cat_file, model=model, target=lambda output, i=i: output[0, i]) for i in (0, 1)
+    ]
+    page = opened(functions[0].to_html(functions[1]))
+    rows = page.locator("button.pick")
+    expect(rows).to_have_count(2)
+    for row, explanation in enumerate(functions):
+        rows.nth(row).click()
+        expect(rows.nth(row)).to_have_attribute("aria-pressed", "true")
+        assert difference(page, explanation.panels()["grad_cam"]) < 3
     page = opened(
         replace(made[0], position_known=False, picture=Image.new("L", (9, 400))).to_html()
     )
