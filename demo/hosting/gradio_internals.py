@@ -339,7 +339,9 @@ class ManagedQueue(Queue, ABC):
         Literal["success", "error", "queue_full", "validator_error"],
     ]:
         """Add a request, or refuse it."""
-        session = body.session_hash = body.session_hash or uuid.uuid4().hex
+        if body.session_hash is None:
+            body.session_hash = uuid.uuid4().hex
+        session = body.session_hash
         if not is_session_name(session):
             return False, "A session's name is at most 64 letters, digits and hyphens.", "error"
         client = Client(session, _address(request))
