@@ -29,7 +29,8 @@ from pydantic import (
 import gradcam_core
 from demo.answers import answer, preview
 from demo.examples import example_pictures
-from demo.hosting.cancellation import Cancelled, cancel, cancellable
+from demo.hosting.cancellation import Cancelled, cancel, cancellable, check
+from demo.hosting.disk_quota import DISK_FULL, is_disk_full
 from demo.hosting.errors import INTERNAL_ERROR
 from demo.hosting.gradio_internals import event_payload
 from demo.hosting.uploads import UploadMissingError, uploaded_file
@@ -288,8 +289,12 @@ class Handlers:
             if request.beside_model is not None:
                 other |= {"model": request.beside_model, "layer": None}
             queries.append(replace(query, **other))
+        explanations = []
+        for each in queries:
+            explanations.append(self._service.explain(path, each).explanation)
+            check()
         file = write_file(
-            [self._service.explain(path, each).explanation for each in queries],
+            explanations,
             request.format,
             request.colour_map,
             request.opacity,
@@ -321,7 +326,8 @@ def respond(
     except (Cancelled, ValueError, FileNotFoundError, ConnectionError) as error:
         return {"id": request.id, **_failure(error)}
     except Exception as error:
-        _log.exception("A request failed")
+        if not is_disk_full(error):
+            _log.exception("A request failed")
         return {"id": request.id, **_failure(error)}
 
 
@@ -351,6 +357,8 @@ def _failure(error: BaseException) -> Answer:
     """Return an error's code and sentence, and what the visitor can choose instead."""
     if isinstance(error, Cancelled):
         return {"code": "cancelled", "error": "Cancelled."}
+    if is_disk_full(error):
+        return {"code": "disk_full", "error": DISK_FULL}
     code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), None)
     if code is None:
         return {"code": "failed", "error": INTERNAL_ERROR}

@@ -6,7 +6,7 @@ from gradcam_core.batch.explain_many import explain_many
 from gradcam_core.explain import Explainer, explain
 from gradcam_core.explanation import Explanation, Word
 from gradcam_core.feature_cache import FeatureCache
-from gradcam_core.image import open_image
+from gradcam_core.image import decoding_for, open_image
 from gradcam_core.image.render import (
     COLOUR_MAPS,
     DEFAULT_COLOUR_MAP,
@@ -52,6 +52,7 @@ __all__ = [
     "attribute",
     "batch_size",
     "coloured",
+    "decoding_for",
     "describe",
     "explain",
     "explain_many",

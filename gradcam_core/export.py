@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
+from tqdm import tqdm
 
 from gradcam_core.figure import panels
 from gradcam_core.image.render import coloured, overlay
@@ -41,7 +42,8 @@ def save(explanation: "Explanation", folder: Path, colour_map: str, opacity: flo
     with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as temporary:
         # Everything is written here first, so that no partial result is left behind.
         staging = Path(temporary)
-        for name, picture in _pictures(explanation, colour_map, opacity):
+        pictures = _pictures(explanation, colour_map, opacity)
+        for name, picture in tqdm(pictures, desc="saving", leave=False, disable=None):
             # Level 1: a large photo takes a third of the time and little more space.
             picture.save(staging / f"{name}.png", compress_level=1)
         np.save(staging / "raw.npy", explanation.raw)

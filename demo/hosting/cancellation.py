@@ -2,19 +2,23 @@
 
 Slow work reports its progress by tqdm: methods and metrics that run the network many times, and
 downloads. `cancellable` checks at each of these steps, and raises `Cancelled`, as Ctrl-C raises
-KeyboardInterrupt on the command line. Work that shows no progress cannot be cancelled. Its handler
-must have a parameter `progress: gr.Progress`, or Gradio does not track tqdm.
+KeyboardInterrupt on the command line. It also checks while a picture waits to be decoded. Other
+work calls `check`. A handler must have a parameter `progress: gr.Progress`, or Gradio does not
+track tqdm.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
+import gradcam_core
 from demo.hosting.gradio_internals import (
     CheckedProgress,
     active_progress,
     client_disconnected,
+    current_address,
     current_queue,
 )
 
@@ -23,7 +27,10 @@ class Cancelled(BaseException):
     """The client no longer waits for this work. Not an Exception, so that no handler catches it."""
 
 
-_cancel_flags: dict[tuple[str | None, int], threading.Event] = {}  # by session and request id
+# What runs: session and request id, and what cancels it. Clients may use an id twice.
+_running: dict[threading.Event, tuple[str | None, int]] = {}
+
+_check: ContextVar[Callable[[], None]] = ContextVar("_check", default=lambda: None)
 
 
 @contextmanager
@@ -38,18 +45,28 @@ def cancellable(session: str | None = None, request_id: int = 0) -> Iterator[Non
     Raises:
         Cancelled: At the next step of the work.
     """
-    key, cancelled = (session, request_id), threading.Event()
+    cancelled = threading.Event()
 
     def check() -> None:
         if cancelled.is_set() or client_disconnected():
             raise Cancelled
 
-    _cancel_flags[key] = cancelled
+    _running[cancelled] = session, request_id
+    token = _check.set(check)
     try:
-        with active_progress(CheckedProgress(check)):
+        with (
+            active_progress(CheckedProgress(check)),
+            gradcam_core.decoding_for(current_address(), check),
+        ):
             yield
     finally:
-        _cancel_flags.pop(key, None)
+        _check.reset(token)
+        del _running[cancelled]
+
+
+def check() -> None:
+    """Raise `Cancelled` if nobody waits any longer for the request that calls this."""
+    _check.get()()
 
 
 def cancel(session: str | None, request_id: int, answer: dict[str, Any]) -> None:
@@ -62,11 +79,12 @@ def cancel(session: str | None, request_id: int, answer: dict[str, Any]) -> None
         request_id: As for `cancellable`.
         answer: What the request answers if it was still waiting.
     """
-    if flag := _cancel_flags.get((session, request_id)):
-        flag.set()
+    for cancelled, request in list(_running.items()):
+        if request == (session, request_id):
+            cancelled.set()
     current_queue().answer_waiting(session, request_id, answer)
 
 
 def running() -> int:
     """Return how many cancellable requests are running."""
-    return len(_cancel_flags)
+    return len(_running)

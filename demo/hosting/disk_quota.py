@@ -272,14 +272,19 @@ def _delete(entries: list[_Entry], limit: int, needed: int, spare: int, handle: 
     excess = max(excess, needed - spare)
     now = time.time()
     left = used
+    folders = {entry.path: entry for entry in entries if entry.is_folder}
     for file in sorted(entry for entry in entries if not entry.is_folder):
         if used - left < excess or now - file.modified > file.max_age:
             with suppress(OSError):
                 os.unlink(file.path, dir_fd=handle)
                 left -= file.size
-    for folder in reversed([entry for entry in entries if entry.is_folder]):  # inner ones first
+                if folder := folders.get(file.path.parent):
+                    os.rmdir(folder.path, dir_fd=handle)  # fails if it is not empty
+                    left -= folder.size
+                    del folders[folder.path]
+    for folder in reversed(folders.values()):  # inner ones first
         if now - folder.modified > _NEW_FOLDER:
-            with suppress(OSError):  # not empty
+            with suppress(OSError):
                 os.rmdir(folder.path, dir_fd=handle)
                 left -= folder.size
     return left

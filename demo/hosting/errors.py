@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from demo.hosting.cancellation import Cancelled, cancellable
+from demo.hosting.disk_quota import DISK_FULL, is_disk_full
 
 INTERNAL_ERROR = (
     "Something went wrong on the server. The error has been logged; please try another picture."
@@ -30,9 +31,10 @@ def api_errors(handler: Callable[..., Any]) -> Callable[..., Any]:
             message = "Cancelled."
         except (ValueError, FileNotFoundError, ConnectionError) as error:
             message = str(error)
-        except Exception:
-            _log.exception("A request failed")
-            message = INTERNAL_ERROR
+        except Exception as error:
+            message = DISK_FULL if is_disk_full(error) else INTERNAL_ERROR
+            if message is INTERNAL_ERROR:
+                _log.exception("A request failed")
         raise gr.Error(message, print_exception=False)
 
     return wrapped

@@ -11,7 +11,7 @@ import logging
 import random
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
@@ -63,7 +63,7 @@ class _Stateless(SessionState):
 
 class _StatelessHolder(StateHolder):
     def __init__(self, blocks: gr.Blocks) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.set_blocks(blocks)
         self._state = _Stateless(blocks)
 
@@ -339,7 +339,9 @@ class ManagedQueue(Queue, ABC):
         Literal["success", "error", "queue_full", "validator_error"],
     ]:
         """Add a request, or refuse it."""
-        session = body.session_hash = body.session_hash or uuid.uuid4().hex
+        if body.session_hash is None:
+            body.session_hash = uuid.uuid4().hex
+        session = body.session_hash
         if not is_session_name(session):
             return False, "A session's name is at most 64 letters, digits and hyphens.", "error"
         client = Client(session, _address(request))
@@ -467,7 +469,7 @@ class ManagedQueue(Queue, ABC):
             for session in self.mailboxes.abandoned():
                 self._close_session(session)
 
-    async def _keep_running(self, loop: Callable[[], Awaitable[None]]) -> None:
+    async def _keep_running(self, loop: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a loop of the queue, again if it fails."""
         while not self._closed:
             task = self._run(loop())
@@ -487,7 +489,7 @@ class ManagedQueue(Queue, ABC):
     def _cancel_asyncio_tasks(self) -> None:
         """Cancel running requests when the server stops, and not when Gradio's loop fails."""
         if self._closed:
-            super()._cancel_asyncio_tasks()
+            super()._cancel_asyncio_tasks()  # type: ignore[no-untyped-call]
 
     def _running(self, concurrency_id: str | None = None) -> list[Event]:
         """Return the requests that run, of one queue or all."""
@@ -515,12 +517,22 @@ def current_queue() -> ManagedQueue:
 
 
 def client_disconnected() -> bool:
-    """Return whether the client whose handler calls this has closed its connection."""
+    """Return whether the client whose handler calls this no longer waits for its answer."""
+    event = _current_event()
+    return event is not None and not event.alive
+
+
+def current_address() -> str | None:
+    """Return the address of the client whose handler calls this, as in `Client`."""
+    event = _current_event()
+    return None if event is None else _address(event.request)
+
+
+def _current_event() -> Event | None:
     blocks, event_id = LocalContext.blocks.get(None), LocalContext.event_id.get(None)
     if blocks is None or event_id is None:
-        return False
-    event = blocks._queue.event_ids_to_events.get(event_id)
-    return event is not None and not event.alive
+        return None
+    return blocks._queue.event_ids_to_events.get(event_id)
 
 
 def _client(event: Event) -> Client:

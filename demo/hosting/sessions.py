@@ -70,10 +70,10 @@ class Mailbox(asyncio.Queue[Any]):
         self._sizes.append(_size(vars(item)))
         self.size += self._sizes[-1]
         self.answers += _is_answer(item)
-        super()._put(item)  # type: ignore[misc]
+        super()._put(item)
 
     def _get(self) -> Any:
-        item = super()._get()  # type: ignore[misc]
+        item = super()._get()
         self.size -= self._sizes.popleft()
         self.answers -= _is_answer(item)
         return item

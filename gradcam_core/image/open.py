@@ -2,16 +2,22 @@
 
 import atexit
 import contextlib
+import contextvars
+import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cachetools import LRUCache
 from PIL import Image
 
 from gradcam_core.image import decode
@@ -25,9 +31,49 @@ from gradcam_core.image.decode import (
     strips,
 )
 
-__all__ = ["KEPT_PIXELS", "MAX_PIXELS", "DecoderPool", "ImageSource", "decoders", "open_image"]
+__all__ = [
+    "KEPT_PIXELS",
+    "MAX_PIXELS",
+    "DecoderPool",
+    "ImageSource",
+    "decoders",
+    "decoding_for",
+    "open_image",
+]
 
 ImageSource = str | Path | Image.Image | np.ndarray
+
+_POLL = 0.1  # seconds between two looks at a file that waits or takes long
+_MOST_BUSY = 20  # times as long as a file's CPU time is how long it may take on a busy machine
+
+_MAX_REFUSED = 1000  # files that are remembered
+
+_client: contextvars.ContextVar[tuple[Hashable, Callable[[], object]]] = contextvars.ContextVar(
+    "client", default=(None, lambda: None)
+)
+
+
+@contextlib.contextmanager
+def decoding_for(client: Hashable, check: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Open the pictures inside for a client of a server: clients take turns.
+
+    One client's files are never decoded in all places, so that others need not wait for them.
+    Without a client there are no turns.
+
+    Args:
+        client: Whose files they are, for example an IP address.
+        check: Called now and then while a file waits or takes long. What it raises ends that.
+
+    Examples:
+        >>> with decoding_for("192.0.2.7"):
+        ...     open_image("cat.jpg").size
+        (451, 300)
+    """
+    token = _client.set((client, check))
+    try:
+        yield
+    finally:
+        _client.reset(token)
 
 
 def open_image(source: ImageSource) -> Image.Image:
@@ -83,19 +129,14 @@ def _from_file(path: Path) -> Image.Image:
         found = False
     if not found:
         raise FileNotFoundError(f"There is no file {path.parent / printable_name(path)}.")
-    with decoders.acquire() as decoder:
-        answer = _decode(decoder, path)
+    answer = decoders.decode(path)
     if isinstance(answer, str):
         raise ValueError(answer)
     return answer
 
 
-def _decode(decoder: subprocess.Popen[bytes], path: Path) -> Image.Image | str:
-    """Return a file's picture, or the message why it has none.
-
-    Raises:
-        ValueError: The decoder was ended before it answered.
-    """
+def _decode(decoder: subprocess.Popen[bytes], path: Path) -> Image.Image | str | None:
+    """Return a file's picture, or the message why it has none; None if the decoder was ended."""
     assert decoder.stdin is not None
     assert decoder.stdout is not None
     try:
@@ -110,20 +151,74 @@ def _decode(decoder: subprocess.Popen[bytes], path: Path) -> Image.Image | str:
             strip = Image.frombytes("RGB", (right - left, bottom - top), pixels)
             picture.paste(strip, (left, top))
         return picture
-    except (BrokenPipeError, ValueError):  # ended by the system or by the timeout
-        raise ValueError(exceeds_limits(printable_name(path))) from None
+    except (BrokenPipeError, ValueError):
+        return None
+
+
+class _Places:
+    """Places that clients take in turns, each at most all but one, unless there is only one."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._changed = threading.Condition()
+        self._waiting: list[list[Hashable]] = []  # lists, as two of one client are not the same
+        self._held: Counter[Hashable] = Counter()
+        self._turns: dict[Hashable, int] = {}  # the last turn of each client that waits or holds
+        self._numbers = itertools.count(1)
+
+    def take(self, client: Hashable, check: Callable[[], object], *, wait: bool = True) -> bool:
+        """Take a place; without waiting only if it is the client's turn now."""
+        ticket = [client]
+        with self._changed:
+            self._waiting.append(ticket)
+            try:
+                while self._next() is not ticket:
+                    if not wait:
+                        return False
+                    self._changed.wait(_POLL)
+                    check()
+                self._held[client] += 1
+                self._turns[client] = next(self._numbers)
+                return True
+            finally:
+                self._waiting.remove(ticket)
+                self._tidy(client)
+
+    def give_back(self, client: Hashable) -> None:
+        with self._changed:
+            self._held[client] -= 1
+            self._tidy(client)
+
+    def _next(self) -> list[Hashable] | None:
+        """Return whose turn it is: of who holds least, the one whose last turn is longest ago."""
+        if self._held.total() >= self._count:
+            return None
+        most = max(1, self._count - 1)
+        return min(
+            (each for each in self._waiting if each[0] is None or self._held[each[0]] < most),
+            key=lambda each: (self._held[each[0]], self._turns.get(each[0], 0)),
+            default=None,
+        )
+
+    def _tidy(self, client: Hashable) -> None:
+        if not self._held[client]:
+            del self._held[client]
+            if [client] not in self._waiting:
+                self._turns.pop(client, None)
+        self._changed.notify_all()
 
 
 class DecoderPool:
     """The processes that decode files; idle ones are reused.
 
-    Files that take longer than `slow_after` move to a second set of slots, and a new file can start
-    in their place: slow files do not block fast ones.
+    A file that takes longer than `slow_after` moves to a second set of places, and a new file can
+    start in its own: slow files do not block fast ones. If all of these are taken it waits for one,
+    and is decoded anew.
 
     Attributes:
         slots: Files that are decoded at once; and as many slow ones.
         timeout: Seconds for one file by the clock, even if it takes little CPU time.
-        slow_after: Seconds until a file counts as slow.
+        slow_after: Seconds of CPU time until a file counts as slow.
         idle: The processes that wait for a file.
     """
 
@@ -135,34 +230,65 @@ class DecoderPool:
 
     def reset(self) -> None:
         """Start without processes: after a fork they belong to the parent."""
-        self._fast_slots = threading.BoundedSemaphore(self.slots)
-        self._slow_slots = threading.BoundedSemaphore(self.slots)
+        self._fast = _Places(self.slots)
+        self._slow = _Places(self.slots)
         self.idle: list[subprocess.Popen[bytes]] = []
+        # Files that took too much CPU time, and which version: they are refused without a try.
+        self._refused: LRUCache[Path, tuple[int, int]] = LRUCache(_MAX_REFUSED)
+        self._lock = threading.Lock()
 
-    @contextlib.contextmanager
-    def acquire(self) -> Iterator[subprocess.Popen[bytes]]:
-        """Wait for a slot and provide a process; it is ended if it exceeds the timeout."""
-        slot = self._fast_slots
-        slot.acquire()
+    def decode(self, path: Path) -> Image.Image | str:
+        """Return a file's picture, or the message why it has none."""
+        client, check = _client.get()
+        if self._is_refused(path):
+            return exceeds_limits(printable_name(path))
+        answer, postponed = self._decode_in(self._fast, path, client, check)
+        if postponed:
+            answer, _ = self._decode_in(self._slow, path, client, check)
+        return exceeds_limits(printable_name(path)) if answer is None else answer
+
+    def _decode_in(
+        self, places: _Places, path: Path, client: Hashable, check: Callable[[], object]
+    ) -> tuple[Image.Image | str | None, bool]:
+        """Decode a file in one of the places.
+
+        Returns:
+            See `_decode`; and whether the file has to be decoded again, in a place for slow ones.
+        """
+        places.take(client, check)
+        postponed = False
         try:
             decoder = self._take()
+            if places is self._slow:
+                _lower_priority(decoder)
             answered = threading.Event()
 
             def watch() -> None:
-                nonlocal slot
-                if answered.wait(self.slow_after):
-                    return
-                if self._slow_slots.acquire(blocking=False):
-                    slot.release()
-                    slot = self._slow_slots
-                    _lower_priority(decoder)
-                if not answered.wait(self.timeout - self.slow_after):
-                    decoder.kill()
+                nonlocal places, postponed
+                start, used = time.monotonic(), _cpu_seconds(decoder)
+                while not answered.wait(_POLL):
+                    seconds = time.monotonic() - start
+                    slow = (
+                        seconds > _MOST_BUSY * self.slow_after
+                        or _cpu_seconds(decoder, seconds) - used > self.slow_after
+                    )
+                    if places is self._fast and slow:
+                        if self._slow.take(client, check, wait=False):
+                            places.give_back(client)
+                            places = self._slow
+                            _lower_priority(decoder)
+                        else:
+                            postponed = True
+                    if postponed or seconds > self.timeout or not _is_wanted(check):
+                        decoder.kill()
+                        return
 
-            watcher = threading.Thread(target=watch, daemon=True)  # must not delay the exit
+            # In the same context, for `check`; must not delay the exit.
+            context = contextvars.copy_context()
+            watcher = threading.Thread(target=context.run, args=(watch,), daemon=True)
             watcher.start()
             try:
-                yield decoder
+                answer = _decode(decoder, path)
             except BaseException:  # also KeyboardInterrupt: its answer is incomplete
                 decoder.kill()
                 decoder.wait()
@@ -170,13 +296,25 @@ class DecoderPool:
             finally:
                 answered.set()
                 watcher.join()
-            if slot is self._fast_slots:
+            if answer is not None and places is self._fast:
                 self.idle.append(decoder)
-            else:  # its priority cannot be raised again
+            else:  # ended; or slow, and its priority cannot be raised again
                 decoder.kill()
-                decoder.wait()
+                if decoder.wait() == -getattr(signal, "SIGPROF", 0):  # set by the decoder itself
+                    self._refuse(path)
+                check()
+            return answer, postponed and answer is None
         finally:
-            slot.release()
+            places.give_back(client)
+
+    def _is_refused(self, path: Path) -> bool:
+        with self._lock:
+            version = self._refused.get(path.absolute())
+        return version is not None and version == _version(path)
+
+    def _refuse(self, path: Path) -> None:
+        with self._lock:
+            self._refused[path.absolute()] = _version(path)
 
     def close(self) -> None:
         """End all idle processes."""
@@ -201,6 +339,32 @@ class DecoderPool:
             env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
             pipesize=2**20,  # so that most photos fit into the pipe
         )
+
+
+def _cpu_seconds(process: subprocess.Popen[bytes], otherwise: float = 0.0) -> float:
+    """Return the CPU time of a process, or something else where the system does not tell it."""
+    try:
+        facts = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return otherwise
+    return (int(facts[11]) + int(facts[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _version(path: Path) -> tuple[int, int]:
+    try:
+        facts = path.stat()
+    except OSError:  # deleted in the meantime
+        return 0, 0
+    return facts.st_size, facts.st_mtime_ns
+
+
+def _is_wanted(check: Callable[[], object]) -> bool:
+    """Return whether a client still waits: whether `check` raises nothing."""
+    try:
+        check()
+    except BaseException:  # the thread that waits for the answer calls it, too
+        return False
+    return True
 
 
 def _lower_priority(process: subprocess.Popen[bytes]) -> None:

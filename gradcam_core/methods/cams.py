@@ -12,6 +12,7 @@ constant.
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from gradcam_core.methods.gradients import Batch, Maps
 from gradcam_core.models.base import Head, ResolvedTarget
@@ -116,7 +117,8 @@ def ablation_cam(batch: Batch) -> Tensor:
     """
     activations, scores = batch.activations.detach(), batch.scores.detach()
     weights = scores.new_zeros(len(activations), activations.shape[1])
-    for channel in range(activations.shape[1]):
+    channels = range(activations.shape[1])
+    for channel in tqdm(channels, desc="network runs", leave=False, disable=None):
         if activations[:, channel].any():
             ablated = activations.clone()
             ablated[:, channel] = 0

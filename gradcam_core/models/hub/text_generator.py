@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from gradcam_core.image.placement import with_placement
 from gradcam_core.models.backbone import Backbone, Encoded, device
@@ -197,9 +198,22 @@ class TextHead(Head):
         """
         model = self.model
         context = model.context(self.encoded.head_input, self._prompt)
-        found = model.generate(
-            context, num_beams=k, num_return_sequences=k, do_sample=False, **_SEARCH[model.task]
-        )
+        search = _SEARCH[model.task]
+        total = search["max_new_tokens"]
+        with tqdm(total=total, desc="writing", leave=False, disable=None) as bar:
+
+            def count(*_: Any, **__: Any) -> bool:
+                bar.update()
+                return False
+
+            found = model.generate(
+                context,
+                num_beams=k,
+                num_return_sequences=k,
+                do_sample=False,
+                stopping_criteria=[count],
+                **search,
+            )
         special = set(model.tokenizer.all_special_ids)
         predictions = {}
         for row in found.tolist():

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,11 @@ import httpx
 import pytest
 from PIL import Image
 
+import gradcam_core
 from demo.compute.local import LocalCompute
 from demo.hosting import cancellation
+from demo.hosting.cancellation import Cancelled
+from demo.hosting.gradio_internals import ReportedProgress, active_progress
 from gradcam_core import Query
 from gradcam_core.models.backbone import Backbone
 from tests.support.session import RISE, WAIT, Session, default_data
@@ -128,3 +132,41 @@ def test_slow_maps_are_computed_once(tmp_path: Path, batches: list[int]) -> None
     again = compute.explain(path, Query(method="occlusion", guided=True))
     assert sum(batches) == passes > 40
     assert (first.raw == again.raw).all()
+
+
+_SLOW = [name for name, method in gradcam_core.methods().items() if method.slow]
+
+
+@pytest.mark.parametrize("method", _SLOW)
+def test_every_slow_method_can_be_cancelled(method: str, cat_file: Path) -> None:
+    with pytest.raises(Cancelled), cancelled_after(3) as steps:
+        gradcam_core.explain(cat_file, method=method)
+    assert len(steps) == 4
+
+
+@pytest.mark.parametrize("test", ["occlusion", "curves", "figures", "all", "sanity", "fool"])
+def test_every_evaluation_can_be_cancelled(test: str, cat_file: Path) -> None:
+    with pytest.raises(Cancelled), cancelled_after(3) as steps:
+        LocalCompute().evaluate(cat_file, Query(), test)
+    assert len(steps) == 4
+
+
+def test_saving_can_be_cancelled(tmp_path: Path, cat_file: Path) -> None:
+    explanation = gradcam_core.explain(cat_file)
+    with pytest.raises(Cancelled), cancelled_after(3):
+        explanation.save(tmp_path)
+    assert [*tmp_path.iterdir()] == []
+
+
+@contextmanager
+def cancelled_after(count: int) -> Iterator[list[str | None]]:
+    """Let the client leave after some steps of the work inside."""
+    steps: list[str | None] = []
+
+    def report(description: str | None, done: float, total: float | None) -> None:
+        steps.append(description)
+        if len(steps) > count:
+            raise Cancelled
+
+    with active_progress(ReportedProgress(report)):
+        yield steps

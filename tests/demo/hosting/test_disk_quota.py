@@ -1,7 +1,10 @@
 """The disk quota of uploads and results."""
 
 import os
+import shutil
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +15,7 @@ import pytest
 
 from demo import present
 from demo.compute.local import LocalCompute
-from demo.hosting.disk_quota import quota, use_own_folder
+from demo.hosting.disk_quota import DiskQuota, quota, use_own_folder
 from gradcam_core import Query
 
 LIMIT = 2_000_000
@@ -116,3 +119,176 @@ def test_the_upload_folder_is_our_own(tmp_path: Path, monkeypatch: pytest.Monkey
         use_own_folder()
         assert os.environ["GRADIO_TEMP_DIR"] == str(tmp_path / "shared" / "gradcam-demo")
     assert (tmp_path / "shared" / "gradcam-demo").is_dir()
+
+
+def old(path: Path) -> Path:
+    """Give a file, which is created if need be, the age of two days."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"mine")
+    os.utime(path, (time.time() - 200_000,) * 2)
+    return path
+
+
+def chosen(parent: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The upload folder of a server that is told to use `parent`, after its first check."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(parent))
+    use_own_folder()
+    DiskQuota(0).enforce()
+    return Path(os.environ["GRADIO_TEMP_DIR"])
+
+
+@pytest.mark.parametrize("place", ["gradcam-demo", "gradcam-demo/gradcam-demo", "uploads"])
+def test_files_of_others_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    """Whatever the folder is called, and whatever is in it already."""
+    names = ("notes.txt", "tmp123", "photos/mine.jpg", ".git/config", "gradcam-demo/thesis.doc")
+    files = [old(tmp_path / place / name) for name in names]
+    folder = chosen(tmp_path / place, monkeypatch)
+    assert all(file.read_bytes() == b"mine" for file in files)
+    assert folder.is_relative_to(tmp_path / place)
+    assert not any(file.is_relative_to(folder) for file in files)
+    own = old(folder / "upload" / "cat.jpg")
+    assert chosen(tmp_path / place, monkeypatch) == folder  # of the next process, too
+    assert not own.exists()
+    assert all(file.exists() for file in files)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need privileges on Windows")
+@pytest.mark.parametrize("target", ["home", "empty", "missing", "own"])
+def test_links_are_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    file = old(tmp_path / "home" / "thesis.doc")
+    (tmp_path / "empty").mkdir()
+    own = chosen(tmp_path / "earlier", monkeypatch)
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    (shared / "gradcam-demo").symlink_to(own if target == "own" else tmp_path / target)
+    folder = chosen(shared, monkeypatch)
+    assert file.exists()
+    assert folder.parent == shared
+    assert not folder.is_symlink()
+    (folder / "link").symlink_to(tmp_path / "home")
+    (folder / "file").symlink_to(file)
+    os.utime(folder / "file", (time.time() - 200_000,) * 2, follow_symlinks=False)
+    DiskQuota(0).enforce()
+    assert file.exists()
+    assert not (folder / "file").is_symlink()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+def test_a_folder_that_others_can_write_to_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = chosen(tmp_path, monkeypatch)
+    assert own.stat().st_mode & 0o777 == 0o700
+    own.chmod(0o777)
+    file = old(own / "file")
+    other = chosen(tmp_path, monkeypatch)
+    assert other != own
+    assert other.stat().st_mode & 0o777 == 0o700
+    assert file.exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the folder is swapped by a link")
+def test_a_folder_that_somebody_swaps_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = chosen(tmp_path, monkeypatch)
+    file = old(tmp_path / "home" / "thesis.doc")
+    folder.rename(tmp_path / "moved")
+    folder.symlink_to(file.parent)
+    DiskQuota(0).enforce()
+    assert file.exists()
+    assert DiskQuota(10**9).problem() is not None
+
+
+def test_a_deleted_folder_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = chosen(tmp_path, monkeypatch)
+    shutil.rmtree(folder)
+    quota = DiskQuota(10**9)
+    quota.enforce()
+    assert quota.problem() is None
+    own = old(folder / "upload")
+    quota.enforce()
+    assert not own.exists()
+
+
+def test_tiny_files_count_as_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = chosen(tmp_path, monkeypatch)
+    for number in range(400):
+        (folder / str(number)).mkdir()
+        (folder / str(number) / "x").write_bytes(b"x")
+    DiskQuota(2_000_000).enforce()
+    left = [path for path in folder.rglob("x") if path.is_file()]
+    assert 50 < len(left) < 250
+
+
+def test_broken_off_uploads_are_deleted_soon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = chosen(tmp_path, monkeypatch)
+    for name in ("tmpabc", "upload/tmpabc"):
+        os.utime(old(folder / name), (time.time() - 1000,) * 2)
+    DiskQuota(10**9).enforce()
+    assert [path.is_file() for path in (folder / "tmpabc", folder / "upload" / "tmpabc")] == [
+        False,
+        True,
+    ]
+
+
+_ON_A_SMALL_DISK = """
+import os, sys
+from pathlib import Path
+from demo.hosting.disk_quota import DiskFullError, DiskQuota, is_disk_full, use_own_folder
+use_own_folder()
+folder, quota = Path(os.environ["GRADIO_TEMP_DIR"]), DiskQuota(10**9)
+quota.enforce()
+def written(name, size):
+    quota.reserve(size)
+    (folder / name).write_bytes(os.urandom(size))
+    quota.add(size)
+for number in range(12):
+    written(str(number), 3_000_000)
+    os.utime(folder / str(number), (number, 2 * 10**9 + number))
+assert not (folder / "0").exists() and (folder / "11").exists(), os.listdir(folder)
+assert quota.problem() is None, quota.problem()
+try:
+    written("too large", 30_000_000)
+except DiskFullError as error:
+    assert is_disk_full(error)
+else:
+    raise SystemExit("It was written.")
+other = folder.parent / "of somebody else"
+try:
+    other.write_bytes(bytes(30_000_000))
+except OSError as error:
+    assert is_disk_full(error)
+quota.add(0)
+assert quota.problem().endswith("."), "full"
+other.unlink()
+assert quota.problem() is None, quota.problem()
+written("again", 3_000_000)
+for number in range(5000):  # 1,000 files at most
+    quota.reserve(1)
+    (folder / f"tiny {number}").write_bytes(b"x")
+    quota.add(1)
+"""
+
+
+def test_room_is_made_on_a_small_disk(tmp_path: Path) -> None:
+    """A file system of 20 MB and 1,000 files."""
+    mount = f"mount -t tmpfs -o size=20m,nr_inodes=1000 tmpfs {tmp_path}"
+    command = ["unshare", "-rm", "sh", "-c", f'{mount} || exit 9; exec "$@"', "sh"]
+    try:
+        done = subprocess.run(
+            [*command, sys.executable, "-c", _ON_A_SMALL_DISK],
+            env=os.environ | {"GRADIO_TEMP_DIR": str(tmp_path)},
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+    except FileNotFoundError:
+        pytest.skip("there is no unshare")
+    if done.returncode == 9:
+        pytest.skip("nobody may mount file systems here")
+    assert done.returncode == 0, done.stderr
