@@ -102,8 +102,9 @@ def channel_contributions(
         raise ValueError(f"“{target.text}” has no word {word} with a map of its own.")
     encoded = head.encoded
     (score,) = head.scores([target])
-    explained = score.terms.sum() if word is None else score.terms[word]
-    alpha = weights(encoded.activations, gradients(explained[None], encoded.activations))
+    of_terms = gradients(score.terms, encoded.activations)
+    gradient = of_terms.sum(0, keepdim=True) if word is None else of_terms[word : word + 1]
+    alpha = weights(encoded.activations, gradient)
     cells = encoded.activations.detach()[0].permute(1, 2, 0).cpu().numpy()
     return ChannelContributions(
         target=target.text,
