@@ -1,0 +1,4 @@
+import { $ } from '../dom.js';
+export function begin() {
+  $('.tour').hidden = false;
+}

@@ -1,0 +1,54 @@
+// What teaches: how this map was made, and the tour. Their modules are fetched when they are opened.
+
+import { $, onClick } from '../dom.js';
+import { analysedResult } from '../selectors.js';
+import { store } from '../store.js';
+
+const KEPT = 'gradcam-tour'; // whether the tour was offered in this browser
+
+export function mountTeach() {
+  onClick('.open-made', () => open(import('../teach/made.js'), ({ toggle }) => toggle()));
+  onClick('.take-tour', () => open(import('../teach/tour.js'), ({ begin }) => begin()));
+  let offered = wasOffered();
+  store.subscribe(['photo', 'tasks', 'tab'], () => {
+    const shown = !!analysedResult();
+    $('.open-made').hidden = !shown;
+    if (shown && !offered) offer();
+    offered ||= shown;
+  });
+}
+
+/**
+ * @template T
+ * @param {Promise<T>} module
+ * @param {(module: T) => void} begin
+ */
+async function open(module, begin) {
+  const found = await module.catch(() => null);
+  if (found) begin(found);
+  else store.showProblem({ code: 'lost' }, { code: 'reload' });
+}
+
+/** Where nothing can be kept, the tour is not offered: it would be each time. */
+function wasOffered() {
+  try {
+    return localStorage.getItem(KEPT) !== null;
+  } catch {
+    return true;
+  }
+}
+
+function offer() {
+  try {
+    localStorage.setItem(KEPT, 'offered');
+  } catch {
+    return;
+  }
+  const close = () => {
+    $('.tour').hidden = true;
+    $('.take-tour').focus({ preventScroll: true });
+  };
+  $('.tour').hidden = false;
+  onClick('.tour .accept', () => $('.take-tour').click());
+  onClick('.tour .decline', close);
+}
