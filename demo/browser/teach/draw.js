@@ -89,7 +89,7 @@ export function drawSum(canvas, result, { h, w }, sum, scale) {
   const cells = new Uint8ClampedArray(4 * sum.length);
   sum.forEach((value, i) => {
     cells.set(value >= 0 ? FOR : AGAINST, 4 * i);
-    cells[4 * i + 3] = Math.min(1, Math.abs(value) / (scale || 1)) * 210;
+    cells[4 * i + 3] = 210 * Math.min(1, Math.abs(value) / (scale || 1)) ** 0.7; // a weak sum is seen, too
   });
   const [left, top, right, bottom] = inPixels(result.box, canvas.width, canvas.height);
   context.imageSmoothingEnabled = false;

@@ -28,7 +28,7 @@ const buttons = STEPS.map((name, i) =>
   button({ 'data-name': name, onclick: () => go(name) }, `${i + 1} ${messages.MADE_STEPS[name]}`),
 );
 const back = button({ class: 'back', onclick: () => go(STEPS[STEPS.indexOf(view.step) - 1]) }, 'Back');
-const next = button({ class: 'next main', onclick: () => go(STEPS[STEPS.indexOf(view.step) + 1]) }, 'Next');
+const next = button({ class: 'next main', onclick: goOn }, messages.NEXT);
 
 /** What is shown of the sum. */
 const view = {
@@ -55,6 +55,7 @@ export function toggle() {
   opener.setAttribute('aria-expanded', String(!section.hidden));
   stop();
   if (section.hidden) return opener.focus({ preventScroll: true });
+  store.changeLook({ view: 'grad-cam' });
   update();
   $('.made h3').focus({ preventScroll: true });
   section.scrollIntoView({ block: 'nearest' });
@@ -69,7 +70,7 @@ function mount() {
     make('div', { class: 'made-head' }, heading, close),
     steps,
     make('p', { class: 'made-formula', 'aria-hidden': true }, ...formula()),
-    make('div', { class: 'made-body' }, stage, make('div', {}, text, controls)),
+    make('div', { class: 'made-body' }, stage, text, controls),
     make('div', { class: 'made-nav' }, back, next),
   );
   markStop = arrowKeys(steps);
@@ -88,11 +89,17 @@ function formula() {
   ];
 }
 
+/** To the next step; after the last one, close. */
+function goOn() {
+  const step = STEPS[STEPS.indexOf(view.step) + 1];
+  if (step) go(step);
+  else toggle();
+}
+
 /** @param {MadeStep} step */
 function go(step) {
   stop();
   view.step = step;
-  if (step === 'sum') view.count = shown ? shown.made.active : 0;
   render();
 }
 
@@ -204,7 +211,7 @@ function render() {
   markStop();
   const at = STEPS.indexOf(view.step);
   back.disabled = at === 0;
-  next.disabled = at === STEPS.length - 1;
+  next.textContent = at === STEPS.length - 1 ? messages.CLOSE : messages.NEXT;
   draw();
 }
 

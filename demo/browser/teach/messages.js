@@ -19,12 +19,14 @@ export const MADE_STEPS = {
 /** @param {number} n */
 const counted = (n) => n.toLocaleString('en');
 
-/** @param {number} value with its sign */
+/** @param {number} value with its sign, to two digits */
 export function signed(value) {
   const size = Math.abs(value);
-  const text = size && (size < 0.001 || size >= 1000) ? size.toExponential(1) : size.toPrecision(2);
+  const digits = size ? Math.max(0, 1 - Math.floor(Math.log10(size))) : 0;
+  const text = digits > MOST_DIGITS ? size.toExponential(1) : size.toFixed(digits);
   return `${value < 0 ? '\u2212' : '+'}${text}`;
 }
+const MOST_DIGITS = 7;
 
 /**
  * What is explained, as it is named in the sentences below.
@@ -122,6 +124,8 @@ export const mapText = (empty) =>
       'number for number. Its soft edges come from the enlarging.';
 export const SMOOTH = 'Enlarge smoothly';
 
+export const NEXT = 'Next';
+export const CLOSE = 'Close';
 export const PLAY = 'Play';
 export const PAUSE = 'Pause';
 export const WAITING = 'One moment …';
@@ -136,67 +140,66 @@ export const notWeighted = ({ title, about }) =>
 
 /** @typedef {'move' | 'dog' | 'cover' | 'colour' | 'forget'} TourStep */
 
-export const INVITATION = 'New here? Five small experiments show what Grad-CAM does. It takes a minute.';
-export const AWAY = 'You have gone on by yourself. The tour waits here.';
-export const DO_IT = { move: 'Click it for me', dog: 'Type it for me', cover: 'Cover it for me' };
+export const AWAY = 'You went on by yourself, and that is fine. The tour can bring you back to its photo.';
+export const BRING_BACK = 'Back to its photo';
+export const SKIP = 'End the tour';
+export const FINISH = 'Finish';
+export const NO_ANSWER = 'That did not work. Please try again.';
 
-/** @type {Record<TourStep, { title: string, button: string, todo: (name: string) => string }>} */
+/** @type {Record<TourStep, { title: string, show: string, todo: (name: string) => string }>} */
 export const TOUR = {
   move: {
     title: 'Watch the map move',
-    button: 'Click it for me',
-    todo: (name) => `The map shows why the network says its first choice. In the list, click “${name}” instead.`,
+    show: 'Click it for me',
+    todo: (name) => `The map shows why the network makes its first choice. In the list, click “${name}” instead.`,
   },
   dog: {
     title: 'Why not a dog?',
-    button: 'Type it for me',
-    todo: () => 'You can ask for anything. Type “dog” and press Explain.',
+    show: 'Type it for me',
+    todo: () => 'You can ask about anything. Type “dog” as the class, and press Explain.',
   },
   cover: {
     title: 'Cover the eyes',
-    button: 'Cover them for me',
-    todo: () => 'Does the network need the eyes? Paint over both, then press “Ask again”.',
+    show: 'Cover them for me',
+    todo: () => 'Does the network need the eyes of the cat? Paint over both, then press “Ask again”.',
   },
   colour: {
     title: 'Ask a question',
-    button: 'Ask it for me',
-    todo: () => 'Under VQA, the network answers questions. Ask: “What colour is the cat?”',
+    show: 'Ask it for me',
+    todo: () => 'Under VQA, the network answers questions. Ask “What color is the cat?”.',
   },
   forget: {
     title: 'Make it forget',
-    button: 'Press it for me',
+    show: 'Press it for me',
     todo: () =>
-      'Is the map about the network, or only about the photo? Press Test: its layers turn random, one by one.',
+      'Is the map about the network, or only about the photo? Press Test: the layers of the network are made ' +
+      'random, one after the other.',
   },
 };
 
 /** @param {Result} shown */
 export const moved = ({ target, probability }) =>
-  `The map moved to what speaks for “${target}” (${percent(probability)}). Same photo, same network, another ` +
-  'question: that is what Grad-CAM is for.';
+  `The map has moved to what speaks for “${target}” (${percent(probability)}). Same photo, same network, another ` +
+  'class: that is what Grad-CAM is for.';
 
 /** @param {Result} shown */
 export const dogFound = ({ target, probability, faint, raw }) =>
   `The likeliest dog here is “${target}”: ${percent(probability)}. ` +
-  (raw.max && !faint ? '' : 'The page says so: there is hardly any evidence for it. ') +
-  'A map alone would not tell you: read the sentence above it, too.';
+  `${raw.max && !faint ? '' : 'There is hardly any evidence for it, and the heading says so. '}` +
+  'Read the sentence above a map too, not only its colours.';
 
-/**
- * @param {{ before: Result, after: Result, covered: number }} outcome
- */
+/** @param {{ before: Result, after: Result, covered: number }} outcome */
 export const coverFound = ({ before, after, covered }) =>
   `“${before.target}”: ${percent(before.probability)} before, ${percent(after.probability)} with ` +
-  `${wholePercent(covered)} of the photo covered. So you can test what a map claims: cover it, and see what changes.`;
+  `${wholePercent(covered)} of the photo covered. So you can test what a map claims: cover it, and ask again.`;
 
 /** @param {Result} shown */
 export const colourFound = ({ target, probability }) =>
-  `It answers “${target}” (${percent(probability)}), and the map shows where it looked for that. ` +
-  'Other questions have other maps.';
+  `It answers “${target}” (${percent(probability)}), and the map shows what speaks for this answer.`;
 
 export const FORGOT =
-  'As the network forgets, its map falls apart. So the map shows what the network has learned. A map that stayed ' +
-  'would show the photo only.';
-export const TOUR_END = 'That was the tour. The sum behind a map is under “How was this map made?”.';
+  'As the network forgets, its map falls apart: so it shows what the network has learned. A map that stayed the ' +
+  'same would show no more than the photo. That was the tour. “How was this map made?” shows the sum behind a map.';
 
 /**
  * @param {number} at

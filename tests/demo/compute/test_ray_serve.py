@@ -225,6 +225,7 @@ def test_slow_work_shows_its_progress(compute: RayServeCompute, cat_file: Path) 
         assert len(done[0]) == len(done[1])
     found = compute.evaluate(cat_file, Query(), "occlusion")
     assert found["sentence"] == local.evaluate(cat_file, Query(), "occlusion")["sentence"]
+    assert compute.channels(cat_file, Query()) == local.channels(cat_file, Query())
 
 
 def test_slow_work_ends_where_nobody_waits(
