@@ -91,7 +91,7 @@ test('where nothing is added there is nothing to see', async () => {
   close(sumOf(made, 0), [0, 0]);
   const { max, values } = asMap(made, sumOf(made, 0));
   close([max, ...values], [0, 0, 0]);
-  assert.ok(sumText(made, 0, 0));
+  assert.ok(sumText(made, 0, 0, 0));
 });
 
 test('a sum that is positive by rounding only is zero', async () => {

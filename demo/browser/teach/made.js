@@ -17,6 +17,7 @@ const STEPS = /** @type {MadeStep[]} */ (Object.keys(messages.MADE_STEPS));
 const MOST = 6; // channels on each side
 const SMALL = 132; // pixels of a channel
 const KEPT = 12; // maps whose channels are kept
+const FIRST = 10; // channels that are added up at first
 const PAUSE = 90; // milliseconds between two stops of the slider
 
 const section = $('.made');
@@ -117,7 +118,7 @@ function update() {
   if (shown?.key === key) return draw();
   stop();
   shown = { key, result, made };
-  view.count = made.active;
+  view.count = stopsOf(made).find((stop) => stop >= FIRST) ?? made.active;
   view.channel = made.channels[0] ?? null;
   render();
 }
@@ -295,7 +296,7 @@ function slider(made) {
   const says = make('p', { class: 'count-text', 'aria-live': 'polite' });
   const show = () => {
     view.count = stops[Number(range.value)];
-    says.textContent = messages.sumText(made, view.count, shareOf(made, view.count));
+    says.textContent = messages.sumText(made, view.count, shareOf(made, view.count), shareOf(made, FIRST));
     range.setAttribute('aria-valuetext', messages.sumLabel(view.count, made.active));
     section.dataset.count = String(view.count);
     if (view.step === 'sum') draw();

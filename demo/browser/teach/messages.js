@@ -86,14 +86,18 @@ export const SUM_TEXT =
 /**
  * @param {Contributions} made
  * @param {number} count
- * @param {number} share
+ * @param {number} share of all that is added and subtracted
+ * @param {number} ofTen that of the ten strongest
  */
-export function sumText({ active, count: all }, count, share) {
+export function sumText({ active, count: all }, count, share, ofTen) {
   const silent = all - active;
   const rest = silent ? ` ${counted(silent)} of all ${counted(all)} add nothing here.` : '';
   if (!active) return 'No channel adds anything: the score does not depend on this photo.';
   if (!count) return `Nothing is added yet.${rest}`;
-  if (count >= active) return `All ${counted(active)} channels that are active here.${rest}`;
+  if (count >= active) {
+    const strongest = active > 10 ? ` The 10 strongest of them make up ${percent(ofTen)}.` : '';
+    return `All ${counted(active)} channels that add something here.${strongest}${rest}`;
+  }
   const which = count === 1 ? 'The strongest channel makes up' : `The ${counted(count)} strongest make up`;
   return `${which} ${share < 0.995 ? percent(share) : 'over 99 %'} of all that is added and subtracted.${rest}`;
 }

@@ -4,17 +4,33 @@ import { $, onClick } from '../dom.js';
 import { analysedResult } from '../selectors.js';
 import { store } from '../store.js';
 
+/** @import { Result } from '../types.js' */
+
 const KEPT = 'gradcam-tour'; // whether the tour was offered in this browser
 
 export function mountTeach() {
   onClick('.open-made', () => open(import('../teach/made.js'), ({ toggle }) => toggle()));
   onClick('.take-tour', () => open(import('../teach/tour.js'), ({ begin }) => begin()));
+  onClick('.tour .accept', () => $('.take-tour').click());
+  onClick('.tour .decline', () => {
+    $('.tour').hidden = true;
+    $('.take-tour').focus({ preventScroll: true });
+  });
   let offered = wasOffered();
+  /** @type {Result | null} what was shown when the tour was offered */
+  let first = null;
   store.subscribe(['photo', 'tasks', 'tab'], () => {
-    const shown = !!analysedResult();
+    const shown = analysedResult();
     $('.open-made').hidden = !shown;
-    if (shown && !offered) offer();
-    offered ||= shown;
+    if (first && shown && shown !== first) {
+      if (!$('.tour').dataset.step) $('.tour').hidden = true; // the visitor has begun alone
+      first = null;
+    }
+    if (shown && !offered && keep()) {
+      $('.tour').hidden = false;
+      first = shown;
+    }
+    offered ||= !!shown;
   });
 }
 
@@ -38,17 +54,11 @@ function wasOffered() {
   }
 }
 
-function offer() {
+function keep() {
   try {
     localStorage.setItem(KEPT, 'offered');
+    return true;
   } catch {
-    return;
+    return false;
   }
-  const close = () => {
-    $('.tour').hidden = true;
-    $('.take-tour').focus({ preventScroll: true });
-  };
-  $('.tour').hidden = false;
-  onClick('.tour .accept', () => $('.take-tour').click());
-  onClick('.tour .decline', close);
 }
