@@ -56,11 +56,15 @@ export function toggle() {
   opener.setAttribute('aria-expanded', String(!section.hidden));
   stop();
   if (section.hidden) return opener.focus({ preventScroll: true });
+  delete section.dataset.step;
   store.changeLook({ view: 'grad-cam' });
   update();
   $('.made h3').focus({ preventScroll: true });
-  section.scrollIntoView({ block: 'nearest' });
+  scroll();
 }
+
+/** Show all of it, or as much as there is room for. */
+const scroll = () => section.scrollIntoView({ block: 'nearest' });
 
 function mount() {
   mounted = true;
@@ -102,6 +106,7 @@ function go(step) {
   stop();
   view.step = step;
   render();
+  scroll();
 }
 
 // ---- What is shown ----
@@ -120,7 +125,9 @@ function update() {
   shown = { key, result, made };
   view.count = stopsOf(made).find((stop) => stop >= FIRST) ?? made.active;
   view.channel = made.channels[0] ?? null;
+  const opened = !section.dataset.step;
   render();
+  if (opened) scroll();
 }
 
 /**
@@ -229,6 +236,7 @@ function draw() {
   if (step === 'relu') drawSum(stage, result, made, view.relu ? relu(whole, made.rounding) : whole, scale);
   if (step === 'map') drawMap(stage, result, made, relu(whole, made.rounding), view.smooth);
   if (step === 'channels') markChannel();
+  section.style.setProperty('--ratio', String(stage.width / stage.height));
 }
 
 /**

@@ -28,6 +28,9 @@ export function signed(value) {
 }
 const MOST_DIGITS = 7;
 
+/** @param {number} value */
+const shortened = (value) => signed(value).replace('+', '');
+
 /**
  * What is explained, as it is named in the sentences below.
  * @param {Result} result
@@ -75,9 +78,15 @@ export const channelLabel = ({ number, weight, share }) =>
   `Channel ${number}: weight ${signed(weight)}, ${percent(share)} of all that is added and subtracted`;
 
 /** @param {Channel} channel */
-export const channelText = ({ number, weight, peak, share }) =>
-  `Channel ${number}, bright where it is active. Its strongest cell is ${peak.toPrecision(2)}; times α, ` +
-  `that is ${signed(weight * peak)}. Over all cells it makes up ${percent(share)} of all that is added and subtracted.`;
+export function channelText({ number, weight, values, share }) {
+  const strongest = values.reduce((top, value) => (Math.abs(value) > Math.abs(top) ? value : top), 0);
+  const below = values.reduce((sum, value) => sum + value, 0) < 0;
+  return (
+    `Channel ${number}, bright where it is active. Its strongest cell is ${shortened(strongest)}; times α, that is ` +
+    `${signed(weight * strongest)}. Over all cells it makes up ${percent(share)} of all that is added and subtracted.` +
+    `${below ? ' It is below zero here, so it counts with the opposite sign of α.' : ''}`
+  );
+}
 
 export const SUM_TEXT =
   'Each channel is multiplied by its weight α, and all are added up, cell by cell, the strongest channels first. ' +
