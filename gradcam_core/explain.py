@@ -176,7 +176,8 @@ def channel_contributions(
 
     Args:
         explanation: By a method that gives each channel one weight from the gradient: "cam",
-            "grad-cam", "grad-cam++" or "xgrad-cam".
+            "grad-cam", "grad-cam++" or "xgrad-cam". An `Explainer` with a cache keeps a smaller
+            picture: ask it itself, with its method of this name.
         word: Which word of a caption, from 0; None for the whole target.
 
     Raises:

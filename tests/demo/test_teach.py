@@ -24,6 +24,7 @@ from tests.support.page import shows
 from tests.support.session import Session
 
 STEPS = ("photo", "channels", "sum", "relu", "map")
+PAIR = {"query": "?example=cat%20and%20motorcycle", "target": "moped"}
 TOUR = ("move", "dog", "cover", "colour", "forget")
 
 
@@ -160,7 +161,7 @@ def normalised(raw: np.ndarray) -> np.ndarray:
 
 
 def test_the_map_is_assembled_from_one_request(visit: Callable[..., Page]) -> None:
-    page = visit()
+    page = visit(**PAIR)
     fetched: list[str] = []
     sent: list[dict[str, Any]] = []
 
@@ -195,7 +196,7 @@ def test_the_map_is_assembled_from_one_request(visit: Callable[..., Page]) -> No
 
 
 def test_channels_are_shown_and_added_one_by_one(visit: Callable[..., Page]) -> None:
-    page = visit()
+    page = visit(**PAIR)
     explanation = gradcam_core.explain(example_pictures()["cat and motorcycle"])
     channels = channel_contributions(explanation)
     made = open_made(page)
@@ -238,7 +239,8 @@ def test_channels_are_shown_and_added_one_by_one(visit: Callable[..., Page]) -> 
 
 def test_it_follows_what_is_explained(visit: Callable[..., Page], cat_file: Path) -> None:
     """Every class, answer and word, in every tab; and it says where there is no such sum."""
-    page = visit(390)
+    page = visit(390, target=None)
+    expect(page.locator(".open-made")).to_be_visible()
     page.locator("input[type=file]").set_input_files(cat_file)
     shows(page, "Egyptian cat")
     made = open_made(page)
@@ -285,7 +287,7 @@ def test_it_follows_what_is_explained(visit: Callable[..., Page], cat_file: Path
 
 def test_the_browser_adds_up_what_the_core_adds_up(visit: Callable[..., Page]) -> None:
     """All channels together are the map, to rounding; of a caption's words, too."""
-    page = visit()
+    page = visit(target=None)
     file, compute = example_pictures()["cat and motorcycle"], LocalCompute()
     for task, word in (("classification", None), ("captioning", 1), ("vqa", None)):
         query = Query(task, question="What animal is this?" if task == "vqa" else None)
@@ -311,10 +313,11 @@ def first_visit(visit: Callable[..., Page]) -> Callable[..., Page]:
     """Open the page in a browser that has not been here, or has, and does not keep anything."""
 
     def opened(width: int = 1280) -> Page:
-        page = visit(width)
+        page = visit(width, target=None)
+        expect(page.locator(".open-made")).to_be_visible()
         page.evaluate("localStorage.clear()")
         page.reload()
-        shows(page, "moped")
+        expect(page.locator(".tour")).to_be_visible()
         return page
 
     return opened
@@ -433,6 +436,9 @@ def test_the_visitor_may_do_something_else(
     first_visit: Callable[..., Page], cat_file: Path
 ) -> None:
     page = first_visit()
+    page.locator(".examples [data-name=coffee]").click()
+    shows(page, "espresso")
+    expect(page.locator(".tour")).to_be_hidden()  # who begins alone is not asked again
     page.locator(".take-tour").click()
     tour(page, "move")
     expect(page.locator(".tour h2")).to_be_focused()
@@ -448,7 +454,7 @@ def test_the_visitor_may_do_something_else(
     shows(page, "moped")
     expect(page.locator(".tour-target")).to_be_visible()
     page.reload()  # in the middle of it
-    shows(page, "moped")
+    expect(page.locator(".open-made")).to_be_visible()
     expect(page.locator(".tour")).to_be_hidden()
 
 
