@@ -150,7 +150,7 @@ def go(made: Locator, step: str) -> None:
 
 def off(made: Locator, map_: np.ndarray, explanation: gradcam_core.Explanation) -> float:
     """How many grey levels the drawing is off a map over the photo, on average."""
-    seen = pixels(made.locator(".stage"))
+    seen = pixels(made.locator(".made-stage"))
     drawn = gradcam_core.overlay(explanation.picture, explanation.at_picture_size(map_))
     size = seen.shape[1], seen.shape[0]
     return float(np.abs(seen - np.asarray(drawn.resize(size)).astype(int)).mean())
@@ -181,13 +181,13 @@ def test_the_map_is_assembled_from_one_request(visit: Callable[..., Page]) -> No
     drawings = []
     for step in STEPS:
         go(made, step)
-        drawings.append(pixels(made.locator(".stage")))
+        drawings.append(pixels(made.locator(".made-stage")))
     assert len({drawing.tobytes() for drawing in drawings}) == len(STEPS)
 
     explanation = gradcam_core.explain(example_pictures()["cat and motorcycle"])
     assert off(made, normalised(explanation.raw), explanation) < 3
     made.locator(".smooth").uncheck()  # cell by cell
-    blocks = pixels(made.locator(".stage"))
+    blocks = pixels(made.locator(".made-stage"))
     assert not np.array_equal(blocks, drawings[-1])
     assert len(sent) == 1
     made.locator(".close").click()
@@ -206,7 +206,7 @@ def test_channels_are_shown_and_added_one_by_one(visit: Callable[..., Page]) -> 
     before = None
     for value in (0, 1, 10, 20, steps):
         count.fill(str(value))
-        now = pixels(made.locator(".stage"))
+        now = pixels(made.locator(".made-stage"))
         assert before is None or not np.array_equal(now, before)
         before = now
         if 0 < value <= 20:
@@ -215,9 +215,9 @@ def test_channels_are_shown_and_added_one_by_one(visit: Callable[..., Page]) -> 
             expect(made.locator(".count-text")).to_contain_text(f"{share} %")
     expect(made).to_have_attribute("data-count", str(np.count_nonzero(channels.strengths)))
     go(made, "relu")
-    rectified = pixels(made.locator(".stage"))
+    rectified = pixels(made.locator(".made-stage"))
     made.locator(".relu").uncheck()
-    assert np.array_equal(pixels(made.locator(".stage")), before)  # the whole sum
+    assert np.array_equal(pixels(made.locator(".made-stage")), before)  # the whole sum
     assert not np.array_equal(rectified, before)
 
     go(made, "channels")
@@ -227,14 +227,14 @@ def test_channels_are_shown_and_added_one_by_one(visit: Callable[..., Page]) -> 
     second = made.locator(".channels button").nth(1)
     second.hover()
     expect(second).to_have_attribute("aria-pressed", "true")
-    seen = pixels(made.locator(".stage"))
+    seen = pixels(made.locator(".made-stage"))
     first.focus()
-    assert not np.array_equal(pixels(made.locator(".stage")), seen)
+    assert not np.array_equal(pixels(made.locator(".made-stage")), seen)
     # What was drawn is the photo, bright where the channel is active.
     values = channels.activations[supporting[0]]
     bright = explanation.at_picture_size(0.2 + 0.8 * values / np.abs(values).max())
     expected = np.asarray(explanation.picture) * bright[..., None]
-    assert np.abs(pixels(made.locator(".stage")) - expected).mean() < 3
+    assert np.abs(pixels(made.locator(".made-stage")) - expected).mean() < 3
 
 
 def test_it_follows_what_is_explained(visit: Callable[..., Page], cat_file: Path) -> None:
@@ -299,7 +299,7 @@ def test_the_browser_adds_up_what_the_core_adds_up(visit: Callable[..., Page]) -
                 const made = await channels.unpackChannels(packed);
                 return [...channels.relu(channels.sumOf(made, made.active), made.rounding)];
             }""",
-            [address_of("teach/channels.js"), compute.channels(file, query, word)],
+            [address_of("demo/browser/teach/channels.js"), compute.channels(file, query, word)],
         )
         expected = pytest.approx(raw, abs=1e-5 * float(raw.max()))
         assert np.array(found).reshape(raw.shape) == expected

@@ -1,6 +1,6 @@
 // The sum behind a map: channels, each with its weight. Arithmetic only; tests compare it with gradcam_core.
 
-import { bytes } from '../canvas/unpack.js';
+import { bytes } from '../../../gradcam_core/viewer/unpack.js';
 
 /** @import { HeatMap, PackedChannels } from '../types.js' */
 

@@ -1,8 +1,9 @@
 // The drawings of how a map was made: always over the photo.
 
-import { canvasOf, contextOf, draw, fit, spotlight } from '../canvas/draw.js';
-import { inPixels } from '../canvas/maps.js';
-import { styleOf } from '../selectors.js';
+import { canvasOf, contextOf, draw, fit, spotlight } from '../../../gradcam_core/viewer/draw.js';
+import { inPixels } from '../../../gradcam_core/viewer/maps.js';
+import { scaleMax, styleOf } from '../selectors.js';
+import { store } from '../store.js';
 import { asMap } from './channels.js';
 
 /** @import { Result } from '../types.js' */
@@ -73,14 +74,21 @@ export function drawChannel(canvas, result, { h, w }, { peak, values }, side) {
 }
 
 /**
+ * Where the colours of the map end, as it is shown above: those of a faint map are pale.
+ * @param {Result} result
+ */
+const endOf = (result) => scaleMax(result, 'grad-cam', store.current.word);
+
+/**
  * A signed sum over the photo in grey: red speaks for the target, blue against it.
  * @param {HTMLCanvasElement} canvas
  * @param {Result} result
  * @param {Contributions} made
  * @param {Float64Array} sum
- * @param {number} scale the size of the strongest colour
+ * @param {Float64Array} whole the sum of all channels, which sets the scale
  */
-export function drawSum(canvas, result, { h, w }, sum, scale) {
+export function drawSum(canvas, result, { h, w }, sum, whole) {
+  const scale = whole.reduce((top, value) => Math.max(top, Math.abs(value)), endOf(result));
   const context = photo(canvas, result);
   context.globalCompositeOperation = 'saturation'; // its own red and blue would mislead
   context.fillStyle = '#888';
@@ -109,7 +117,7 @@ export function drawMap(canvas, result, made, values, smooth) {
   photo(canvas, result);
   const small = asMap(made, values);
   const map = smooth ? small : blocks(small, canvas.width, canvas.height, result.box);
-  draw(canvas, result, { ...styleOf(result, null, 'grad-cam'), map, gain: 1 });
+  draw(canvas, result, { ...styleOf(result, null, 'grad-cam'), map, gain: small.max / endOf(result) || 0 });
 }
 
 /**

@@ -22,7 +22,7 @@ const PAUSE = 90; // milliseconds between two stops of the slider
 
 const section = $('.made');
 const opener = $('.open-made');
-const stage = make('canvas', { role: 'img', class: 'stage' });
+const stage = make('canvas', { role: 'img', class: 'made-stage' });
 const text = make('p', { class: 'made-text' });
 const controls = make('div', { class: 'made-controls' });
 const buttons = STEPS.map((name, i) =>
@@ -227,13 +227,12 @@ function draw() {
   if (!shown || section.dataset.state !== 'ready') return;
   const { result, made } = shown;
   const whole = sumOf(made, made.active);
-  const scale = whole.reduce((top, value) => Math.max(top, Math.abs(value)), 0);
   const { step, channel } = view;
   stage.setAttribute('aria-label', `${messages.MADE_STEPS[step]} for ${made.word ?? result.target}`);
   if (step === 'photo') drawCells(stage, result, made);
   if (step === 'channels' && channel) drawChannel(stage, result, made, channel);
-  if (step === 'sum') drawSum(stage, result, made, sumOf(made, view.count), scale);
-  if (step === 'relu') drawSum(stage, result, made, view.relu ? relu(whole, made.rounding) : whole, scale);
+  if (step === 'sum') drawSum(stage, result, made, sumOf(made, view.count), whole);
+  if (step === 'relu') drawSum(stage, result, made, view.relu ? relu(whole, made.rounding) : whole, whole);
   if (step === 'map') drawMap(stage, result, made, relu(whole, made.rounding), view.smooth);
   if (step === 'channels') markChannel();
   section.style.setProperty('--ratio', String(stage.width / stage.height));

@@ -1,7 +1,7 @@
 // The tour: five small experiments with the real controls of the page. It waits for the visitor, and for nothing else:
 // whoever does something else meanwhile can come back.
 
-import { coverCircle } from '../canvas/maps.js';
+import { coverCircle } from '../analysis/masks.js';
 import { $, all, button, make } from '../dom.js';
 import { explain } from '../explain.js';
 import { chooseExample } from '../photos.js';
