@@ -125,6 +125,12 @@ class EvaluateRequest(PictureRequest):
     goal: str | None = None  # for "fool": the class that the network is made to predict
 
 
+class ChannelsRequest(PictureRequest):
+    """Show how a map was made."""
+
+    word: Annotated[int, Field(ge=0, le=1000)] | None = None  # of a caption
+
+
 _Side = Annotated[int, Field(ge=1, le=256)]
 
 
@@ -212,6 +218,12 @@ class Handlers:
         """Test a map."""
         return respond(event, page, EvaluateRequest, self._evaluate)
 
+    def channels(
+        self, event: gr.EventData, page: gr.Request, progress: gr.Progress = PROGRESS
+    ) -> Answer:
+        """Show how a map was made, channel by channel."""
+        return respond(event, page, ChannelsRequest, self._channels)
+
     def paint(
         self, event: gr.EventData, page: gr.Request, progress: gr.Progress = PROGRESS
     ) -> Answer:
@@ -280,6 +292,9 @@ class Handlers:
 
     def _evaluate(self, request: EvaluateRequest) -> Answer:
         return self._service.evaluate(request.path(), request.query(), request.test, request.goal)
+
+    def _channels(self, request: ChannelsRequest) -> Answer:
+        return self._service.channels(request.path(), request.query(), request.word)
 
     def _save(self, request: SaveRequest) -> Answer:
         path, query = request.path(), replace(request.query(), guided=True)

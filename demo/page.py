@@ -39,7 +39,7 @@ _VERSION = hashlib.sha256(
 # gigabyte to save and some 300 MB to paint over, and long work in parallel ends no sooner.
 _AT_ONCE = {"save": 1, "download": 2, "paint": 2, "long": max(1, (os.cpu_count() or 1) // 4)}
 # Lanes that share the queue of another one; by default all events of one handler share a queue.
-_QUEUES = {"second": "first", "compare": "first", "evaluate": "long"}
+_QUEUES = {"second": "first", "compare": "first", "evaluate": "long", "channels": "first"}
 
 
 def build(handlers: Handlers) -> None:
@@ -82,6 +82,7 @@ def _lanes(handlers: Handlers) -> dict[str, Callable[..., Any]]:
         "long": handlers.explain_slowly,
         "compare": handlers.explain,
         "evaluate": handlers.evaluate,
+        "channels": handlers.channels,
         "paint": handlers.paint,
         "suggest": handlers.suggest,
         "save": handlers.save,
@@ -131,7 +132,7 @@ def wire(
 
 def styles() -> list[Path]:
     """Return the page's style sheets."""
-    own = [_BROWSER / name for name in ("page.css", "analysis.css", "result.css")]
+    own = [_BROWSER / f"{name}.css" for name in ("page", "analysis", "result", "teach")]
     return [viewer.FOLDER / "shared.css", *own]
 
 
@@ -168,11 +169,12 @@ def address_of(module: str) -> str:
 
 
 def _preloads() -> str:
-    """Return links that make the browser fetch all modules at once."""
+    """Return links that make the browser fetch at once all modules that the page starts with."""
     return "".join(
         f'<link rel="modulepreload" href="{address_of(name)}">'
         for name in _MODULES
         if name not in ("demo/browser/quiz.js", "gradcam_core/viewer/main.js")
+        and not name.startswith("demo/browser/teach/")  # these are fetched when they are opened
     )
 
 
@@ -187,6 +189,7 @@ def _facts(lanes: Iterable[str]) -> dict[str, Any]:
                 "paper": method.paper,
                 "about": method.about,
                 "slow": method.slow,
+                "weighted": method.weights is not None,
             }
             for name, method in gradcam_core.methods().items()
         ],

@@ -111,6 +111,10 @@ class Service:
         """Test the map of an explanation, see `demo.evaluation.evaluate`."""
         return self._compute.evaluate(path, self._checked(query), test, goal)
 
+    def channels(self, path: Path, query: Query, word: int | None = None) -> dict[str, Any]:
+        """Return how the map of an explanation was made, see `demo.channels.packed`."""
+        return self._compute.channels(path, self._checked(query), word)
+
     def suggest(self, path: Path, query: Query, text: str) -> list[Prediction]:
         """Return labels that fit an unfinished text; none if the model is not downloaded yet."""
         _, downloaded = model_info(query)

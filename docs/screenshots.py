@@ -20,6 +20,9 @@ from demo.build import build_demo, launch_options  # noqa: E402
 from demo.compute.local import LocalCompute  # noqa: E402
 from demo.examples import example_pictures  # noqa: E402
 
+# The tour is offered on the first visit only.
+_NO_OFFER = "localStorage.setItem('gradcam-tour', 'offered')"
+
 
 def main(folder: Path, photos: list[Path]) -> None:
     """Write the screenshots into `folder`."""
@@ -34,6 +37,7 @@ def main(folder: Path, photos: list[Path]) -> None:
         for width, height in ((1280, 900), (390, 844)):
             for theme in ("light", "dark"):
                 page = browser.new_page(viewport={"width": width, "height": height})
+                page.add_init_script(_NO_OFFER)
                 page.goto(f"{address}?__theme={theme}")
                 explained(page)
                 for photo in photos:
@@ -46,6 +50,7 @@ def main(folder: Path, photos: list[Path]) -> None:
                 page.close()
         # The README's: a photo that is no example, with two of its classes side by side.
         page = browser.new_page(viewport={"width": 1280, "height": 920})
+        page.add_init_script(_NO_OFFER)
         page.goto(f"{address}?__theme=light")
         explained(page)
         page.locator("input[type=file]").set_input_files(

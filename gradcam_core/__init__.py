@@ -3,7 +3,7 @@
 from gradcam_core import metrics
 from gradcam_core.attribute import attribute
 from gradcam_core.batch.explain_many import explain_many
-from gradcam_core.explain import Explainer, explain
+from gradcam_core.explain import Explainer, channel_contributions, explain
 from gradcam_core.explanation import Explanation, Word
 from gradcam_core.feature_cache import FeatureCache
 from gradcam_core.image import decoding_for, open_image
@@ -15,6 +15,7 @@ from gradcam_core.image.render import (
     overlay,
 )
 from gradcam_core.methods import DEFAULT_METHOD, Method, methods
+from gradcam_core.methods.channels import ChannelContributions
 from gradcam_core.models.backbone import MAX_DETAIL, batch_size
 from gradcam_core.models.base import Head, LabelModel, Model, Prediction, ResolvedTarget, Score
 from gradcam_core.models.embedded.concepts import Concept
@@ -33,6 +34,7 @@ __all__ = [
     "DEFAULT_OPACITY",
     "MAX_DETAIL",
     "TASKS",
+    "ChannelContributions",
     "Concept",
     "Explainer",
     "Explanation",
@@ -51,6 +53,7 @@ __all__ = [
     "__version__",
     "attribute",
     "batch_size",
+    "channel_contributions",
     "coloured",
     "decoding_for",
     "describe",

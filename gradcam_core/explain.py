@@ -17,6 +17,7 @@ from gradcam_core.feature_cache import DISPLAY_SIDE, FeatureCache, Picture, dige
 from gradcam_core.image import ImageSource, open_image
 from gradcam_core.image.geometry import WHOLE
 from gradcam_core.methods import DEFAULT_METHOD, Method, method_named
+from gradcam_core.methods.channels import ChannelContributions
 from gradcam_core.methods.finite import check_head
 from gradcam_core.methods.fusion import fuse
 from gradcam_core.methods.gradients import Maps
@@ -165,6 +166,41 @@ def query_for(
     return Query(task, target, question, name, joined, method, guided, detail), given
 
 
+def channel_contributions(
+    explanation: Explanation, word: int | None = None
+) -> ChannelContributions:
+    """Return how a map was made: what each channel of the feature map adds to it (Eq. 1 and 2).
+
+    L = ReLU(sum_k alpha_k A^k), with alpha_k = 1/Z sum_ij dy/dA^k_ij for Grad-CAM. The model
+    encodes the explanation's picture again.
+
+    Args:
+        explanation: By a method that gives each channel one weight from the gradient: "cam",
+            "grad-cam", "grad-cam++" or "xgrad-cam". An `Explainer` with a cache keeps a smaller
+            picture: ask it itself, with its method of this name.
+        word: Which word of a caption, from 0; None for the whole target.
+
+    Raises:
+        ValueError: The method has no such weights, the map was fused from several layers, or there
+            is no such word.
+
+    Examples:
+        >>> explanation = explain("cat.jpg", target="tabby")
+        >>> channels = channel_contributions(explanation)
+        >>> channels.weights.shape, channels.activations.shape
+        ((1280,), (1280, 7, 7))
+        >>> bool(abs(channels.map() - explanation.raw).max() < 1e-5)
+        True
+    """
+    origin = explanation.origin
+    query = explanation.query
+    if query.target is None:
+        query = replace(query, target=explanation.target)
+    return Explainer().channel_contributions(
+        explanation.picture, query, word, origin and origin.model
+    )
+
+
 class Explainer:
     """Explains pictures, with or without a cache of feature maps.
 
@@ -211,14 +247,32 @@ class Explainer:
                 for layer in layers
             ]
             return [_fused(each) for each in zip(*per_layer, strict=True)]
-        given, model = model, load(query.model_name, query.task) if model is None else model
-        query = check(query, model)
+        query, picture, key, head, finer = self._look(image, query, model)
         source = Path(image) if isinstance(image, str | Path) else None
-        key = digest(source) if self._cache and source and given is None else None
-        encoded, picture = self._encode(image, query, model, key)
-        finer = self._encode_finer(picture if key is None else image, query, model, key)
-        head = self._bind(model, encoded, query, key)
         return self.explain_head(head, picture, query, targets, finer=finer, source=source, key=key)
+
+    @standard_mode()
+    def channel_contributions(
+        self, image: ImageSource, query: Query, word: int | None = None, model: Model | None = None
+    ) -> ChannelContributions:
+        """Return how the map of an explanation was made; see `channel_contributions`.
+
+        Args:
+            image: As for `explain`.
+            query: What was asked.
+            word: Which word of a caption, from 0; None for the whole target.
+            model: As for `explain`.
+
+        Raises:
+            FileNotFoundError, ValueError, ConnectionError: See `channel_contributions` and
+                `explain`.
+        """
+        if query.layer is not None and FUSED in query.layer:
+            raise ValueError("This map was fused from several layers. Choose one of them.")
+        query, _, _, head, finer = self._look(image, replace(query, guided=False), model)
+        target = head.target(query.target)
+        map_head = head if finer is None else head.model.bind(finer, head.question)
+        return method_named(query.method).channels(map_head, target, word)
 
     @standard_mode()
     def explain_head(
@@ -348,6 +402,18 @@ class Explainer:
             for new, one in zip(group, encoded, strict=True):
                 new.picture.thumbnail((DISPLAY_SIDE, DISPLAY_SIDE))
                 self._cache.add_picture(new.key, (one, new.picture))
+
+    def _look(
+        self, image: ImageSource, query: Query, model: Model | None
+    ) -> tuple[Query, Image.Image, str | None, Head, Encoded | None]:
+        """Return the checked query, the picture, its key, the model looking at it, and `finer`."""
+        given, model = model, load(query.model_name, query.task) if model is None else model
+        query = check(query, model)
+        source = Path(image) if isinstance(image, str | Path) else None
+        key = digest(source) if self._cache and source and given is None else None
+        encoded, picture = self._encode(image, query, model, key)
+        finer = self._encode_finer(picture if key is None else image, query, model, key)
+        return query, picture, key, self._bind(model, encoded, query, key), finer
 
     def _encode(self, image: ImageSource, query: Query, model: Model, key: str | None) -> Picture:
         """Run the CNN once, unless the picture is cached; with the guided rule if needed."""

@@ -24,13 +24,14 @@ import { mountPredictions } from './views/predictions.js';
 import { mountPresentation } from './views/presentation.js';
 import { mountQuery } from './views/query.js';
 import { mountResult } from './views/result.js';
+import { mountTeach } from './views/teach.js';
 import { mountThumbnails } from './views/thumbnails.js';
 
 /** @import { Facts, Photo } from './types.js' */
 
 const VIEWS = [
   ...[mountResult, mountPictures, mountThumbnails, mountPredictions, mountHistory, mountQuery, mountOptions],
-  ...[mountPhotos, mountCamera, mountDownloads, mountInteractive, mountFigure2, mountPresentation],
+  ...[mountPhotos, mountCamera, mountDownloads, mountInteractive, mountFigure2, mountPresentation, mountTeach],
   ...[mountAnalysis, mountConcepts, mountEvaluate, mountCompare, mountPaint, mountDifference, mountLocate],
 ];
 const LONGEST = 300; // characters of a question or target in the address

@@ -20,6 +20,7 @@ export type Lane =
   | 'long'
   | 'compare'
   | 'evaluate'
+  | 'channels'
   | 'paint'
   | 'suggest'
   | 'save'
@@ -59,6 +60,22 @@ export type Download = { title: string; megabytes: number; licence: string; limi
 /** The offer to download a model: the choice that asked for it, or the second model */
 export type Offer = Download & ({ readonly choice: Choice } | { readonly second: string });
 
+/** How a map was made, see demo/channels.py; numbers as base64 */
+export interface PackedChannels extends Reply {
+  word: string | null;
+  count: number;
+  active: number;
+  h: number;
+  w: number;
+  numbers: number[];
+  weights: string;
+  strengths: string;
+  peaks: string;
+  total: number;
+  data: string;
+  rest: string;
+  rounding: number;
+}
 /** What the server answers; which fields are there depends on the lane. */
 export interface Reply {
   id?: number;
@@ -102,7 +119,14 @@ export type ModelInfo = {
   megabytes: number;
   guided: boolean;
 };
-export type MethodInfo = { name: string; title: string; paper: string; about: string; slow: boolean };
+export type MethodInfo = {
+  name: string;
+  title: string;
+  paper: string;
+  about: string;
+  slow: boolean;
+  weighted: boolean;
+};
 export interface Facts {
   tasks: Record<Task, ModelInfo[]>;
   methods: MethodInfo[];

@@ -47,5 +47,8 @@ class Compute(Protocol):
     ) -> dict[str, Any]:
         """Test the map of an explanation, see `demo.evaluation.evaluate`."""
 
+    def channels(self, picture: Picture, query: Query, word: int | None = None) -> dict[str, Any]:
+        """Return how the map of an explanation was made, see `demo.channels.packed`."""
+
     def describe(self, query: Query) -> ModelFacts:
         """Return what is known of the query's model."""

@@ -3,6 +3,7 @@
 from typing import Any
 
 import gradcam_core
+from demo.channels import packed
 from demo.compute.base import ModelFacts, Picture
 from demo.evaluation import evaluate
 from gradcam_core import Explainer, Explanation, FeatureCache, Prediction, Query
@@ -24,6 +25,9 @@ class LocalCompute:
         self, picture: Picture, query: Query, test: str, goal: str | None = None
     ) -> dict[str, Any]:
         return evaluate(self.explainer, picture, query, test, goal)
+
+    def channels(self, picture: Picture, query: Query, word: int | None = None) -> dict[str, Any]:
+        return packed(self.explainer.channel_contributions(picture, query, word))
 
     def describe(self, query: Query) -> ModelFacts:
         model = gradcam_core.load(query.model_name, query.task)

@@ -94,6 +94,10 @@ class RayServeCompute:
         )
         return found
 
+    def channels(self, picture: Picture, query: Query, word: int | None = None) -> dict[str, Any]:
+        found: dict[str, Any] = self.call(LocalCompute.channels, picture, query=query, word=word)
+        return found
+
     def describe(self, query: Query) -> ModelFacts:
         facts: ModelFacts = self.call(LocalCompute.describe, None, query=query)
         return facts

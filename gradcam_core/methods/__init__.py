@@ -15,6 +15,7 @@ from gradcam_core.methods import (
     rollout,
 )
 from gradcam_core.methods.applicability import Requirement
+from gradcam_core.methods.channels import ChannelContributions, Weights, channel_contributions
 from gradcam_core.methods.finite import check_encoded, check_maps
 from gradcam_core.methods.gradients import (
     Attribute,
@@ -44,6 +45,8 @@ class Method:
         of_batch: For batches: a function of inputs with a target each, where it is no `cam`.
         slow: Whether it runs the network dozens of times or more: seconds to minutes.
         needs: What it needs of a model; see `why_not`.
+        weights: The weight of each channel, where the map is ReLU(sum_k w_k A^k) and the weights
+            come from the gradient; see `channels`.
 
     Examples:
         >>> method = methods()["attention-rollout"]
@@ -61,6 +64,7 @@ class Method:
     of_batch: OfBatch | None = None
     slow: bool = False
     needs: Requirement | None = None
+    weights: Weights | None = None
 
     def attribute(self, head: Head, targets: Sequence[ResolvedTarget]) -> list[Maps]:
         """Return the maps of each target.
@@ -86,6 +90,27 @@ class Method:
         """Return in one sentence why the method does not apply to a model; None if it does."""
         return self.needs(model) if self.needs else None
 
+    def channels(
+        self, head: Head, target: ResolvedTarget, word: int | None = None
+    ) -> ChannelContributions:
+        """Return what each channel adds to the map of a target.
+
+        Args:
+            head: As for `attribute`.
+            target: From `Head.target`.
+            word: Which word of a caption; None for the whole target.
+
+        Raises:
+            ValueError: The map is not such a sum, or there is no such word; or see `attribute`.
+        """
+        if self.weights is None:
+            raise ValueError(
+                f"{self.title} does not weigh each channel once, by the gradient of the score. "
+                f"It works otherwise: {self.about}"
+            )
+        self.attribute(head, [target])  # it checks model, layer, target and numbers
+        return channel_contributions(head, target, self.weights, word)
+
 
 METHODS: dict[str, Method] = {
     "cam": Method(
@@ -96,6 +121,7 @@ METHODS: dict[str, Method] = {
         by_batch(cams.class_activation),
         of_batch=cams.class_activation,
         needs=applicability.pooled_linear_classifier,
+        weights=lambda _, gradients: gradients.flatten(2).sum(2),
     ),
     "grad-cam": Method(
         "Grad-CAM",
@@ -103,6 +129,7 @@ METHODS: dict[str, Method] = {
         "Channels weighted by their averaged gradient.",
         by_gradient(cams.grad_cam),
         cams.grad_cam,
+        weights=lambda _, gradients: cams.channel_weights(gradients),
     ),
     "grad-cam++": Method(
         "Grad-CAM++",
@@ -110,6 +137,7 @@ METHODS: dict[str, Method] = {
         "Averages positive gradients, weighted so that every instance of an object counts alike.",
         by_gradient(cams.grad_cam_plus_plus),
         cams.grad_cam_plus_plus,
+        weights=cams.grad_cam_plus_plus_weights,
     ),
     "xgrad-cam": Method(
         "XGrad-CAM",
@@ -117,6 +145,7 @@ METHODS: dict[str, Method] = {
         "Averages the gradient where the channel is active.",
         by_gradient(cams.xgrad_cam),
         cams.xgrad_cam,
+        weights=cams.xgrad_cam_weights,
     ),
     "hirescam": Method(
         "HiResCAM",

@@ -47,11 +47,16 @@ def grad_cam_plus_plus(activations: Tensor, gradients: Tensor) -> Tensor:
     Chattopadhay et al., WACV 2018 (arXiv 1710.11063), Eq. 19 for an exponential of the score. As
     in pytorch-grad-cam, 1e-6 is added to the denominator.
     """
+    return weighted_map(activations, grad_cam_plus_plus_weights(activations, gradients))
+
+
+def grad_cam_plus_plus_weights(activations: Tensor, gradients: Tensor) -> Tensor:
+    """The weights w_k of Grad-CAM++, (n, C); see `grad_cam_plus_plus`."""
     sums = activations.detach().flatten(2).sum(2, keepdim=True)
     positive = gradients.flatten(2).relu()
     square, cube = positive.square(), positive.pow(3)
     shares = square / (2 * square + sums * cube + 1e-6)
-    return weighted_map(activations, (shares * positive).sum(2))
+    return (shares * positive).sum(2)
 
 
 def xgrad_cam(activations: Tensor, gradients: Tensor) -> Tensor:
@@ -60,9 +65,14 @@ def xgrad_cam(activations: Tensor, gradients: Tensor) -> Tensor:
     Fu et al., BMVC 2020 (arXiv 2008.02312), Eq. 7. As in pytorch-grad-cam, 1e-7 is added to the
     denominator.
     """
+    return weighted_map(activations, xgrad_cam_weights(activations, gradients))
+
+
+def xgrad_cam_weights(activations: Tensor, gradients: Tensor) -> Tensor:
+    """The weights w_k of XGrad-CAM, (n, C); see `xgrad_cam`."""
     cells = activations.detach().flatten(2)
     shares = cells / (cells.sum(2, keepdim=True) + 1e-7)
-    return weighted_map(activations, (shares * gradients.flatten(2)).sum(2))
+    return (shares * gradients.flatten(2)).sum(2)
 
 
 def hires_cam(activations: Tensor, gradients: Tensor) -> Tensor:

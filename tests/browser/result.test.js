@@ -12,7 +12,7 @@ const models = ['lite0', 'lite2'].map((name) => ({ name, title: name, year: 2020
 /** @type {Facts} */
 const facts = {
   tasks: { classification: models, captioning: models, vqa: models },
-  methods: [{ name: 'grad-cam', title: '', paper: '', about: '', slow: false }],
+  methods: [{ name: 'grad-cam', title: '', paper: '', about: '', slow: false, weighted: true }],
   colours: { jet: '' },
   colour: 'jet',
   ...{ opacity: 0.5, faint_below: 0.3, lanes: [], examples: [], questions: {}, max_upload: 1 },

@@ -19,7 +19,7 @@ import { store } from '../../demo/browser/store.js';
 /** @import { Facts, Photo, Result } from '../../demo/browser/types.js' */
 
 const model = { name: 'lite0', title: 'Lite0', year: 2020, megabytes: 0, guided: true };
-const method = { title: '', paper: '', about: '', slow: false };
+const method = { title: '', paper: '', about: '', slow: false, weighted: true };
 /** @type {Facts} */
 const facts = {
   tasks: { classification: [model], captioning: [model], vqa: [model] },

@@ -225,6 +225,8 @@ def test_slow_work_shows_its_progress(compute: RayServeCompute, cat_file: Path) 
         assert len(done[0]) == len(done[1])
     found = compute.evaluate(cat_file, Query(), "occlusion")
     assert found["sentence"] == local.evaluate(cat_file, Query(), "occlusion")["sentence"]
+    of_caption = compute.channels(cat_file, Query("captioning"), word=1)
+    assert of_caption["word"] == local.channels(cat_file, Query("captioning"), word=1)["word"]
 
 
 def test_slow_work_ends_where_nobody_waits(
