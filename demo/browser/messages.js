@@ -58,6 +58,9 @@ const PROBLEMS = {
 
 export const OUT_OF_DATE = 'This page is out of date. Please reload it.';
 
+/** Of views whose scale is not shown. */
+export const WEAK = 'It is weak here, because the map is faint next to that of the first choice.';
+
 /** @param {string} target */
 export const littleCounterevidence = (target) => `Hardly anything in this photo speaks against ${target}.`;
 

@@ -155,7 +155,7 @@ def test_two_faint_maps_are_both_pale(visit: Callable[..., Page]) -> None:
 # ---- What is not usual ----
 
 
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("width", [390, pytest.param(1280, marks=pytest.mark.slow)])
 def test_a_map_of_a_strip_is_shown_large_and_named_as_unusual(
     visit: Callable[..., Page], width: int
 ) -> None:
@@ -330,13 +330,27 @@ def test_a_lost_connection_is_not_held_against_a_model(page: Page) -> None:
     expect(page.locator(".technical")).to_have_attribute("data-cells", "9x9")
 
 
+def test_the_camera_goes_on_with_the_model_that_worked(page: Page, unusable: str) -> None:
+    page.get_by_role("button", name="Camera", exact=True).click()
+    page.get_by_role("button", name="Explain live").click()
+    expect(page.locator(".live .rate")).not_to_be_empty()
+    open_options(page)
+    page.locator(".hub").fill(unusable)
+    page.locator(".hub").press("Enter")
+    expect(page.locator("#gradcam .problem")).to_be_visible()
+    expect(page.get_by_label("Model", exact=True)).to_have_value("lite0")
+    expect(page.locator(".live .rate")).to_be_visible()
+    page.get_by_role("button", name="Close the camera").click()
+    shows(page, "moped")
+
+
 # ---- Ranks ----
 
 
 def test_the_explained_class_has_its_rank(visit: Callable[..., Page]) -> None:
     picture = example_pictures()["cat"]
     zebra = gradcam_core.explain(picture, target="zebra")
-    page = visit(query="?example=cat&target=zebra", target="zebra", heading="faint")
+    page = visit(390, "?example=cat&target=zebra", "zebra", "faint")
     row = page.locator(f".rankings .first li[data-rank='{zebra.rank}']")
     expect(row).to_have_attribute("data-text", "zebra")
     expect(row.locator(".pick")).to_have_attribute("aria-pressed", "true")
@@ -357,7 +371,8 @@ def test_the_explained_class_has_its_rank(visit: Callable[..., Page]) -> None:
     assert texts == [*(each.text for each in other.predictions), "zebra"]
     expect(rows.last).to_have_attribute("data-rank", str(other.rank))
     left, right = (
-        page.locator(f".rankings .{each}").bounding_box() for each in ("first", "second")
+        page.locator(f".rankings .{each} li").first.get_by_role("button").bounding_box()
+        for each in ("first", "second")
     )
     assert left["y"] == right["y"]
     assert left["x"] + left["width"] <= right["x"]
@@ -373,7 +388,7 @@ WITHOUT = "() => { delete Element.prototype.requestFullscreen; }"
 REFUSED = "() => { Element.prototype.requestFullscreen = () => Promise.reject(new TypeError()); }"
 
 
-@pytest.mark.parametrize("fullscreen", ["", WITHOUT, REFUSED])
+@pytest.mark.parametrize("fullscreen", ["", WITHOUT, pytest.param(REFUSED, marks=pytest.mark.slow)])
 def test_a_result_is_presented(visit: Callable[..., Page], fullscreen: str) -> None:
     page = visit(390 if fullscreen == WITHOUT else 1280)
     page.get_by_role("button", name="Why not tabby?").click()

@@ -3,7 +3,7 @@
 import { draw, drawScale, resize, sizeOf } from '../../../gradcam_core/viewer/draw.js';
 import { $, all, arrowKeys, button, make, onChange } from '../dom.js';
 import { explain } from '../explain.js';
-import { littleCounterevidence, noCounterevidence, SCALES, VIEWS, WHOLE_CAPTION_ONLY } from '../messages.js';
+import { littleCounterevidence, noCounterevidence, SCALES, VIEWS, WEAK, WHOLE_CAPTION_ONLY } from '../messages.js';
 import {
   colourTable,
   freshResult,
@@ -87,17 +87,28 @@ function renderButton(each, view, result) {
   draw(canvas, result, styleOf(result, word, view));
 }
 
+/**
+ * @param {Result} result
+ * @param {View} view
+ * @param {HeatMap} map
+ */
+function renderAbout(result, view, map) {
+  const about = ownMethod(view, result)?.about ?? VIEWS[view][1];
+  const against = view === 'counterfactual';
+  const empty = against && !map.max;
+  const little = against && isFaint(result, map);
+  const weak = (view === 'guided-grad-cam' || view === 'spotlight') && scaleCode(result, map) === 'first_choice';
+  const found = little ? littleCounterevidence(result.target) : `${about}${weak ? ` ${WEAK}` : ''}`;
+  $('.about-view').textContent = empty ? noCounterevidence(result.target) : found;
+  Object.assign($('.about-view').dataset, { empty, little });
+}
+
 /** @param {Result} result */
 function renderScale(result) {
   const { word, second } = store.current;
   const { view } = store.state.look;
   const map = mapOf(result, view, word);
-  const empty = view === 'counterfactual' && !map.max;
-  const little = view === 'counterfactual' && isFaint(result, map);
-  const about = ownMethod(view, result)?.about ?? VIEWS[view][1];
-  if (empty) $('.about-view').textContent = noCounterevidence(result.target);
-  else $('.about-view').textContent = little ? littleCounterevidence(result.target) : about;
-  Object.assign($('.about-view').dataset, { empty, little });
+  renderAbout(result, view, map);
   $('.scale').hidden = $('.opacity').hidden = isGuided(view) || view === 'spotlight';
   const code = scaleCode(result, map);
   const same = sameScale();
