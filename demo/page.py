@@ -6,6 +6,7 @@ It sends requests to the server through lanes, each with one request at a time, 
 import base64
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -46,9 +47,7 @@ def build(handlers: Handlers) -> None:
     """Build the page, and wire it."""
     lanes = _lanes(handlers)
     page = gr.HTML(
-        html_template=browser_file("page.html").replace(
-            "<!-- analysis.html -->", browser_file("analysis.html")
-        ),
+        html_template=_template("page.html"),
         js_on_load=script("demo/browser/main.js", [*lanes, "stop"]),
         head=_preloads(),
         apply_default_css=False,
@@ -131,7 +130,8 @@ def wire(
 
 def styles() -> list[Path]:
     """Return the page's style sheets."""
-    own = [_BROWSER / name for name in ("page.css", "analysis.css", "result.css")]
+    sheets = ("page.css", "analysis.css", "reading.css", "quiz.css", "result.css")
+    own = [_BROWSER / name for name in sheets]
     return [viewer.FOLDER / "shared.css", *own]
 
 
@@ -219,6 +219,11 @@ def _models(task: str) -> list[dict[str, Any]]:
 
 def _data_url(path: Path) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
+
+
+def _template(name: str) -> str:
+    """Return an HTML file of `browser/`, with the files that it names in comments."""
+    return re.sub(r"<!-- ([\w.]+) -->", lambda part: _template(part[1]), browser_file(name))
 
 
 def browser_file(name: str) -> str:

@@ -2,7 +2,7 @@
 
 import { arrowKeys, button, loadImage, make, refill } from './dom.js';
 import { draw, drawScale, fit, resize, sizeOf } from './draw.js';
-import { logOf, percent } from './format.js';
+import { chance, percent } from './format.js';
 import { addHandle, placeHandle } from './handle.js';
 import {
   CLICK_FRAMED,
@@ -228,7 +228,7 @@ const wordButton = (index, { text, log_prob }) =>
   button(
     { 'aria-pressed': word === index, onclick: () => chooseWord(index) },
     ...[miniature(128, 'grad-cam', index), make('span', { class: 'name' }, text), ' '],
-    make('span', { class: 'value' }, log_prob.toFixed(1)),
+    make('span', { class: 'value' }, chance(Math.exp(log_prob))),
   );
 
 /** What the network says, and what else was explained; what was explained is a button. */
@@ -243,7 +243,7 @@ function renderPredictions() {
     $('.predictions ol'),
     ...rows.map(({ text, probability, score }) => {
       const caption = shown.task === 'captioning';
-      const value = probability == null ? score.toFixed(2) : caption ? logOf(probability) : percent(probability);
+      const value = probability == null ? score.toFixed(2) : caption ? chance(probability) : percent(probability);
       const bar = make('span', { class: 'bar' });
       bar.style.width = `${caption ? 0 : 100 * (probability ?? 0)}%`;
       const parts = [make('span', { class: 'name' }, text), make('span', { class: 'value' }, value), bar];

@@ -98,7 +98,7 @@ function renderScale(result) {
   if (empty) $('.about-view').textContent = noCounterevidence(result.target);
   else $('.about-view').textContent = little ? littleCounterevidence(result.target) : about;
   Object.assign($('.about-view').dataset, { empty, little });
-  $('.scale').hidden = $('.opacity').hidden = isGuided(view) || view === 'spotlight';
+  $('.scale').hidden = $('.opacity').hidden = $('.colours').hidden = isGuided(view) || view === 'spotlight';
   const code = scaleCode(result, map);
   const same = sameScale();
   const end = scaleMax(result, view, word);
