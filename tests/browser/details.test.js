@@ -14,6 +14,7 @@ const method = { name: 'grad-cam', title: '', paper: '', about: '', slow: false 
 const facts = {
   ...{ tasks: { classification: [model], captioning: [model], vqa: [model] }, methods: [method] },
   ...{ colours: { jet: '' }, colour: 'jet', opacity: 0.5, lanes: [], examples: [], questions: {}, max_upload: 1 },
+  faint_below: 0.1,
 };
 /** @type {Photo} */
 const former = { key: 'cat', name: 'cat', example: 'cat' };

@@ -263,7 +263,11 @@ def test_an_upload_goes_on_in_another_tab(page: Page, tmp_path: Path) -> None:
 
 def test_an_upload_that_fails_leaves_no_tab_waiting(page: Page, cat_file: Path) -> None:
     held: list[Route] = []
-    page.route("**/gradio_api/upload", lambda route: held.append(route))
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/gradio_api/upload", hold)
     page.locator("input[type=file]").set_input_files(cat_file)
     state(page, "uploading")
     page.get_by_role("tab", name="VQA").click()
