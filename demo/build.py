@@ -3,7 +3,6 @@
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 # These are read when their packages are imported.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
@@ -29,8 +28,6 @@ from demo.hosting.uploads import MAX_UPLOAD
 from demo.quiz import Quiz
 from demo.service import Service
 from gradcam_core import Query
-
-_HERE = Path(__file__).parent
 
 
 def create_compute() -> Compute:
@@ -58,9 +55,6 @@ def build_demo(compute: Compute, concurrency: int = CONCURRENCY) -> gr.Blocks:
         analytics_enabled=False,
     ) as demo:
         page.build(Handlers(service))
-        with gr.Accordion("How to read the pictures, and where they come from", open=False):
-            gr.HTML((_HERE / "browser" / "figure2.html").read_text("utf-8"), padding=False)
-            gr.Markdown((_HERE / "reading.md").read_text("utf-8"))
         Api(service).build()
     with demo.route("Quiz", "/quiz", show_in_navbar=False):
         Quiz(service).build()
@@ -102,7 +96,7 @@ def launch_options() -> dict[str, object]:
         "enable_monitoring": False,
         "run_history": False,
         "ssr_mode": False,
-        "footer_links": ["api", "settings"],
+        "footer_links": ["api"],  # "settings" are for developers
         "app_kwargs": {
             "routes": [page.modules()],
             "middleware": [Middleware(request_filter.RequestFilter)],

@@ -1,10 +1,11 @@
-"""Example pictures: photos from the dependencies, and collages of them."""
+"""Example pictures: photos from the dependencies, collages of them, and one recoloured."""
 
 import tempfile
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageOps
 
 _PHOTOS = {
@@ -24,8 +25,11 @@ _CROPS = {
     "palace": (0.1, 0.2, 0.6, 0.8),
     "flower": (0.25, 0.05, 0.8, 0.95),
 }
-# Two classes in one picture, one on either side.
-_COLLAGES = (("cat", "motorcycle"), ("lion", "coffee"), ("motorcycle", "coffee"))
+# Two classes in one picture, one on either side. The first is what a new visitor sees: one class is
+# clearly the first choice, and the other one is among the next.
+_COLLAGES = (("lion", "coffee"), ("cat", "motorcycle"))
+# The colours of the flowers, row by row: hue (0 to 255), factors of saturation and value.
+_FLOWERS = ((0, 1.2, 1), (40, 1.2, 1.2), (165, 1.1, 1), (30, 0.12, 1.25))
 
 # Suggested questions, with the answers that a test expects of the network. The first row is for
 # visitors' own photos.
@@ -38,13 +42,13 @@ QUESTIONS: dict[str, dict[str, str]] = {
     },
     "lion and coffee": {
         "What animal is this?": "lion",
-        "Is there a lion?": "yes",
-        "What is this?": "lion",
-    },
-    "motorcycle and coffee": {
-        "What is this?": "motorcycle",
-        "What vehicle is there?": "motorcycle",
+        "What is in the cup?": "coffee",
         "Is there a cup?": "yes",
+    },
+    "four flowers": {
+        "What color is the flower?": "red",
+        "What is this?": "flowers",
+        "Is there a cat?": "no",
     },
     "cheetah": {"What animal is this?": "cheetah", "Is there a dog?": "no"},
     "lion": {"What animal is this?": "lion", "Is there a person?": "no"},
@@ -74,6 +78,7 @@ def example_pictures() -> dict[str, Path]:
     """Return the example pictures by name, as JPEG files in a temporary folder."""
     folder = Path(_FOLDER.name)
     pictures = {f"{left} and {right}": _collage(left, right) for left, right in _COLLAGES}
+    pictures["four flowers"] = _flowers()
     pictures |= {name: _photo(name) for name in _PHOTOS}
     paths = {}
     for name, picture in pictures.items():
@@ -127,3 +132,18 @@ def _collage(left: str, right: str) -> Image.Image:
     for position, name in enumerate((left, right)):
         collage.paste(ImageOps.fit(_photo(name), (side, side)), (position * side, 0))
     return collage
+
+
+def _flowers() -> Image.Image:
+    """Place the flower four times, each in another colour: a question has four answers."""
+    side = _LONGEST_SIDE // 2
+    flowers = Image.new("RGB", (2 * side, 2 * side))
+    flower = _photo("flower").crop((40, 20, 330, 330))
+    pixels = np.asarray(flower.convert("HSV")).astype(float)
+    petals = (pixels[..., 1] > 60) & (pixels[..., 2] > 110)
+    for i, (hue, saturation, value) in enumerate(_FLOWERS):
+        painted = pixels.copy()
+        painted[petals] = painted[petals] * (0, saturation, value) + (hue, 0, 0)
+        recoloured = Image.fromarray(painted.clip(0, 255).astype(np.uint8), "HSV").convert("RGB")
+        flowers.paste(ImageOps.fit(recoloured, (side, side)), (i % 2 * side, i // 2 * side))
+    return flowers

@@ -6,6 +6,7 @@ It sends requests to the server through lanes, each with one request at a time, 
 import base64
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,6 @@ from demo.examples import QUESTIONS, example_thumbnails
 from demo.handlers import Handlers
 from demo.hosting.uploads import MAX_UPLOAD
 from gradcam_core import viewer
-from gradcam_core.explanation import FAINT
 from gradcam_core.serialize import colour_tables
 
 _BROWSER = Path(__file__).parent / "browser"
@@ -46,9 +46,7 @@ def build(handlers: Handlers) -> None:
     """Build the page, and wire it."""
     lanes = _lanes(handlers)
     page = gr.HTML(
-        html_template=browser_file("page.html").replace(
-            "<!-- analysis.html -->", browser_file("analysis.html")
-        ),
+        html_template=_template("page.html"),
         js_on_load=script("demo/browser/main.js", [*lanes, "stop"]),
         head=_preloads(),
         apply_default_css=False,
@@ -132,7 +130,8 @@ def wire(
 
 def styles() -> list[Path]:
     """Return the page's style sheets."""
-    own = [_BROWSER / f"{name}.css" for name in ("page", "analysis", "result", "teach")]
+    sheets = ("page", "analysis", "reading", "quiz", "result", "teach")
+    own = [_BROWSER / f"{name}.css" for name in sheets]
     return [viewer.FOLDER / "shared.css", *own]
 
 
@@ -196,7 +195,7 @@ def _facts(lanes: Iterable[str]) -> dict[str, Any]:
         "colours": colour_tables(),
         "colour": gradcam_core.DEFAULT_COLOUR_MAP,
         "opacity": gradcam_core.DEFAULT_OPACITY,
-        "faint_below": FAINT,
+        "faint_below": gradcam_core.FAINT,
         "lanes": list(lanes),
         "examples": [
             {"name": name, "thumbnail": _data_url(path)}
@@ -222,6 +221,11 @@ def _models(task: str) -> list[dict[str, Any]]:
 
 def _data_url(path: Path) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
+
+
+def _template(name: str) -> str:
+    """Return an HTML file of `browser/`, with the files that it names in comments."""
+    return re.sub(r"<!-- ([\w.]+) -->", lambda part: _template(part[1]), browser_file(name))
 
 
 def browser_file(name: str) -> str:

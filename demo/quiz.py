@@ -75,7 +75,7 @@ class Quiz:
             thing = list(THINGS)[request.number // 2 % len(THINGS)]
             photo = example_pictures()[thing]
             models = sorted(NETWORKS, reverse=bool(swapped))
-            choices = ["the first one", "the second one"]
+            choices = ["the first network", "the second network"]
             right = models.index(NETWORKS[1])
         query = Query(target=THINGS[thing], guided=True)
         results = [self._service.explain(photo, replace(query, model=model)) for model in models]

@@ -21,10 +21,12 @@ from gradcam_core.query import Query
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# A map whose maximum is below this share of the first choice's maximum is faint. So are 88 % of the
-# maps of random classes, and 18 % of those of an object in the picture, one of four:
-# benchmarks.classification with lite0, see docs/figures.md.
 FAINT = 0.3
+"""A map is faint if its maximum is below this share of the first choice's: `Explanation.faint`.
+
+So are 88 % of the maps of random classes, and 18 % of those of an object in the picture, one of
+four: benchmarks.classification with lite0, see docs/figures.md.
+"""
 
 
 class Origin(NamedTuple):

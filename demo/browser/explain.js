@@ -177,6 +177,16 @@ export function fallBackLive(task, reply) {
 }
 
 /**
+ * The only label that begins with what was typed, or has a word that does.
+ * @param {Reply} reply
+ * @param {string} typed
+ */
+function onlyCompletion({ code, near }, typed) {
+  const start = ` ${typed.trim().toLowerCase()}`;
+  return code === 'unknown_label' && near?.length === 1 && ` ${near[0].toLowerCase()}`.includes(start) ? near[0] : null;
+}
+
+/**
  * @param {Task} task
  * @param {Result} result
  * @param {boolean} guided
@@ -194,7 +204,10 @@ function finish(task, result, guided) {
  * @param {Photo} photo
  * @param {ExplainOptions} options
  */
-function fail(task, reply, photo, { again, lane }) {
+function fail(task, reply, photo, options) {
+  const { again, lane } = options;
+  const meant = onlyCompletion(reply, store.state.tasks[task].target);
+  if (meant && task === store.state.tab) return explain({ ...options, target: meant });
   // A photo that cannot be opened does not take the place of one that can.
   const before = store.state.tasks[task].shown?.photo;
   const former = !photo.image && before?.image && before !== photo ? before : null;

@@ -1,6 +1,6 @@
 // Numbers as text.
 
-export { logOf, percent } from '../../gradcam_core/viewer/format.js';
+export { chance, logOf, percent } from '../../gradcam_core/viewer/format.js';
 
 /** @param {number} share */
 export const wholePercent = (share) => `${(100 * share).toFixed(0)} %`;

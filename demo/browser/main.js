@@ -8,9 +8,9 @@ import { mountLocate } from './analysis/locate.js';
 import { mountPaint } from './analysis/paint.js';
 import { mountAnalysis } from './analysis/section.js';
 import { loadImage } from './dom.js';
-import { explainPhoto, uploadKey } from './photos.js';
+import { explainPhoto } from './photos.js';
 import { connect } from './server.js';
-import { keptForReload } from './session.js';
+import { keptForReload, restoreHistory } from './session.js';
 import { store, TASKS } from './store.js';
 import { mountCamera } from './views/camera.js';
 import { mountDownloads } from './views/downloads.js';
@@ -24,6 +24,7 @@ import { mountPredictions } from './views/predictions.js';
 import { mountPresentation } from './views/presentation.js';
 import { mountQuery } from './views/query.js';
 import { mountResult } from './views/result.js';
+import { mountShare } from './views/share.js';
 import { mountTeach } from './views/teach.js';
 import { mountThumbnails } from './views/thumbnails.js';
 
@@ -31,8 +32,8 @@ import { mountThumbnails } from './views/thumbnails.js';
 
 const VIEWS = [
   ...[mountResult, mountPictures, mountThumbnails, mountPredictions, mountHistory, mountQuery, mountOptions],
-  ...[mountPhotos, mountCamera, mountDownloads, mountInteractive, mountFigure2, mountPresentation, mountTeach],
-  ...[mountAnalysis, mountConcepts, mountEvaluate, mountCompare, mountPaint, mountDifference, mountLocate],
+  ...[mountPhotos, mountCamera, mountDownloads, mountInteractive, mountShare, mountFigure2, mountPresentation],
+  ...[mountTeach, mountAnalysis, mountConcepts, mountEvaluate, mountCompare, mountPaint, mountDifference, mountLocate],
 ];
 const LONGEST = 300; // characters of a question or target in the address
 
@@ -43,6 +44,7 @@ export async function start({ props: { facts }, trigger }) {
   store.start(facts);
   connect(trigger);
   for (const mount of VIEWS) mount();
+  await restoreHistory();
   const query = new URLSearchParams(location.search);
   const text = (/** @type {string} */ name) => (query.get(name) ?? '').slice(0, LONGEST);
   const named = facts.examples.find(({ name }) => name === query.get('example'))?.name;
@@ -65,11 +67,11 @@ export async function start({ props: { facts }, trigger }) {
 async function keptPhoto(example) {
   const before = keptForReload();
   if (!before || before.example !== example) return null;
-  const { name, upload, kept, tab, model, worked, question, target } = before;
-  const image = example ? undefined : await loadImage(kept).catch(() => null);
+  const { key, name, upload, kept, tab, model, worked, question, target } = before;
+  const seen = store.state.history.find(({ photo }) => photo.key === key)?.photo;
+  const image = seen?.image ?? (example ? undefined : await loadImage(kept).catch(() => null));
   if (image === null) return null;
   store.chooseTab(tab);
   store.choose({ model, worked, question });
-  const photo = example ? { key: name, name, example } : { key: uploadKey(), name, upload, kept, image };
-  return { photo, target };
+  return { photo: seen ?? { key, name, example, upload, kept, image }, target };
 }

@@ -1,6 +1,7 @@
 // Every sentence that the page composes, by code. Those of its fixed parts are in the HTML files.
 
-import { logOf, percent, significant, wholePercent } from './format.js';
+import { captionLikelihood, wordLikelihood } from '../../gradcam_core/viewer/messages.js';
+import { chance, percent, significant, wholePercent } from './format.js';
 import { isGuess, isListed, isReplaced, unlikelyWords } from './selectors.js';
 
 export { HEADINGS, noCounterevidence, VIEWS, WHOLE_CAPTION_ONLY } from '../../gradcam_core/viewer/messages.js';
@@ -77,7 +78,7 @@ export const TASK_TEXTS = {
     target: 'Caption',
     placeholder: 'Your own',
     predictions: 'The network’s own captions',
-    hint: 'with log-probability: 0 is certain, lower is less likely',
+    hint: 'click one to see why; beside it: how likely exactly these words are',
     noun: 'caption',
   },
   vqa: {
@@ -120,7 +121,7 @@ export function summary(result, word) {
   if (word != null) {
     const chosen = result.words[word];
     const unlikely = unlikelyWords(result).includes(chosen) ? ' The network would hardly say it there.' : '';
-    return `Log-probability ${chosen.log_prob.toFixed(2)} after the words before it.${unlikely}`;
+    return `${wordLikelihood(chosen.log_prob)}${unlikely}`;
   }
   const { unknown_words: unknown } = result;
   const lines = [unknown.length ? `Not understood: ${unknown.join(', ')}.` : ''];
@@ -139,11 +140,11 @@ function captionSummary(result) {
   const unlikely = unlikelyWords(result).map(({ text }) => `“${text}”`);
   const own = target === best.text;
   return [
-    `Log-probability ${score.toFixed(1)}.`,
+    `${captionLikelihood(score)}.`,
     unlikely.length && !own ? `The network would hardly say ${unlikely.join(', ')} there.` : '',
     own
       ? 'The network’s own caption; click a word to see where it comes from.'
-      : `The network’s own caption: “${best.text}” (${logOf(best.probability)}).`,
+      : `The network’s own caption: “${best.text}” (${chance(best.probability)}).`,
   ]
     .filter(Boolean)
     .join(' ');
@@ -197,7 +198,7 @@ export function technicalDetails(result, info) {
  * @param {string | null} model if models are compared
  */
 export function comparisonCaption({ task, target, score, probability, raw, faint, predictions: [best] }, model) {
-  const value = task === 'captioning' ? score.toFixed(1) : percent(probability);
+  const value = task === 'captioning' ? chance(Math.exp(score)) : percent(probability);
   const evidence = !raw.max ? '; nothing speaks for it' : faint ? '; hardly any evidence' : '';
   return `${target}: ${value}${evidence}${model ? ` by ${model}; its first choice is ${best.text}` : ''}`;
 }
@@ -270,6 +271,18 @@ export function modelOption({ title, year, megabytes, name }) {
   const size = megabytes ? `${megabytes.toLocaleString('en')} MB` : 'built in';
   return `${title}${year ? `, ${year}` : ''} · ${size} (${name})`;
 }
+
+/** @typedef {'picture' | 'no_picture' | 'link' | 'no_link'} Copied */
+
+/** @type {Record<Copied, string>} */
+export const COPIED = {
+  picture: 'The picture is copied. Paste it where you want it.',
+  no_picture:
+    'This browser does not let the page copy pictures. Right-click the picture, or hold your finger on it, ' +
+    'and choose “Copy image”.',
+  link: 'The link is copied.',
+  no_link: 'This browser does not let the page copy the link. It is the address at the top of the window.',
+};
 
 // ---- The sections under the result ----
 
@@ -410,13 +423,23 @@ export const differenceVerdict = (alike) =>
 export const differenceShare = (share) =>
   share ? `: up to ${wholePercent(share)} of the stronger map’s maximum` : ': nowhere';
 
+/** @typedef {'box' | 'everywhere' | 'faint' | 'empty'} Located */
+
+/** @type {Record<Exclude<Located, 'box'>, string>} */
+export const NO_BOX = {
+  everywhere:
+    'The map is above this share almost everywhere, so a box would not say where it is. ' +
+    'Move the slider to the right for the strongest part.',
+  faint: 'There is hardly any evidence for it in this photo, so a box around it would mean nothing.',
+  empty: 'The map is empty: there is nothing to put a box around.',
+};
+
 /**
- * @param {Box | null} box in pixels
+ * @param {Box} box in pixels
  * @param {number} width
  * @param {number} height
  */
 export function boxText(box, width, height) {
-  if (!box) return 'The map is empty: there is nothing to put a box around.';
   const [left, top, right, bottom] = box.map((at, i) => wholePercent(at / (i % 2 ? height : width)));
   const pixels = `in pixels of ${width} × ${height}: ${box.join(', ')} (left, top, right, bottom)`;
   return `From ${left} to ${right} across and from ${top} to ${bottom} down; ${pixels}.`;

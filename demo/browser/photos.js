@@ -1,16 +1,24 @@
 // Another photo: an example, a file, or the address of a picture.
 
+import { contextOf, fit, sizeOf } from '../../gradcam_core/viewer/draw.js';
 import { loadImage } from './dom.js';
-import { explain } from './explain.js';
+import { explain, jpegFile } from './explain.js';
 import { sendFile } from './server.js';
 import { keepForReload } from './session.js';
 import { store } from './store.js';
 
 /** @import { Photo, Problem } from './types.js' */
 
+/** The longest side of what is sent, in pixels: more than the networks see and the page shows. */
+const SENT_SIDE = 2048;
+/** In bytes. Smaller files are sent at once: nobody would wait for them. */
+const SMALL_FILE = 1_000_000;
+/** What cameras write, and browsers draw as the server does. */
+const SHRINKABLE = ['image/jpeg', 'image/webp', 'image/avif', 'image/heic', 'image/heif'];
+
 let uploads = 0;
-/** Two uploads of one file are two photos. */
-export const uploadKey = () => `upload ${++uploads}`;
+/** Two uploads of one file are two photos, also after the page was loaded again. */
+const uploadKey = () => `upload ${Math.round(performance.timeOrigin)} ${++uploads}`;
 
 /**
  * @param {Photo} photo
@@ -30,41 +38,70 @@ export const chooseExample = (name) => explainPhoto({ key: name, name, example: 
  */
 export async function upload(file, target = '') {
   const limit = store.facts.max_upload;
+  const tooLarge = { code: /** @type {const} */ ('too_large'), name: file.name, megabytes: limit / 1e6 };
   const stale = !!store.current.shown;
   store.setCamera('off');
-  if (file.size > limit) {
-    return store.showProblem({ code: 'too_large', name: file.name, megabytes: limit / 1e6 }, null, stale);
-  }
+  if (file.size > limit && !isShrinkable(file)) return store.showProblem(tooLarge, null, stale);
+  const former = store.state.photo;
+  // Shown at once where the browser can; the server decodes it for the explanation.
+  const loading = loadImage(URL.createObjectURL(file)).catch(() => undefined);
   /** @type {Photo} */
   const photo = { key: uploadKey(), name: file.name, file };
-  const sending = sendFile(file, (share) => store.uploadProgress(photo, share));
+  const sending = send(photo, file, loading);
   sending.catch(() => {}); // it is awaited below
-  // Shown at once where the browser can; the server decodes it for the explanation.
-  const local = await loadImage(URL.createObjectURL(file)).catch(() => undefined);
-  const former = store.state.photo;
+  const local = await loading;
+  if (store.state.photo !== former) return; // another one was chosen meanwhile
   store.beginUpload(Object.assign(photo, { local }));
   keepForReload();
   try {
-    const path = await sending;
-    store.completePhoto(photo, { upload: path });
+    store.completePhoto(photo, { upload: await sending });
   } catch {
     if (store.state.photo !== photo) return;
     store.restorePhoto(former);
+    if ((photo.file?.size ?? 0) > limit) return store.showProblem(tooLarge, null, stale);
     return store.showProblem({ code: 'not_uploaded', name: file.name }, { code: 'upload', file, target }, stale);
   }
   if (store.state.photo === photo) explainPhoto(photo, target);
 }
 
+/** @param {File} file */
+const isShrinkable = (file) => file.size > SMALL_FILE && SHRINKABLE.includes(file.type);
+
+/**
+ * @param {Photo} photo
+ * @param {File} file
+ * @param {Promise<HTMLImageElement | undefined>} loading
+ */
+async function send(photo, file, loading) {
+  if (isShrinkable(file)) Object.assign(photo, { file: await shrunk(file, await loading) });
+  return sendFile(/** @type {File} */ (photo.file), (share) => store.uploadProgress(photo, share));
+}
+
+/**
+ * A photo as a smaller JPEG file, upright; the file itself if that is no larger, or cannot be drawn.
+ * @param {File} file
+ * @param {HTMLImageElement | undefined} image
+ */
+async function shrunk(file, image) {
+  if (!image || Math.max(...sizeOf(image)) <= SENT_SIDE) return file;
+  const canvas = fit(document.createElement('canvas'), image, SENT_SIDE);
+  const context = contextOf(canvas);
+  context.imageSmoothingQuality = 'high';
+  context.fillStyle = '#fff'; // behind transparent parts, as on the server
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.drawImage(image, 0, 0, canvas.width, canvas.height);
+  const smaller = await jpegFile(canvas, `${file.name.replace(/\.\w+$/, '')}.jpg`);
+  return smaller.size < file.size ? smaller : file;
+}
+
 /**
  * The visitor's browser fetches a picture of another site, where that site allows it.
  * @param {string} address as typed
- * @returns {Promise<boolean>} whether it is a picture, which is then uploaded
  */
 export async function fetchPhoto(address) {
   const found = await picture(address);
   if (found instanceof File) upload(found);
   else store.showProblem(found);
-  return found instanceof File;
 }
 
 /**

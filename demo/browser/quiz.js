@@ -23,12 +23,15 @@ const VERDICTS = {
   'guided-grad-cam': 'Guided Grad-CAM keeps only the edges that speak for one thing.',
   networks: 'The better one is EfficientNet-Lite2: it is right more often on photos of a thousand classes.',
 };
-const TITLES = {
-  waiting: 'One moment …',
-  thing: 'These strokes matter to the network in a photo of two things. Which of them is it asked about?',
-  networks: (/** @type {string} */ target) =>
-    `Guided Grad-CAM for “${target}”, of two networks. Which is the better network?`,
-};
+const WAITING = 'One moment …';
+/** @param {string[]} choices */
+const whichThing = ([one, other]) =>
+  `The network was shown a photo with two things in it, ${one} and ${other}, and asked where it sees one of them. ` +
+  'This picture is its explanation. Which of the two was it asked about?';
+/** @param {string} target */
+const whichNetwork = (target) =>
+  `Two networks were shown the same photo and asked where they see “${target}”. ` +
+  'Which of the two would you trust more?';
 
 /** @type {Question[]} */
 let questions = [];
@@ -43,6 +46,7 @@ let state = 'start';
 /** @param {{ props: { facts: Facts }, trigger: Parameters<typeof connect>[0] }} component */
 export function start({ props: { facts }, trigger }) {
   connect(trigger);
+  /** @type {HTMLButtonElement} */ ($('.next')).disabled = false;
   $('.next').addEventListener('click', () => {
     if (state === 'start' || state === 'finished') begin(facts.pairs, facts.things);
     else if (state === 'failed') ask();
@@ -77,6 +81,7 @@ function begin(pairs, things) {
 
 function clear() {
   for (const name of ['.place', 'h2', '.verdict', '.drawn', '.choices']) $(name).replaceChildren();
+  delete $('.verdict').dataset.right;
 }
 
 async function ask() {
@@ -84,7 +89,7 @@ async function ask() {
   clear();
   state = 'asking';
   $('.place').textContent = `Question ${at + 1} of ${questions.length}`;
-  $('h2').textContent = TITLES.waiting;
+  $('h2').textContent = WAITING;
   $('.next').hidden = true;
   const data = { kind: kind === 'networks' ? 'which network' : 'what', number };
   const reply = /** @type {QuizReply} */ (await call('quiz', data));
@@ -115,12 +120,14 @@ const unpack = async ({ target, box, raw, gradient }) => ({
  * @param {Drawn[]} answers
  */
 function show(kind, reply, answers) {
-  const drawings = answers.map(({ raw, gradient }) => {
+  const networks = kind === 'networks';
+  const drawings = answers.map(({ raw, gradient }, i) => {
     const shown = gradientCanvas(kind === 'guided' ? gradient : guidedGradCam(gradient, raw));
-    return picture(reply.picture, shown, 'What is to be guessed');
+    const canvas = picture(reply.picture, shown, 'What is to be guessed');
+    return networks ? make('figure', {}, make('figcaption', {}, reply.choices[i]), canvas) : canvas;
   });
   $('.drawn').replaceChildren(...drawings);
-  $('h2').textContent = kind === 'networks' ? TITLES.networks(answers[0].target) : TITLES.thing;
+  $('h2').textContent = networks ? whichNetwork(answers[0].target) : whichThing(reply.choices);
   const buttons = reply.choices.map((choice, i) => button({ onclick: () => answer(kind, i, reply, answers) }, choice));
   $('.choices').replaceChildren(...buttons);
   buttons[0].focus({ preventScroll: true });
@@ -135,12 +142,9 @@ function show(kind, reply, answers) {
 async function answer(kind, chosen, { right, choices, picture: preview }, answers) {
   state = 'answered';
   score[kind] += Number(chosen === right);
-  for (const [i, each] of /** @type {HTMLButtonElement[]} */ (all('.choices button')).entries()) {
-    each.disabled = true;
-    each.setAttribute('aria-pressed', String(i === right));
-    if (i === right) each.append(' ✓');
-  }
+  mark(chosen, right);
   $('.verdict').textContent = `${chosen === right ? 'Right' : `No: ${choices[right]}`}. ${VERDICTS[kind]}`;
+  $('.verdict').dataset.right = String(chosen === right);
   $('.next').textContent = at + 1 < questions.length ? 'Next' : 'Show my score';
   $('.next').hidden = false;
   $('.next').focus({ preventScroll: true });
@@ -148,7 +152,24 @@ async function answer(kind, chosen, { right, choices, picture: preview }, answer
   const label = kind === 'networks' ? 'The photo' : `The photo, as bright as the evidence for ${target}`;
   const photo = picture(preview, await loadImage(preview.url), label);
   if (kind !== 'networks') spotlight(photo, raw, box);
-  $('.drawn').append(photo);
+  const caption = kind === 'networks' ? 'the photo' : `the photo, brightest where it sees ${target}`;
+  $('.drawn').append(make('figure', {}, make('figcaption', {}, caption), photo));
+}
+
+/**
+ * Show which answer was chosen, and which one is right.
+ * @param {number} chosen
+ * @param {number} right
+ */
+function mark(chosen, right) {
+  for (const each of /** @type {HTMLButtonElement[]} */ (all('.choices button'))) each.disabled = true;
+  const [own, correct] = [chosen, right].map((i) => all('.choices button')[i]);
+  own.setAttribute('aria-pressed', 'true');
+  own.dataset.mark = own === correct ? 'right' : 'wrong';
+  own.append(own === correct ? ' ✓ your answer' : ' ✗ your answer');
+  if (own === correct) return;
+  correct.dataset.mark = 'right';
+  correct.append(' ✓ right answer');
 }
 
 /**

@@ -3,7 +3,7 @@
 import { bytes } from '../../gradcam_core/viewer/unpack.js';
 import { isGuided, store } from './store.js';
 
-/** @import { Contradiction, Evaluation, HeatMap, MethodInfo, ModelInfo, Result } from './types.js' */
+/** @import { Contradiction, Evaluation, HeatMap, MethodInfo, ModelInfo, Prediction, Result } from './types.js' */
 /** @import { Style, Task, Test, View } from './types.js' */
 
 /** @type {View[]} */
@@ -88,6 +88,19 @@ export function sameScale() {
   const { second, compared } = store.current;
   return store.state.look.sameScale ?? !!(second && compared?.target);
 }
+
+/**
+ * The first choice, then the others, the likeliest first: captions come in the order of their agreement.
+ * @param {Pick<Result, 'predictions'>} result
+ */
+export const listedPredictions = ({ predictions: [best, ...others] }) => [
+  best,
+  ...others.toSorted((one, other) => other.probability - one.probability),
+];
+
+/** @param {Prediction[]} predictions */
+export const isLikeliestFirst = ([best, ...others]) =>
+  others.every(({ probability }) => probability <= best.probability);
 
 /** Log-probability of a word that the network would hardly use at its place in a caption. */
 const UNLIKELY = Math.log(0.01);

@@ -142,8 +142,10 @@ export class Store {
    */
   beginUpload(photo) {
     this.#set({ photo, camera: 'off', rate: 0 });
-    const requests = this.current.requests + 1;
-    this.#setTask(this.state.tab, { ...NO_PROBLEM, status: { code: 'uploading', share: 0 }, requests });
+    for (const task of TASKS) {
+      const requests = this.state.tasks[task].requests + 1;
+      this.#setTask(task, { ...NO_PROBLEM, status: { code: 'uploading', share: 0 }, requests });
+    }
   }
 
   /**
@@ -151,13 +153,20 @@ export class Store {
    * @param {number} share
    */
   uploadProgress(photo, share) {
-    if (this.state.photo !== photo || this.current.status?.code !== 'uploading') return;
-    this.#setTask(this.state.tab, { status: { code: 'uploading', share } });
+    if (this.state.photo !== photo) return;
+    for (const task of TASKS) {
+      if (this.state.tasks[task].status?.code === 'uploading') {
+        this.#setTask(task, { status: { code: 'uploading', share } });
+      }
+    }
   }
 
-  /** @param {Photo | null} photo the one that was there before */
+  /** @param {Photo | null} photo the one that was there before the upload that failed */
   restorePhoto(photo) {
     this.#set({ photo });
+    for (const task of TASKS) {
+      if (this.state.tasks[task].status?.code === 'uploading') this.#setTask(task, { status: null });
+    }
   }
 
   /** @param {string} host */
@@ -216,12 +225,14 @@ export class Store {
    * @param {boolean} guided whether guided backpropagation was asked for
    */
   explained(task, result, guided) {
-    const { shown, layer, word, model, method } = this.state.tasks[task];
+    const { shown, layer, word, model, method, compared } = this.state.tasks[task];
     const same = shown?.key === result.key;
     if (same && !result.gradient) result.gradient = shown.gradient;
     if (guided && !result.gradient) this.#set({ unguided: new Set([...this.state.unguided, result.model]) });
     const worked = { model, layer: layer && result.layer, method };
-    this.#setTask(task, { status: null, shown: result, word: same ? word : null, layer: worked.layer, worked });
+    const apart = compared?.target === result.target ? null : compared; // nothing is compared with itself
+    const now = { status: null, shown: result, word: same ? word : null, compared: apart };
+    this.#setTask(task, { ...now, layer: worked.layer, worked });
     if (!same) this.#leaveOwnScale();
     this.#leaveMissingView();
     this.#remember(result);
@@ -277,6 +288,13 @@ export class Store {
       const other = kept && (kept.model === shown?.model ? { target: kept.target } : { model: kept.model });
       this.#setTask(task, { second: kept, compared: other });
     }
+  }
+
+  /** @param {Result[]} results of this visit before the page was loaded again */
+  restoreHistory(results) {
+    const now = this.state.history;
+    const before = results.filter(({ key }) => now.every((each) => each.key !== key));
+    this.#set({ history: [...before, ...now].slice(-HISTORY) });
   }
 
   /** @param {Result} result of the history */

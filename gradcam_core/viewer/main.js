@@ -2,7 +2,7 @@
 
 import { arrowKeys, button, loadImage, make, refill } from './dom.js';
 import { draw, drawScale, fit, resize, sizeOf } from './draw.js';
-import { logOf, percent } from './format.js';
+import { chance, percent } from './format.js';
 import { addHandle, placeHandle } from './handle.js';
 import {
   CLICK_FRAMED,
@@ -228,7 +228,7 @@ const wordButton = (index, { text, log_prob }) =>
   button(
     { 'aria-pressed': word === index, onclick: () => chooseWord(index) },
     ...[miniature(128, 'grad-cam', index), make('span', { class: 'name' }, text), ' '],
-    make('span', { class: 'value' }, log_prob.toFixed(1)),
+    make('span', { class: 'value' }, chance(Math.exp(log_prob))),
   );
 
 /** What the network says, and what else was explained; what was explained is a button. */
@@ -249,7 +249,7 @@ function renderPredictions() {
 }
 
 /** @param {number} probability of a caption it is tiny */
-const probabilityText = (probability) => (shown.task === 'captioning' ? logOf(probability) : percent(probability));
+const probabilityText = (probability) => (shown.task === 'captioning' ? chance(probability) : percent(probability));
 
 /** @param {Explained} explained */
 const valueText = ({ probability, score }) => (probability == null ? score.toFixed(2) : probabilityText(probability));

@@ -1,17 +1,23 @@
 // Sentences, by code, that the page and interactive pages have in common.
 
-import { logOf, percent } from './format.js';
+import { chance, percent } from './format.js';
 
 /** @import { Explained, HeatMap, Task, View } from './types.js' */
 
 /** @type {Record<View, [title: string, about: string]>} */
 export const VIEWS = {
-  'grad-cam': ['Grad-CAM', 'Which parts of the photo speak for it: coarse, but different for each target.'],
+  'grad-cam': [
+    'Grad-CAM',
+    'Which parts of the photo speak for it: coarse, but different for each thing that you ask about.',
+  ],
   guided: [
     'Guided Backprop',
-    'Pixels that matter to the network at all: fine, but not specific. It looks much the same for every target.',
+    'Pixels that matter to the network at all: fine, but not specific. It looks much the same, whatever you ask about.',
   ],
-  'guided-grad-cam': ['Guided Grad-CAM', 'The two multiplied: fine detail, only where the evidence is.'],
+  'guided-grad-cam': [
+    'Guided Grad-CAM',
+    'Guided Backprop multiplied by Grad-CAM: fine detail, only where the evidence is.',
+  ],
   counterfactual: ['Counter\u00adfactual', 'Which parts of the photo speak against it, that is, lower its score.'],
   spotlight: ['Spotlight', 'The photo, as bright as the evidence for it.'],
 };
@@ -53,22 +59,31 @@ export const PREDICTIONS = {
   vqa: 'Most likely answers',
 };
 
+/** @param {number} logProb of a word */
+export const wordLikelihood = (logProb) =>
+  `Probability ${chance(Math.exp(logProb))} after the words before it (log-probability ${logProb.toFixed(2)}).`;
+
+/** @param {number} logProb of a caption */
+export const captionLikelihood = (logProb) =>
+  `Probability of exactly these words: ${chance(Math.exp(logProb))} (log-probability ${logProb.toFixed(1)})`;
+
 /**
  * The text under the heading of an interactive page.
  * @param {Explained} explained
  * @param {number | null} word
  */
 export function summaryOf({ task, target, score, probability, predictions, words, unsure, unknown_words }, word) {
-  if (word != null) return `Log-probability ${words[word].log_prob.toFixed(2)} after the words before it.`;
+  if (word != null) return wordLikelihood(words[word].log_prob);
   const best = predictions[0];
-  const value = (/** @type {number} */ p) => (task === 'captioning' ? logOf(p) : percent(p));
+  const value = (/** @type {number} */ p) => (task === 'captioning' ? chance(p) : percent(p));
   const own = best?.text === target ? ': the network’s first choice' : '';
   const other = best && !own ? ` The network’s first choice is “${best.text}” (${value(best.probability)}).` : '';
   const likely = `Probability ${percent(probability ?? 0)}`;
-  const logarithm = `Log-probability ${score.toFixed(1)}`;
   return [
     unknown_words.length ? `Not understood: ${unknown_words.join(', ')}.` : '',
-    probability == null ? `Score ${score.toFixed(2)}.` : `${task === 'captioning' ? logarithm : likely}${own}.${other}`,
+    probability == null
+      ? `Score ${score.toFixed(2)}.`
+      : `${task === 'captioning' ? captionLikelihood(score) : likely}${own}.${other}`,
     unsure ? 'The network is guessing.' : '',
   ]
     .filter(Boolean)

@@ -15,6 +15,7 @@ from tests.support import hub_cache
 from tests.support.page import CHROMIUM_OPTIONS, shows
 
 WAIT = 45_000  # milliseconds
+PAIR = "?example=cat+and+motorcycle"  # two things that are nearly as likely
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +75,7 @@ def visit(
     errors: list[str] = []
 
     def opened(
-        width: int = 1280, query: str = "", target: str | None = "moped", heading: str = "why"
+        width: int = 1280, query: str = PAIR, target: str | None = "moped", heading: str = "why"
     ) -> Page:
         page = new_page()
         pages.append(page)

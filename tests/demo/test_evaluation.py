@@ -143,7 +143,7 @@ def test_curves_and_the_sanity_check_are_drawn(visit: Callable[..., Page]) -> No
     # Beside another answer, each has its own.
     page.locator(".pick", has_text="tabby").click()
     shows(page, "tabby")
-    page.get_by_role("button", name="Why not moped?").click()
+    page.get_by_role("button", name="Why moped, and why not tabby?").click()
     expect(page.locator(".pictures figcaption").nth(1)).to_be_visible()
     with page.expect_download(timeout=PATIENCE) as download:
         page.get_by_role("button", name="Everything (ZIP)").click()
@@ -229,8 +229,8 @@ def test_all_methods_and_all_layers_in_a_row(visit: Callable[..., Page]) -> None
 
 def test_why_this_and_not_that(visit: Callable[..., Page]) -> None:
     page = visit()
-    opened(page, "Why this and not that?")
-    page.get_by_label("Instead of").select_option("tabby")
+    opened(page, "Where do two maps differ?")
+    page.get_by_label("Minus the map of").select_option("tabby")
     page.get_by_role("button", name="Show the difference").click()
     expect(page.locator(".difference-map canvas")).to_be_visible(timeout=PATIENCE)
     one, other = (

@@ -40,7 +40,7 @@ def test_an_image_address_is_fetched_by_the_browser(
 
     page.route(f"{SITE}/**", site)
     page.goto(address)
-    shows(page, "moped")
+    shows(page, "lion")
     page.get_by_role("button", name="Web address").click()
     for path, code in (
         ("closed.png", "not_fetched"),
@@ -58,6 +58,9 @@ def test_an_image_address_is_fetched_by_the_browser(
     page.keyboard.press("Enter")
     shows(page, "Egyptian cat")
     expect(page.locator("#gradcam .problem")).to_be_hidden()
+    expect(page.get_by_role("button", name="Web address")).to_have_attribute(
+        "aria-expanded", "false"
+    )
     page.close()
     assert [url.removeprefix(SITE) for url in asked] == [
         *("/closed.png", "/page.html", "/gone.png", "/cat.png")

@@ -189,7 +189,7 @@ def test_visitors_stay_with_their_page_until_it_dies(
 
     with browsing(chromium) as page:
         page.goto(f"http://{NAME}:{port}/")
-        shows(page, "moped")
+        shows(page, "lion")
         page.locator("input[type=file]").set_input_files(cat_file)
         shows(page, "Egyptian cat")
         dead = float(page.evaluate("gradio_config.app_id"))

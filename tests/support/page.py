@@ -32,6 +32,6 @@ def check_opening_and_upload(page: Page, address: str, cat_file: Path) -> None:
     opened = page.goto(address)
     assert opened is not None
     assert "default-src 'self'" in opened.headers["content-security-policy"]
-    shows(page, "moped")
+    shows(page, "lion")
     page.locator("input[type=file]").set_input_files(cat_file)
     shows(page, "Egyptian cat")

@@ -1,4 +1,4 @@
-// "Why this and not that?": the difference of two maps.
+// "Where do two maps differ?": one map minus another.
 
 import { canvasOf, contextOf, fit } from '../../../gradcam_core/viewer/draw.js';
 import { enlarge, subtract } from '../../../gradcam_core/viewer/maps.js';

@@ -4,15 +4,18 @@ import { canvasOf, contextOf, fit } from '../../../gradcam_core/viewer/draw.js';
 import { enlarge } from '../../../gradcam_core/viewer/maps.js';
 import { $, onChange } from '../dom.js';
 import { wholePercent } from '../format.js';
-import { boxText } from '../messages.js';
+import { boxText, NO_BOX } from '../messages.js';
 import { analysedResult, mapOf } from '../selectors.js';
 import { store } from '../store.js';
 import { boundingBox, segment } from './masks.js';
 import { mountSection } from './section.js';
 
 /** @import { Box, Result } from '../types.js' */
+/** @import { Located } from '../messages.js' */
 
 const SIDE = 768; // pixels
+/** A box that is larger, in shares of the photo, says nothing about where something is. */
+const LARGEST = 0.9;
 const threshold = () => Number(/** @type {HTMLInputElement} */ ($('.threshold')).value);
 
 export function mountLocate() {
@@ -47,21 +50,38 @@ export function boxOf(result) {
   return { above: threshold(), picture: { width, height }, box, shares };
 }
 
+/**
+ * @param {Result} result
+ * @param {Box | null} box
+ * @param {number} width
+ * @param {number} height
+ * @returns {Located}
+ */
+function judge({ faint }, box, width, height) {
+  if (!box) return 'empty';
+  if (faint) return 'faint';
+  const [left, top, right, bottom] = box;
+  return (right - left) * (bottom - top) > LARGEST * width * height ? 'everywhere' : 'box';
+}
+
 /** @param {Result} result */
 function render(result) {
   const canvas = fit(/** @type {HTMLCanvasElement} */ ($('.locate canvas')), result.photo.image, SIDE);
   const { width, height } = canvas;
   const mask = maskOf(result, width, height);
   const box = boundingBox(mask, width, height);
-  const shade = new Uint8ClampedArray(4 * mask.length);
-  for (let i = 0; i < mask.length; i++) shade[4 * i + 3] = mask[i] ? 0 : 130;
+  const code = judge(result, box, width, height);
   const context = contextOf(canvas);
   context.drawImage(result.photo.image, 0, 0, width, height);
-  context.drawImage(canvasOf(width, height, shade), 0, 0);
-  if (box) drawBox(context, box);
+  if (code === 'box') {
+    const shade = new Uint8ClampedArray(4 * mask.length);
+    for (let i = 0; i < mask.length; i++) shade[4 * i + 3] = mask[i] ? 0 : 130;
+    context.drawImage(canvasOf(width, height, shade), 0, 0);
+    drawBox(context, /** @type {Box} */ (box));
+  }
   $('.locate output').textContent = wholePercent(threshold());
-  $('.box-text').textContent = boxText(box, width, height);
-  $('.box-text').dataset.box = box?.join() ?? '';
+  $('.box-text').textContent = code === 'box' ? boxText(/** @type {Box} */ (box), width, height) : NO_BOX[code];
+  Object.assign($('.box-text').dataset, { code, box: code === 'box' ? box?.join() : '' });
 }
 
 /**

@@ -4,7 +4,7 @@ import { canvasOf, contextOf, draw, fit, sizeOf } from '../../../gradcam_core/vi
 import { enlarge } from '../../../gradcam_core/viewer/maps.js';
 import { $, loadImage, make, onChange, onClick } from '../dom.js';
 import { unpack } from '../explain.js';
-import { logOf, percent } from '../format.js';
+import { chance, percent } from '../format.js';
 import { paintVerdict } from '../messages.js';
 import { analysedResult, mapOf, styleOf } from '../selectors.js';
 import { store } from '../store.js';
@@ -220,19 +220,19 @@ function renderOutcome(outcome) {
 /** @param {Outcome} outcome */
 function outcomeParts({ before, after, covered }) {
   const caption = before.task === 'captioning';
-  const said = (/** @type {Result} */ result) => (caption ? result.score.toFixed(1) : percent(result.probability));
-  const unit = caption ? 'log-probability ' : '';
+  const said = (/** @type {Result} */ result) =>
+    caption ? chance(Math.exp(result.score)) : percent(result.probability);
   const [first, then] = [before, after].map(({ predictions }) => predictions[0].text);
-  const text = { target: before.target, before: unit + said(before), after: said(after), covered, first, then };
+  const text = { target: before.target, before: said(before), after: said(after), covered, first, then };
   // The maps are on one scale, so that the scores of captions can be compared.
   const top = Math.max(before.raw.max, after.raw.max) || 1;
   const picture = (/** @type {Result} */ result, /** @type {string} */ title) => {
     const attributes = { role: 'img', 'aria-label': `${title}: the map for ${result.target}` };
     const view = fit(make('canvas', attributes), result.photo.image, 480);
     draw(view, result, { ...styleOf(result, null, 'grad-cam'), map: result.raw, gain: result.raw.max / top });
-    return captioned(`${title}: ${unit}${said(result)}`, view);
+    return captioned(`${title}: ${said(result)}`, view);
   };
-  const note = caption ? 'Log-probabilities. –: not among its own captions then.' : '–: not among its five best then.';
+  const note = caption ? '–: not among its own captions then.' : '–: not among its five best then.';
   return [
     make('p', { class: 'verdict' }, paintVerdict(text)),
     make('div', { class: 'pairs' }, picture(before, 'Before'), picture(after, 'After')),
@@ -272,7 +272,9 @@ function wordTable({ words }, after) {
   if (!words.length) return null;
   return table(
     'Word',
-    words.map(({ text, log_prob }, i) => row(text, log_prob.toFixed(1), after.words[i].log_prob.toFixed(1))),
+    words.map(({ text, log_prob }, i) =>
+      row(text, chance(Math.exp(log_prob)), chance(Math.exp(after.words[i].log_prob))),
+    ),
   );
 }
 
@@ -288,7 +290,7 @@ function predictionTable(before, after) {
       [target, caption ? Math.exp(score) : probability],
     ]);
   const [old, now] = [values(before), values(after)];
-  const shown = (/** @type {number | undefined} */ p) => (p === undefined ? '–' : caption ? logOf(p) : percent(p));
+  const shown = (/** @type {number | undefined} */ p) => (p === undefined ? '–' : caption ? chance(p) : percent(p));
   const texts = [...new Set([...old.keys(), ...now.keys()])];
   const rows = texts.map((text) => row(text, shown(old.get(text)), shown(now.get(text)), text === before.target));
   return table(caption ? 'Its own captions' : 'It says', rows);

@@ -1,6 +1,6 @@
-// The drawing of how Grad-CAM works, with the numbers of what is shown. It is below the
-// component, in a section that does not exist before it is opened.
+// The drawing of how Grad-CAM works, with the numbers of what is shown.
 
+import { $, all } from '../dom.js';
 import { methodInfo, modelInfo } from '../selectors.js';
 import { store, TASKS } from '../store.js';
 
@@ -12,12 +12,12 @@ const AT_PIXELS = ['gradient', 'smoothgrad', 'integrated-gradients', 'guided-bac
 const BOTH = ['guided-grad-cam', 'deconv-grad-cam'];
 
 export function mountFigure2() {
-  document.addEventListener('click', () => setTimeout(render));
+  $('.reading').addEventListener('toggle', render);
   store.subscribe(['tasks', 'tab'], render);
 }
 
 /** @param {string} name */
-const parts = (name) => [...document.querySelectorAll(`.how-${name}`)];
+const parts = (name) => all(`.how-${name}`);
 
 /**
  * @param {string} name
@@ -36,7 +36,7 @@ function light(name, lit) {
 }
 
 function render() {
-  if (!parts('path').length) return;
+  if (!(/** @type {HTMLDetailsElement} */ ($('.reading')).open)) return;
   const { shown, word } = store.current;
   const method = methodInfo(shown?.method ?? 'grad-cam');
   const plain = method.name === 'grad-cam';
@@ -64,8 +64,8 @@ function writeNumbers(shown, word) {
   const score = (word == null ? shown.score : shown.words[word].log_prob).toFixed(2);
   write('map', cells);
   write('score', `score y = ${score}`);
-  const short = output.length > 30 ? `${output.slice(0, 29)}…` : output;
-  for (const node of /** @type {SVGElement[]} */ (parts('output'))) {
+  const short = output.length > 20 ? `${output.slice(0, 19)}…` : output;
+  for (const node of parts('output')) {
     node.textContent = node.closest(`.how-${task}`) ? `“${short}”` : (node.dataset.else ?? '');
   }
   const kind = task === 'captioning' ? 'log-probability' : 'score (logit)';

@@ -3,13 +3,14 @@
 import { contextOf, sizeOf } from '../../../gradcam_core/viewer/draw.js';
 import { $, button, make, refill, scrollToPicture } from '../dom.js';
 import { methodInfo, modelInfo } from '../selectors.js';
-import { followBrowserHistory, writeAddress } from '../session.js';
+import { followBrowserHistory, keepHistoryForReload, writeAddress } from '../session.js';
 import { store } from '../store.js';
 
 /** @import { Result } from '../types.js' */
 
 export function mountHistory() {
   followBrowserHistory();
+  keepHistoryForReload();
   store.subscribe(['history'], () => {
     $('.history').hidden = store.state.history.length < 2;
     refill($('.history [role=group]'), ...store.state.history.toReversed().map(historyButton));

@@ -1,6 +1,6 @@
 // Where a photo comes from: an example, a file, the clipboard, a web address.
 
-import { $, all, arrowKeys, button, make, onChange, onClick } from '../dom.js';
+import { $, all, arrowKeys, button, focusHeading, make, onChange, onClick } from '../dom.js';
 import { chooseExample, fetchPhoto, upload } from '../photos.js';
 import { store } from '../store.js';
 
@@ -24,14 +24,27 @@ export function mountPhotos() {
     $('.panel').classList.remove('dropping');
     receive(event.dataTransfer, document.body);
   });
-  onClick('.from-web', () => showAddress(!!$('.address').hidden));
-  onClick('.address .cancel', () => showAddress(false));
-  $('.address').addEventListener('submit', async (event) => {
+  onClick('.from-web', () => {
+    const open = !!$('.address').hidden;
+    showAddress(open);
+    if (open) $('#gc-address').focus();
+  });
+  onClick('.address .cancel', () => {
+    showAddress(false);
+    $('.from-web').focus();
+  });
+  $('.address').addEventListener('submit', (event) => {
     event.preventDefault();
-    const address = /** @type {HTMLInputElement} */ ($('#gc-address')).value.trim();
-    if (address && (await fetchPhoto(address))) $('.address').hidden = true;
+    if (addressField().value.trim()) fetchPhoto(addressField().value.trim());
+  });
+  let shown = store.state.photo;
+  store.subscribe(['photo'], () => {
+    if (shown !== store.state.photo && store.state.camera !== 'live') showAddress(false);
+    shown = store.state.photo;
   });
 }
+
+const addressField = () => /** @type {HTMLInputElement} */ ($('#gc-address'));
 
 function mountExamples() {
   const { examples } = store.facts;
@@ -41,7 +54,7 @@ function mountExamples() {
   };
   const title = 'Any of the examples';
   const buttons = examples.map(({ name, thumbnail }) => {
-    const image = make('img', { src: thumbnail, alt: name, width: 56, height: 56 });
+    const image = make('img', { src: thumbnail, alt: name, width: 52, height: 52 });
     return button({ 'data-name': name, title: name, onclick: () => chooseExample(name) }, image);
   });
   $('.examples').append(button({ class: 'random', title, onclick: random }, 'Random'), ...buttons);
@@ -69,7 +82,10 @@ function receive(transfer, target) {
 
 /** @param {boolean} shown */
 function showAddress(shown) {
+  const inside = $('.address').contains(document.activeElement);
   $('.address').hidden = !shown;
   $('.from-web').setAttribute('aria-expanded', String(shown));
-  $(shown ? '#gc-address' : '.from-web').focus();
+  if (shown) return;
+  addressField().value = '';
+  if (inside) focusHeading(); // the field disappears
 }

@@ -3,9 +3,9 @@
 import { draw, resize, sizeOf } from '../../../gradcam_core/viewer/draw.js';
 import { $, button, make, refill, scrollToPicture } from '../dom.js';
 import { explain, explainSecond } from '../explain.js';
-import { logOf, percent } from '../format.js';
+import { chance, logOf, percent } from '../format.js';
 import { rankText, TASK_TEXTS } from '../messages.js';
-import { freshResult, isListed, modelInfo, styleOf } from '../selectors.js';
+import { freshResult, isLikeliestFirst, isListed, listedPredictions, modelInfo, styleOf } from '../selectors.js';
 import { store } from '../store.js';
 
 /** @import { Prediction, Result } from '../types.js' */
@@ -23,7 +23,7 @@ export function mountPredictions() {
 
 /** @param {Result} result */
 function renderList(result) {
-  const { predictions, task } = result;
+  const { task } = result;
   const { second, compared } = store.current;
   const other = compared?.model ? second : null;
   $('.predictions .title').textContent = TASK_TEXTS[task].predictions;
@@ -32,8 +32,7 @@ function renderList(result) {
   renderRanking($('.rankings .first'), result, !!other);
   $('.rankings .second').hidden = !other;
   if (other) renderRanking($('.rankings .second'), other, true);
-  const sorted = predictions.every(({ probability }, i) => !i || probability <= predictions[i - 1].probability);
-  $('.predictions .note').hidden = task !== 'captioning' || sorted;
+  $('.predictions .note').hidden = task !== 'captioning' || isLikeliestFirst(listedPredictions(result));
   $('.capabilities').textContent = result.capabilities;
 }
 
@@ -44,12 +43,12 @@ function renderList(result) {
  * @param {boolean} beside whether another network's ranking stands beside it
  */
 function renderRanking(box, result, beside) {
-  const { predictions, task, model, target, probability, rank } = result;
+  const { task, model, target, probability, rank } = result;
   const title = /** @type {HTMLElement} */ (box.firstElementChild);
   title.hidden = !beside;
   title.textContent = modelInfo(task, model).title;
   const later = isListed(result) || rank === null ? [] : [{ text: target, probability, rank }];
-  const entries = [...predictions.map((each) => ({ ...each, rank: null })), ...later];
+  const entries = [...listedPredictions(result).map((each) => ({ ...each, rank: null })), ...later];
   const rows = /** @type {HTMLElement} */ (box.lastElementChild);
   // Rows are reused: in live mode they change under the pointer.
   while (rows.childElementCount < entries.length) rows.append(newRow(box.className));
@@ -89,19 +88,22 @@ function newRow(ranking) {
  * @param {Result} result
  * @param {boolean} beside
  */
-function renderRow(row, { text, probability, rank }, { target, task }, beside) {
+function renderRow(row, { text, probability, rank }, { target, task, predictions: [best] }, beside) {
   const caption = task === 'captioning';
   const [pick, whyNot] = /** @type {HTMLButtonElement[]} */ ([...row.children]);
   const [name, value, bar] = /** @type {HTMLElement[]} */ ([...pick.children]);
   row.dataset.text = text;
   row.dataset.rank = rank === null ? '' : String(rank);
   name.textContent = rank === null ? text : `${rankText(rank)} ${text}`;
-  value.textContent = caption ? logOf(probability) : percent(probability);
+  value.textContent = caption ? chance(probability) : percent(probability);
+  value.title = caption ? `Log-probability ${logOf(probability)}` : '';
   bar.style.width = `${caption ? 0 : 100 * probability}%`;
   pick.setAttribute('aria-pressed', String(text === target));
   whyNot.hidden = beside || text === target;
   whyNot.setAttribute('aria-pressed', String(store.current.compared?.target === text));
-  whyNot.setAttribute('aria-label', `Why not ${text}?`);
+  // Nobody has to ask why the network does not say its own first choice.
+  whyNot.textContent = text === best.text ? 'compare' : 'why not?';
+  whyNot.setAttribute('aria-label', text === best.text ? `Why ${text}, and why not ${target}?` : `Why not ${text}?`);
   whyNot.title = `Show ${text} beside ${target}`;
 }
 
@@ -131,6 +133,11 @@ function wordButton(result, text, logProb, index) {
   };
   return button(
     { 'data-name': `${index} ${text}`, 'aria-pressed': String(store.current.word === index), onclick },
-    ...[canvas, make('span', { class: 'name' }, text), ' ', make('span', { class: 'value' }, logProb.toFixed(1))],
+    ...[
+      canvas,
+      make('span', { class: 'name' }, text),
+      ' ',
+      make('span', { class: 'value', title: `Log-probability ${logProb.toFixed(2)}` }, chance(Math.exp(logProb))),
+    ],
   );
 }

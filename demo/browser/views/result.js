@@ -108,7 +108,7 @@ function headingCode(result) {
  * @param {Result} result
  * @returns {Part[]}
  */
-function headingParts(code, { target, words }) {
+function headingParts(code, { target, words, predictions: [best] }) {
   const { word, second } = store.current;
   const strong = (/** @type {string} */ text) => make('strong', {}, text);
   if (word != null) return messages.HEADINGS[code](strong(`“${words[word].text}”`), `“${target}”`);
@@ -119,7 +119,10 @@ function headingParts(code, { target, words }) {
   ]);
   const name = make('strong', {}, ...(words.length ? ['“', ...spaced, '”'] : [target]));
   const other = second && (words.length ? `“${second.target}”` : second.target);
-  return messages.HEADINGS[code](name, strong(other ?? ''));
+  // The question is why the network says what it says, not why it does not say its first choice.
+  const swapped = code === 'why_not' && second?.target === best.text;
+  const beside = strong(other ?? '');
+  return swapped ? messages.HEADINGS[code](beside, name) : messages.HEADINGS[code](name, beside);
 }
 
 /** @param {number} i */

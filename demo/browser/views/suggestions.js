@@ -1,4 +1,4 @@
-// Suggestions for the target. The typed text is used as it is, unless a suggestion is chosen.
+// Suggestions for the target. The typed text is used as it is, unless a suggestion is chosen, or is the only one.
 
 import { $, make, scrollToAnswer } from '../dom.js';
 import { ask, explain } from '../explain.js';
@@ -77,13 +77,15 @@ function choose(text) {
   explain({ target: text });
 }
 
+const isOnlyOne = () => !list().hidden && list().childElementCount === 1;
+
 /** @param {KeyboardEvent} event */
 function onKey(event) {
   const step = event.key === 'ArrowDown' ? 1 : event.key === 'ArrowUp' ? -1 : 0;
   if (event.key === 'Escape') closeSuggestions();
-  else if (event.key === 'Enter' && active >= 0) {
+  else if (event.key === 'Enter' && (active >= 0 || isOnlyOne())) {
     event.preventDefault();
-    choose(list().children[active].firstChild?.textContent ?? '');
+    choose(list().children[Math.max(0, active)].firstChild?.textContent ?? '');
   } else if (step) {
     event.preventDefault();
     if (list().hidden) open();

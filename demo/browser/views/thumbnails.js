@@ -109,7 +109,7 @@ function renderScale(result) {
   const { view } = store.state.look;
   const map = mapOf(result, view, word);
   renderAbout(result, view, map);
-  $('.scale').hidden = $('.opacity').hidden = isGuided(view) || view === 'spotlight';
+  $('.scale').hidden = $('.opacity').hidden = $('.colours').hidden = isGuided(view) || view === 'spotlight';
   const code = scaleCode(result, map);
   const same = sameScale();
   const end = scaleMax(result, view, word);
