@@ -74,12 +74,6 @@ export function drawChannel(canvas, result, { h, w }, { peak, values }, side) {
 }
 
 /**
- * Where the colours of the map end, as it is shown above: those of a faint map are pale.
- * @param {Result} result
- */
-const endOf = (result) => scaleMax(result, 'grad-cam', store.current.word);
-
-/**
  * A signed sum over the photo in grey: red speaks for the target, blue against it.
  * @param {HTMLCanvasElement} canvas
  * @param {Result} result
@@ -88,7 +82,7 @@ const endOf = (result) => scaleMax(result, 'grad-cam', store.current.word);
  * @param {Float64Array} whole the sum of all channels, which sets the scale
  */
 export function drawSum(canvas, result, { h, w }, sum, whole) {
-  const scale = whole.reduce((top, value) => Math.max(top, Math.abs(value)), endOf(result));
+  const scale = whole.reduce((top, value) => Math.max(top, Math.abs(value)), 0);
   const context = photo(canvas, result);
   context.globalCompositeOperation = 'saturation'; // its own red and blue would mislead
   context.fillStyle = '#888';
@@ -117,7 +111,8 @@ export function drawMap(canvas, result, made, values, smooth) {
   photo(canvas, result);
   const small = asMap(made, values);
   const map = smooth ? small : blocks(small, canvas.width, canvas.height, result.box);
-  draw(canvas, result, { ...styleOf(result, null, 'grad-cam'), map, gain: small.max / endOf(result) || 0 });
+  const gain = small.max / scaleMax(result, 'grad-cam', store.current.word) || 0; // a faint map is pale, as above
+  draw(canvas, result, { ...styleOf(result, null, 'grad-cam'), map, gain });
 }
 
 /**

@@ -198,8 +198,9 @@ export const moved = ({ target, probability }) =>
 /** @param {Result} shown */
 export const dogFound = ({ target, probability, faint, raw }) =>
   `The likeliest dog here is “${target}”: ${percent(probability)}. ` +
-  `${raw.max && !faint ? '' : 'There is hardly any evidence for it, and the heading says so. '}` +
-  'Read the sentence above a map too, not only its colours.';
+  (raw.max && !faint
+    ? 'The map shows what speaks for it, little as that is.'
+    : 'There is hardly any evidence for it: its map is pale next to that of the first choice.');
 
 /** @param {{ before: Result, after: Result, covered: number }} outcome */
 export const coverFound = ({ before, after, covered }) =>
