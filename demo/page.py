@@ -20,8 +20,7 @@ from demo.examples import QUESTIONS, example_thumbnails
 from demo.handlers import Handlers
 from demo.hosting.uploads import MAX_UPLOAD
 from gradcam_core import viewer
-from gradcam_core.explanation import FAINT
-from gradcam_core.serialize import colour_tables
+from gradcam_core.serialize import FAINT, colour_tables
 
 _BROWSER = Path(__file__).parent / "browser"
 # By their place in the repository, so that the same relative imports hold in the browser.
