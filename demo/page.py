@@ -21,7 +21,7 @@ from demo.examples import QUESTIONS, example_thumbnails
 from demo.handlers import Handlers
 from demo.hosting.uploads import MAX_UPLOAD
 from gradcam_core import viewer
-from gradcam_core.serialize import colour_tables
+from gradcam_core.serialize import FAINT, colour_tables
 
 _BROWSER = Path(__file__).parent / "browser"
 # By their place in the repository, so that the same relative imports hold in the browser.
@@ -195,7 +195,7 @@ def _facts(lanes: Iterable[str]) -> dict[str, Any]:
         "colours": colour_tables(),
         "colour": gradcam_core.DEFAULT_COLOUR_MAP,
         "opacity": gradcam_core.DEFAULT_OPACITY,
-        "faint_below": gradcam_core.FAINT,
+        "faint_below": FAINT,
         "lanes": list(lanes),
         "examples": [
             {"name": name, "thumbnail": _data_url(path)}

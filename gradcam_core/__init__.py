@@ -4,7 +4,7 @@ from gradcam_core import metrics
 from gradcam_core.attribute import attribute
 from gradcam_core.batch.explain_many import explain_many
 from gradcam_core.explain import Explainer, channel_contributions, explain
-from gradcam_core.explanation import FAINT, Explanation, Word
+from gradcam_core.explanation import Explanation, Word
 from gradcam_core.feature_cache import FeatureCache
 from gradcam_core.image import decoding_for, open_image
 from gradcam_core.image.render import (
@@ -32,7 +32,6 @@ __all__ = [
     "DEFAULT_COLOUR_MAP",
     "DEFAULT_METHOD",
     "DEFAULT_OPACITY",
-    "FAINT",
     "MAX_DETAIL",
     "TASKS",
     "ChannelContributions",

@@ -21,13 +21,6 @@ from gradcam_core.query import Query
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FAINT = 0.3
-"""A map is faint if its maximum is below this share of the first choice's: `Explanation.faint`.
-
-So are 88 % of the maps of random classes, and 18 % of those of an object in the picture, one of
-four: benchmarks.classification with lite0, see docs/figures.md.
-"""
-
 
 class Origin(NamedTuple):
     """What made an explanation, kept in memory only: metrics judge this very model.
@@ -178,7 +171,10 @@ class Explanation:
     def faint(self) -> bool:
         """Whether the map is faint compared with that of the model's first choice."""
         highest = float(self.raw.max())
-        return self.first_choice_max is not None and 0 < highest < FAINT * self.first_choice_max
+        return (
+            self.first_choice_max is not None
+            and 0 < highest < serialize.FAINT * self.first_choice_max
+        )
 
     @property
     def heatmap(self) -> np.ndarray:

@@ -9,7 +9,7 @@ from PIL import ImageOps
 from gradcam_core.image.render import COLOUR_MAPS
 from gradcam_core.methods import METHODS
 from gradcam_core.models.registry import models
-from gradcam_core.serialize import colour_tables, jpeg_url, to_dict
+from gradcam_core.serialize import FAINT, colour_tables, jpeg_url, to_dict
 from gradcam_core.viewer import DATA, template
 
 if TYPE_CHECKING:
@@ -51,13 +51,13 @@ def html(explanations: Sequence["Explanation"], colour_map: str, opacity: float)
         values["model_title"] = _model_title(explanation)
         values["method_title"] = METHODS[explanation.method].title
         written.append(values)
-    names = dict.fromkeys([*COLOUR_MAPS, colour_map])
     data = {
         "pictures": list(pictures),
         "explanations": written,
-        "colours": colour_tables(names),
+        "colours": colour_tables(dict.fromkeys([*COLOUR_MAPS, colour_map])),
         "colour": colour_map,
         "opacity": opacity,
+        "faint_below": FAINT,
     }
     # In ASCII, with unpaired surrogates escaped; without "<" nothing can end the script.
     text = json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")

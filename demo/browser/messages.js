@@ -1,10 +1,17 @@
 // Every sentence that the page composes, by code. Those of its fixed parts are in the HTML files.
 
-import { captionLikelihood, wordLikelihood } from '../../gradcam_core/viewer/messages.js';
+import { captionLikelihood, firstChoiceScale, shareOfFirst, wordLikelihood } from '../../gradcam_core/viewer/messages.js';
 import { chance, percent, significant, wholePercent } from './format.js';
 import { isGuess, isListed, isReplaced, unlikelyWords } from './selectors.js';
 
-export { HEADINGS, noCounterevidence, VIEWS, WHOLE_CAPTION_ONLY } from '../../gradcam_core/viewer/messages.js';
+export {
+  HEADINGS,
+  littleCounterevidence,
+  noCounterevidence,
+  VIEWS,
+  WEAK,
+  WHOLE_CAPTION_ONLY,
+} from '../../gradcam_core/viewer/messages.js';
 
 /**
  * @import { Box, Choice, Contradiction, Download, HeatMap, ModelInfo, Problem, Result, Status } from './types.js'
@@ -58,12 +65,6 @@ const PROBLEMS = {
 };
 
 export const OUT_OF_DATE = 'This page is out of date. Please reload it.';
-
-/** Of views whose scale is not shown. */
-export const WEAK = 'It is weak here, because the map is faint next to that of the first choice.';
-
-/** @param {string} target */
-export const littleCounterevidence = (target) => `Hardly anything in this photo speaks against ${target}.`;
 
 /** @type {Record<Task, { target: string, placeholder: string, predictions: string, hint: string, noun: string }>} */
 export const TASK_TEXTS = {
@@ -247,20 +248,12 @@ export const SCALES = {
   models_same: () => 'Both use one scale, but the two networks count in different units: compare places, not colours.',
   targets_same: () => 'Both use one scale: the same colour is the same amount of evidence, so a weak map is pale.',
   all_same: () => 'One scale for everything you see of this photo: the same colour is the same amount of evidence.',
-  first_choice: (result, map) =>
-    `The colours stay low, because the scale is that of the first choice, ${result.predictions[0].text}: ` +
-    `this map reaches ${shareOfFirst(result, map)} of it.`,
+  first_choice: firstChoiceScale,
   faint_alone: (result, map) =>
     'Colours show where, not how much: even the strongest is only ' +
     `${shareOfFirst(result, map)} of that of the first choice, ${result.predictions[0].text}.`,
   single: () => '',
 };
-
-/**
- * @param {Result} result
- * @param {HeatMap} map
- */
-const shareOfFirst = ({ first_choice_max: first }, { max }) => percent(max / (first || 1));
 
 /** @param {number} rate */
 export const liveRate = (rate) =>

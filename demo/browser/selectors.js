@@ -1,5 +1,6 @@
 // Values derived from the state.
 
+import * as scale from '../../gradcam_core/viewer/scale.js';
 import { bytes } from '../../gradcam_core/viewer/unpack.js';
 import { isGuided, store } from './store.js';
 
@@ -128,20 +129,16 @@ export const isReplaced = ({ typed, target }) =>
 export const isGuess = ({ unsure, unknown_words }) => unsure || unknown_words.length > 0;
 
 /**
- * Whether a map shows little next to the first choice's.
  * @param {Pick<Result, 'first_choice_max'>} result
  * @param {Pick<HeatMap, 'max'>} map of the result
  */
-export const isFaint = ({ first_choice_max: first }, { max }) =>
-  first !== null && max > 0 && max < store.facts.faint_below * first;
+export const isFaint = (result, map) => scale.isFaint(result, map, store.facts.faint_below);
 
 /**
- * The value at which the colours of a map end that is shown by itself: of a faint one where those of the
- * first choice's end, so that it is pale.
- * @param {Result} result
- * @param {HeatMap} map of the result
+ * @param {Pick<Result, 'first_choice_max'>} result
+ * @param {Pick<HeatMap, 'max'>} map of the result
  */
-export const ownMax = (result, map) => (isFaint(result, map) ? (result.first_choice_max ?? 0) : map.max);
+export const ownMax = (result, map) => scale.ownMax(result, map, store.facts.faint_below);
 
 /**
  * The end of the shared scale: the largest value of the two maps that are shown; of one alone, that of all maps of

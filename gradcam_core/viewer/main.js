@@ -7,14 +7,18 @@ import { addHandle, placeHandle } from './handle.js';
 import {
   CLICK_FRAMED,
   difference,
+  firstChoiceScale,
   HEADINGS,
   headingOf,
+  littleCounterevidence,
   noCounterevidence,
   PREDICTIONS,
   summaryOf,
   technical,
   VIEWS,
+  WEAK,
 } from './messages.js';
+import { isFaint, ownMax } from './scale.js';
 import { bytes, unpackExplanation } from './unpack.js';
 
 /** @import { Explained, HeatMap, InteractivePage, Style, View } from './types.js' */
@@ -106,11 +110,8 @@ function mapOf(ofView, ofWord) {
   return ofWord == null ? shown.raw : shown.words[ofWord].raw;
 }
 
-/**
- * Where the colours of a map end: a faint one is drawn on the scale of the first choice.
- * @param {HeatMap} map
- */
-const topOf = (map) => (map === shown.raw && shown.faint && shown.first_choice_max) || map.max;
+/** @param {HeatMap} map of what is shown */
+const topOf = (map) => ownMax(shown, map, page.faint_below);
 
 function render() {
   renderHeading();
@@ -148,13 +149,21 @@ function renderPicture() {
   const coloured = view === 'grad-cam' || view === 'counterfactual';
   $('.scale').hidden = $('.opacity').hidden = $('.colours').hidden = !coloured;
   $('.scale .high').textContent = map.max ? topOf(map).toPrecision(2) : 'none';
+  $('.about-scale').textContent = isFaint(shown, map, page.faint_below) ? firstChoiceScale(shown, map) : '';
   drawScale(/** @type {HTMLCanvasElement} */ ($('.scale canvas')), tables[colour]);
 }
 
+function aboutView() {
+  const map = mapOf(view, word);
+  const faint = isFaint(shown, map, page.faint_below);
+  if (view === 'counterfactual' && !map.max) return noCounterevidence(shown.target);
+  if (view === 'counterfactual' && faint) return littleCounterevidence(shown.target);
+  const about = view === 'grad-cam' && shown.method !== 'grad-cam' ? '' : VIEWS[view][1];
+  return faint && (view === 'guided-grad-cam' || view === 'spotlight') ? `${about} ${WEAK}` : about;
+}
+
 function renderViews() {
-  const empty = view === 'counterfactual' && !shown.raw_counterfactual.max;
-  const own = view === 'grad-cam' && shown.method !== 'grad-cam';
-  $('.about-view').textContent = empty ? noCounterevidence(shown.target) : own ? '' : VIEWS[view][1];
+  $('.about-view').textContent = aboutView();
   refill(
     $('.views'),
     ...viewsOf().map((each) =>

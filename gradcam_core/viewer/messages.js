@@ -2,7 +2,7 @@
 
 import { chance, percent } from './format.js';
 
-/** @import { Explained, HeatMap, Task, View } from './types.js' */
+/** @import { Explained, Explanation, HeatMap, Task, View } from './types.js' */
 
 /** @type {Record<View, [title: string, about: string]>} */
 export const VIEWS = {
@@ -26,6 +26,26 @@ export const WHOLE_CAPTION_ONLY = 'For whole captions only';
 
 /** @param {string} target */
 export const noCounterevidence = (target) => `Nothing in this photo speaks against ${target}: there is no map to show.`;
+
+/** Of views whose scale is not shown. */
+export const WEAK = 'It is weak here, because the map is faint next to that of the first choice.';
+
+/** @param {string} target */
+export const littleCounterevidence = (target) => `Hardly anything in this photo speaks against ${target}.`;
+
+/**
+ * @param {Pick<Explanation, 'first_choice_max' | 'predictions'>} result
+ * @param {HeatMap} map of the result
+ */
+export const firstChoiceScale = (result, map) =>
+  `The colours stay low, because the scale is that of the first choice, ${result.predictions[0].text}: ` +
+  `this map reaches ${shareOfFirst(result, map)} of it.`;
+
+/**
+ * @param {Pick<Explanation, 'first_choice_max'>} result
+ * @param {HeatMap} map of the result
+ */
+export const shareOfFirst = ({ first_choice_max: first }, { max }) => percent(max / (first || 1));
 
 /** @typedef {Node | string} Part */
 
@@ -72,13 +92,15 @@ export const captionLikelihood = (logProb) =>
  * @param {Explained} explained
  * @param {number | null} word
  */
-export function summaryOf({ task, target, score, probability, predictions, words, unsure, unknown_words }, word) {
+export function summaryOf(explained, word) {
+  const { task, target, score, probability, rank, predictions, words, unsure, unknown_words } = explained;
   if (word != null) return wordLikelihood(words[word].log_prob);
   const best = predictions[0];
   const value = (/** @type {number} */ p) => (task === 'captioning' ? chance(p) : percent(p));
   const own = best?.text === target ? ': the network’s first choice' : '';
   const other = best && !own ? ` The network’s first choice is “${best.text}” (${value(best.probability)}).` : '';
-  const likely = `Probability ${percent(probability ?? 0)}`;
+  const listed = rank === null || predictions.some(({ text }) => text === target);
+  const likely = `Probability ${percent(probability ?? 0)}${listed ? '' : `, rank ${rank.toLocaleString('en')}`}`;
   return [
     unknown_words.length ? `Not understood: ${unknown_words.join(', ')}.` : '',
     probability == null

@@ -68,5 +68,7 @@ export interface InteractivePage {
   colours: Record<string, string>;
   colour: string;
   opacity: number;
+  /** a map below this share of the first choice's maximum is faint */
+  faint_below: number;
 }
 export type Explained = Explanation<HeatMap, Gradient> & OfPage & Drawn;

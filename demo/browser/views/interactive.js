@@ -51,6 +51,7 @@ export async function saveInteractive(results, name) {
  */
 async function dataOf(results) {
   const { colour, opacity } = store.state.look;
+  const { colours, faint_below } = store.facts;
   const images = [...new Set(results.map(({ photo }) => photo.image))];
   const explanations = [];
   let space = GUIDED;
@@ -59,7 +60,7 @@ async function dataOf(results) {
     space -= packed?.data.length ?? 0;
     explanations.push(explanationOf(result, images.indexOf(result.photo.image), space < 0 ? null : packed));
   }
-  return { pictures: images.map(jpegOf), explanations, colours: store.facts.colours, colour, opacity };
+  return { pictures: images.map(jpegOf), explanations, colours, colour, opacity, faint_below };
 }
 
 /**
