@@ -1,6 +1,11 @@
 // Every sentence that the page composes, by code. Those of its fixed parts are in the HTML files.
 
-import { captionLikelihood, firstChoiceScale, shareOfFirst, wordLikelihood } from '../../gradcam_core/viewer/messages.js';
+import {
+  captionLikelihood,
+  firstChoiceScale,
+  shareOfFirst,
+  wordLikelihood,
+} from '../../gradcam_core/viewer/messages.js';
 import { chance, percent, significant, wholePercent } from './format.js';
 import { isGuess, isListed, isReplaced, unlikelyWords } from './selectors.js';
 
