@@ -18,6 +18,7 @@ import gradio as gr
 import numpy as np
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PlainValidator,
@@ -34,9 +35,9 @@ from demo.hosting.disk_quota import DISK_FULL, is_disk_full
 from demo.hosting.errors import INTERNAL_ERROR
 from demo.hosting.gradio_internals import event_payload
 from demo.hosting.uploads import UploadMissingError, uploaded_file
-from demo.present import write_file
+from demo.present import PanelName, Size, write_file
 from demo.service import DISPLAY_SIDE, NotDownloadedError, Service, TimedExplanation
-from gradcam_core import Query
+from gradcam_core import Explanation, Query
 
 _log = logging.getLogger(__name__)
 
@@ -165,11 +166,18 @@ class SuggestRequest(PictureRequest):
     text: Annotated[str, Field(max_length=200)]
 
 
+_MOST_ROWS = 7  # of a figure, below the first
 _Measurements = Annotated[str, Field(max_length=100_000)] | None
 
 
+def _split(sent: Any) -> list[str]:
+    if not isinstance(sent, str):
+        raise ValueError("This is not a text.")
+    return sent.split(" ")
+
+
 class SaveRequest(PictureRequest):
-    """Write an explanation, or two side by side, into a file."""
+    """Write an explanation, or several of the same picture, into a file."""
 
     format: Literal["zip", "pdf", "svg", "png"]
     colour_map: str
@@ -180,6 +188,10 @@ class SaveRequest(PictureRequest):
     # What the page has measured already, as JSON: measuring again would take long.
     measurements: _Measurements = None
     beside_measurements: _Measurements = None
+    # Of a figure: its panels, with spaces in between, its rows and its size.
+    panels: Annotated[list[PanelName], BeforeValidator(_split)] | None = None
+    rows: Literal["shown", "likely", "methods", "models"] = "shown"
+    size: Size = "page"
 
 
 class LiveRequest(PictureRequest):
@@ -297,17 +309,13 @@ class Handlers:
         return self._service.channels(request.path(), request.query(), request.word)
 
     def _save(self, request: SaveRequest) -> Answer:
-        path, query = request.path(), replace(request.query(), guided=True)
-        queries = [query]
-        if request.beside_target is not None or request.beside_model is not None:
-            other: dict[str, Any] = {"target": request.beside_target or query.target}
-            if request.beside_model is not None:
-                other |= {"model": request.beside_model, "layer": None}
-            queries.append(replace(query, **other))
-        explanations = []
-        for each in queries:
-            explanations.append(self._service.explain(path, each).explanation)
+        guided = request.panels is None or any("guided" in panel for panel in request.panels)
+        path, query = request.path(), replace(request.query(), guided=guided)
+        explanations = [self._service.explain(path, query).explanation]
+        for each in self._rows(request, query, explanations[0]):
             check()
+            explanations.append(self._service.explain(path, each).explanation)
+        check()
         file = write_file(
             explanations,
             request.format,
@@ -315,8 +323,33 @@ class Handlers:
             request.opacity,
             request.highest,
             [request.measurements, request.beside_measurements],
+            request.panels,
+            request.size,
         )
         return {"file": str(file)}
+
+    def _rows(self, request: SaveRequest, query: Query, first: Explanation) -> list[Query]:
+        """Return what else is in the file."""
+        if request.format == "zip" or request.rows == "shown":
+            if request.beside_target is None and request.beside_model is None:
+                return []
+            other = replace(query, target=request.beside_target or query.target)
+            if request.beside_model is not None:
+                other = replace(other, model=request.beside_model, layer=None)
+            return [other]
+        names: list[str]
+        if request.rows == "likely":
+            names = [each.text for each in first.predictions if each.text != first.target]
+            rows = [replace(_quick(query), target=name) for name in names]
+        elif request.rows == "methods":
+            why_not, known = self._service.describe(query).methods, gradcam_core.methods()
+            names = [name for name in known if not why_not[name] and not known[name].slow]
+            rows = [replace(query, method=name) for name in names if name != query.method]
+        else:
+            names = [each.name for each in gradcam_core.models(query.task) if not each.download_mb]
+            others = [name for name in names if name != query.model_name]
+            rows = [replace(_quick(query), model=name, layer=None) for name in others]
+        return rows[:_MOST_ROWS]
 
     def _answer(self, result: TimedExplanation, *, with_picture: bool = False) -> Answer:
         explanation, seconds = result

@@ -7,12 +7,19 @@ import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
+import gradcam_core
 from demo.hosting.disk_quota import quota
 from demo.hosting.files import new_folder
 from demo.hosting.gradio_internals import upload_folder
 from demo.service import TimedExplanation, full_size
 from gradcam_core import Explanation
+
+PanelName = Literal[
+    "picture", "guided_backprop", "grad_cam", "guided_grad_cam", "counterfactual", "words"
+]
+Size = Literal["column", "page", "slide"]
 
 
 def write_file(
@@ -22,24 +29,29 @@ def write_file(
     opacity: float,
     vmax: float | None = None,
     measurements: Sequence[str | None] = (None, None),
+    panels: Sequence[PanelName] | None = None,
+    size: Size = "page",
 ) -> Path:
     """Write explanations into a file to download.
 
     Args:
-        explanations: One, or two of the same picture.
+        explanations: One, or several of the same picture.
         file_format: "zip" for everything at the picture's own size; "pdf", "svg" or "png" for
             the paper's Figure 1.
         colour_map: A name that matplotlib knows.
         opacity: Of the heat maps' colours, in [0, 1].
-        vmax: Where the colours of a figure end, see `Explanation.figure`.
+        vmax: Where the colours of all maps end; None for each map's own maximum.
         measurements: JSON for each explanation; becomes metrics.json in the ZIP.
+        panels: Of a figure, see `gradcam_core.figure`.
+        size: Likewise.
 
     Raises:
         ValueError: The upload was deleted, or matplotlib has no such colour map.
     """
     names = [_file_name(explanation.target) for explanation in explanations]
     folder = new_folder()
-    path = folder / f"grad-cam-{'-'.join(dict.fromkeys(names))}.{file_format}"
+    joined = "-".join(dict.fromkeys(names))[:120]
+    path = folder / f"grad-cam-{joined}.{file_format}"
     if file_format == "zip":
         with zipfile.ZipFile(path, "w") as archive:  # uncompressed: PNGs are compressed already
             for number, (name, explanation, measured) in enumerate(
@@ -47,13 +59,15 @@ def write_file(
             ):
                 inside = "" if len(explanations) == 1 else f"{number}-{name}/"
                 with tempfile.TemporaryDirectory(dir=upload_folder()) as temporary:
-                    for file in full_size(explanation).save(temporary, colour_map, opacity):
+                    for file in full_size(explanation).save(temporary, colour_map, opacity, vmax):
                         archive.write(file, inside + file.name)
                 if measured is not None:
                     archive.writestr(f"{inside}metrics.json", measured)
     else:
-        first, *beside = explanations
-        first.figure(colour_map, opacity, beside, vmax).savefig(path, dpi=200)
+        drawn = gradcam_core.figure(
+            explanations, colour_map, opacity, vmax, panels=panels, size=size
+        )
+        drawn.savefig(path)
     quota.add(path.stat().st_size)
     return path
 

@@ -6,6 +6,7 @@ from gradcam_core.batch.explain_many import explain_many
 from gradcam_core.explain import Explainer, channel_contributions, explain
 from gradcam_core.explanation import Explanation, Word
 from gradcam_core.feature_cache import FeatureCache
+from gradcam_core.figure import figure
 from gradcam_core.image import decoding_for, open_image
 from gradcam_core.image.render import (
     COLOUR_MAPS,
@@ -59,6 +60,7 @@ __all__ = [
     "describe",
     "explain",
     "explain_many",
+    "figure",
     "load",
     "methods",
     "metrics",

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from gradcam_core import export, figure, interactive, notebook, serialize
+from gradcam_core import export, interactive, notebook, serialize
+from gradcam_core.figure import PanelName, Size, figure, panel_pictures
 from gradcam_core.image.geometry import Box, enlarge, normalised
 from gradcam_core.image.render import DEFAULT_COLOUR_MAP, DEFAULT_OPACITY
 from gradcam_core.methods import METHODS
@@ -240,8 +241,8 @@ class Explanation:
         opacity: float = DEFAULT_OPACITY,
         vmax: float | None = None,
     ) -> dict[str, Image.Image]:
-        """Return the pictures of the paper's Figure 1 by name; see `figure.panels`."""
-        return figure.panels(self, colour_map, opacity, vmax)
+        """Return the pictures of the paper's Figure 1 by name; see `figure.panel_pictures`."""
+        return panel_pictures(self, colour_map, opacity, vmax)
 
     def figure(
         self,
@@ -249,13 +250,19 @@ class Explanation:
         opacity: float = DEFAULT_OPACITY,
         beside: Sequence["Explanation"] = (),
         vmax: float | None = None,
+        *,
+        panels: Sequence[PanelName] | None = None,
+        size: Size = "page",
     ) -> "Figure":
-        """Return the paper's Figure 1 for this picture; see `figure.figure`.
+        """Return the paper's Figure 1 for this picture, and a row for each one `beside`.
+
+        See `gradcam_core.figure`.
 
         Examples:
-            >>> explanation.figure().savefig("figure.pdf")
+            >>> explanation.figure(panels=["picture", "grad_cam"], size="column").savefig("a.pdf")
         """
-        return figure.figure([self, *beside], colour_map, opacity, vmax)
+        rows = [self, *beside]
+        return figure(rows, colour_map, opacity, vmax, panels=panels, size=size)
 
     def to_html(
         self,
@@ -287,12 +294,19 @@ class Explanation:
         folder: str | Path,
         colour_map: str = DEFAULT_COLOUR_MAP,
         opacity: float = DEFAULT_OPACITY,
+        vmax: float | None = None,
     ) -> list[Path]:
         """Write pictures, raw map, numbers and page into a folder; see `export.save`."""
-        return export.save(self, Path(folder), colour_map, opacity)
+        return export.save(self, Path(folder), colour_map, opacity, vmax)
 
     def __str__(self) -> str:
         """Describe the explanation in one line."""
+        return self.describe(self.model)
+
+    __repr__ = __str__
+
+    def describe(self, model: str) -> str:
+        """Describe the explanation in one line, with a name or title for its model."""
         question = "" if self.question is None else f"“{self.question}” "
         # A sentence's probability is tiny; its score is the logarithm.
         caption = self.task == "captioning"
@@ -305,10 +319,8 @@ class Explanation:
         evidence += "; hardly any evidence for it" if self.faint else ""
         return (
             f"{question}{self.target} ({kind} {self.score:.2f}{probability}): "
-            f"{self.method_title} of {self.model} at {self.layer}{doubt}{evidence}"
+            f"{self.method_title} of {model} at {self.layer}{doubt}{evidence}"
         )
-
-    __repr__ = __str__
 
     def _repr_html_(self) -> str:
         """Show the interactive page in a notebook."""

@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from gradcam_core.figure import panels
-from gradcam_core.image.render import coloured, overlay
+from gradcam_core.figure import map_picture, panel_pictures
+from gradcam_core.image.render import coloured
 from gradcam_core.interactive import html
 from gradcam_core.serialize import to_dict
 
@@ -20,7 +20,13 @@ if TYPE_CHECKING:
     from gradcam_core.explanation import Explanation
 
 
-def save(explanation: "Explanation", folder: Path, colour_map: str, opacity: float) -> list[Path]:
+def save(
+    explanation: "Explanation",
+    folder: Path,
+    colour_map: str,
+    opacity: float,
+    vmax: float | None = None,
+) -> list[Path]:
     """Write pictures (PNG), raw map (.npy), numbers (JSON) and interactive page into a folder.
 
     The folder is created if need be. Files of the same names are replaced, and files that an
@@ -31,6 +37,8 @@ def save(explanation: "Explanation", folder: Path, colour_map: str, opacity: flo
         folder: For this explanation alone.
         colour_map: A name that matplotlib knows.
         opacity: Of the heat maps' colours, in [0, 1].
+        vmax: The value, > 0, at which the colours of the overlays end; None for each map's own
+            maximum.
 
     Returns:
         The files written.
@@ -42,7 +50,7 @@ def save(explanation: "Explanation", folder: Path, colour_map: str, opacity: flo
     with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as temporary:
         # Everything is written here first, so that no partial result is left behind.
         staging = Path(temporary)
-        pictures = _pictures(explanation, colour_map, opacity)
+        pictures = _pictures(explanation, colour_map, opacity, vmax)
         for name, picture in tqdm(pictures, desc="saving", leave=False, disable=None):
             # Level 1: a large photo takes a third of the time and little more space.
             picture.save(staging / f"{name}.png", compress_level=1)
@@ -63,13 +71,12 @@ def save(explanation: "Explanation", folder: Path, colour_map: str, opacity: flo
 
 
 def _pictures(
-    explanation: "Explanation", colour_map: str, opacity: float
+    explanation: "Explanation", colour_map: str, opacity: float, vmax: float | None
 ) -> Iterator[tuple[str, Image.Image]]:
     """Draw one picture after the other: a large photo takes much memory."""
     yield "picture", explanation.picture
     yield "heatmap", coloured(explanation.heatmap, colour_map)
-    yield from panels(explanation, colour_map, opacity).items()
+    yield from panel_pictures(explanation, colour_map, opacity, vmax).items()
     for index, word in enumerate(explanation.words):
         name = f"word_{index + 1:02d}_{re.sub(r'[^a-z0-9]+', '-', word.text.lower())}"
-        heatmap = explanation.word_heatmap(index)
-        yield name, overlay(explanation.picture, heatmap, colour_map, opacity)
+        yield name, map_picture(explanation, word.raw, colour_map, opacity, vmax)

@@ -1,23 +1,34 @@
 """The paper's Figure 1 of an explanation: its panels, and the figure made of them."""
 
-import string
-import textwrap
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from PIL import Image
 
-from gradcam_core.image.fonts import drawable
 from gradcam_core.image.geometry import normalised
-from gradcam_core.image.render import gradient_picture, overlay
+from gradcam_core.image.render import (
+    DEFAULT_COLOUR_MAP,
+    DEFAULT_OPACITY,
+    gradient_picture,
+    gradient_scale,
+    overlay,
+)
 from gradcam_core.methods import METHODS
+from gradcam_core.models.registry import models
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.figure import Figure
 
     from gradcam_core.explanation import Explanation
 
-# The panels of a figure in their order; {} is the method's title.
+PanelName = Literal[
+    "picture", "guided_backprop", "grad_cam", "guided_grad_cam", "counterfactual", "words"
+]
+Size = Literal["column", "page", "slide"]
+
+# Titles of panels; {} is the method's.
 _TITLES = {
     "picture": "Picture",
     "guided_backprop": "Guided Backprop",
@@ -25,10 +36,50 @@ _TITLES = {
     "guided_grad_cam": "Guided Backprop × {}",
     "counterfactual": "Counterfactual",
 }
-_HEIGHT = 2.6  # inches, of a panel
+_MOST_ROWS, _MOST_PANELS = 12, 60
+_ASPECTS = 1 / 3, 8  # width / height of a panel; longer pictures are stretched
 
 
-def panels(
+class Scale(NamedTuple):
+    """What the colours of a map mean.
+
+    Attributes:
+        colour_map: A name that matplotlib knows.
+        low: The value of its first colour.
+        high: The value of its last one; 0 for a map of zeros.
+        clipped: Whether larger values have the last colour, too.
+    """
+
+    colour_map: str
+    low: float
+    high: float
+    clipped: bool = False
+
+
+class Panel(NamedTuple):
+    """A picture with a title; its own scale is drawn beneath it."""
+
+    title: str
+    scale: Scale | None
+
+
+class Row(NamedTuple):
+    """A row of a figure.
+
+    Attributes:
+        heading: Stands over it.
+        panels: One for each column; None leaves it empty.
+        aspect: Width / height of its panels.
+        pictures: Returns those of the panels with at most so many pixels a side.
+    """
+
+    heading: str
+    panels: Sequence[Panel | None]
+    aspect: float
+    pictures: Callable[[int], Sequence[Image.Image | None]]
+
+
+def panel_pictures(
     explanation: "Explanation", colour_map: str, opacity: float, vmax: float | None = None
 ) -> dict[str, Image.Image]:
     """Return the pictures of the paper's Figure 1 by name, at the picture's size.
@@ -44,81 +95,183 @@ def panels(
     Raises:
         ValueError: matplotlib has no such colour map.
     """
-    maps = {"grad_cam": explanation.raw, "counterfactual": explanation.raw_counterfactual}
-    pictures = {}
-    for name, raw in maps.items():
-        scaled = normalised(raw) if vmax is None else (raw / vmax).clip(max=1)
-        heatmap = explanation.at_picture_size(scaled)
-        pictures[name] = overlay(explanation.picture, heatmap, colour_map, opacity)
-    gradient, product = explanation.gradient, explanation.guided_product
-    if gradient is not None and product is not None:
-        size, box = explanation.picture.size, explanation.box
-        pictures["guided_backprop"] = gradient_picture(gradient, size, box)
-        pictures["guided_grad_cam"] = gradient_picture(product, size, box)
+    pictures = {
+        name: map_picture(explanation, raw, colour_map, opacity, vmax)
+        for name, raw in _maps(explanation).items()
+        if name in _TITLES
+    }
+    size, box = explanation.picture.size, explanation.box
+    for name, gradient in _gradients(explanation).items():
+        pictures[name] = gradient_picture(gradient, size, box)
     return pictures
 
 
+def map_picture(
+    explanation: "Explanation",
+    raw: "np.ndarray",
+    colour_map: str,
+    opacity: float,
+    vmax: float | None = None,
+) -> Image.Image:
+    """Lay a map (h, w) >= 0 over the explanation's picture, see `panel_pictures`."""
+    scaled = normalised(raw) if vmax is None else (raw / vmax).clip(max=1)
+    heatmap = explanation.at_picture_size(scaled)
+    return overlay(explanation.picture, heatmap, colour_map, opacity)
+
+
 def figure(
-    rows: Sequence["Explanation"], colour_map: str, opacity: float, vmax: float | None = None
+    explanations: Sequence["Explanation"],
+    colour_map: str = DEFAULT_COLOUR_MAP,
+    opacity: float = DEFAULT_OPACITY,
+    vmax: float | None = None,
+    *,
+    panels: Sequence[PanelName] | None = None,
+    size: Size = "page",
 ) -> "Figure":
-    """Return the paper's Figure 1: a labelled row of panels for each explanation.
+    """Return the paper's Figure 1: a row of panels for each explanation.
+
+    Each map is drawn up to its own maximum, with a colour bar of its own, unless `vmax` is given:
+    then one colour bar is for all of them. Maps of different models, layers or methods keep
+    colour bars of their own, since their values cannot be compared.
 
     Args:
-        rows: Explanations of one picture: of several targets, or by several models.
+        explanations: At most 12: of several targets, or by several models or methods.
         colour_map: A name that matplotlib knows.
         opacity: Of the heat maps' colours, in [0, 1].
-        vmax: The value, > 0, at which the colours of all heat maps end; None to scale each row to
-            its map's maximum.
+        vmax: The value, > 0, at which the colours of all maps end.
+        panels: "picture", "guided_backprop", "grad_cam" (the method's map), "guided_grad_cam",
+            "counterfactual", and "words" for a map of each word of a caption; None for those that
+            all explanations have, without the words. At most 60 in all.
+        size: "column" (3.4 inches wide, type of 7 points, 300 dots per inch), "page" (7.2, 8, 200)
+            or "slide" (13.33, 18, 144). A slide is 7.5 inches high, if that is possible; for the
+            others the height follows.
 
     Raises:
-        ValueError: matplotlib has no such colour map.
+        ValueError: There are too many rows or panels, an unknown panel or size, or one that no
+            explanation has; or matplotlib has no such colour map.
+
+    Examples:
+        >>> several = explain("cat.jpg", target=["tabby", "tiger cat"])
+        >>> figure(several, panels=["picture", "grad_cam"], size="slide").savefig("slide.svg")
     """
-    from matplotlib.figure import Figure
+    from gradcam_core.drawing import draw  # matplotlib's part of it takes long to import
 
-    first = rows[0]
-    drawn = [{"picture": row.picture, **panels(row, colour_map, opacity, vmax)} for row in rows]
-    columns = [name for name in _TITLES if any(name in pictures for pictures in drawn)]
-    width = _HEIGHT * first.picture.width / first.picture.height
-    result = Figure(
-        figsize=(len(columns) * width + 1.2, len(rows) * (_HEIGHT + 0.4) + 0.6),
-        layout="constrained",
-    )
-    grid = result.subplots(len(rows), len(columns), squeeze=False)
-    letters = iter(string.ascii_lowercase)
-    for row, pictures, axes in zip(rows, drawn, grid, strict=True):
-        for name, axis in zip(columns, axes, strict=True):
-            axis.axis("off")
-            if name in pictures:
-                axis.imshow(pictures[name])
-                axis.set_title(f"({next(letters)}) {_panel_title(name, row.method)}", fontsize=9)
-        if len(rows) > 1:
-            label = textwrap.fill(row.target, 28)
-            label += f"\n{row.model}" if row.model != first.model else ""
-            text, fonts = drawable(label)
-            place = {"rotation": 90, "ha": "right", "va": "center", "fontsize": 9}
-            axes[0].text(-0.04, 0.5, text, transform=axes[0].transAxes, fontfamily=fonts, **place)
-        if vmax is None:
-            _colour_bar(result, list(axes), colour_map, row.raw.max().item() or 1.0, row)
-    if vmax is not None:
-        _colour_bar(result, list(grid.flat), colour_map, vmax, first)
-    text, fonts = drawable("\n".join(map(str, rows)))
-    result.supxlabel(text, fontsize=8, fontfamily=fonts, wrap=True)
-    return result
+    if not 0 < len(explanations) <= _MOST_ROWS:
+        raise ValueError(f"A figure has 1 to {_MOST_ROWS} rows.")
+    if size not in get_args(Size):
+        raise ValueError(f"There is no size '{size}'. Known: {', '.join(get_args(Size))}.")
+    columns = _columns(explanations, panels)
+    if len(explanations) * len(columns) > _MOST_PANELS:
+        raise ValueError(f"A figure has at most {_MOST_PANELS} panels. Choose fewer.")
+    highest = max(raw.max() for each in explanations for raw in _maps(each).values())
+    kinds = {(each.model, each.layer, each.method, each.detail) for each in explanations}
+    shared = None
+    if vmax is not None and len(kinds) == 1:
+        shared = (
+            f"{explanations[0].method_title}, not normalized",
+            Scale(colour_map, 0, vmax, clipped=bool(highest > vmax)),
+        )
+    rows = [
+        _row(each, columns, colour_map, opacity, vmax, shared=bool(shared)) for each in explanations
+    ]
+    return draw(rows, size, shared)
 
 
-def _colour_bar(
-    figure: "Figure", axes: list[Any], colour_map: str, vmax: float, row: "Explanation"
-) -> None:
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
+def _columns(
+    explanations: Sequence["Explanation"], panels: Sequence[PanelName] | None
+) -> list[str]:
+    """Return what stands in each column: a panel, or "word 0" and so on."""
+    for name in panels or ():
+        if name not in get_args(PanelName):
+            raise ValueError(
+                f"There is no panel '{name}'. Known: {', '.join(get_args(PanelName))}."
+            )
+    there = [{"picture", *_maps(each), *_gradients(each)} for each in explanations]
+    if panels is None:
+        return [name for name in _TITLES if all(name in names for names in there)]
+    every = set().union(*there)
+    words = [f"word {at}" for at in range(len(every)) if f"word {at}" in every]
+    named = [name for panel in panels for name in (words if panel == "words" else [panel])]
+    columns = [name for name in dict.fromkeys(named) if name in every]
+    if not columns:
+        raise ValueError(f"There is nothing to draw: no explanation has {' or '.join(panels)}.")
+    return columns
 
-    scale = ScalarMappable(Normalize(0, vmax), colour_map)
-    bar = figure.colorbar(scale, ax=axes, fraction=0.03, pad=0.01)
-    bar.set_label(f"{row.method_title}, not normalized", fontsize=7)
-    bar.ax.tick_params(labelsize=7)
+
+def _row(
+    explanation: "Explanation",
+    columns: Sequence[str],
+    colour_map: str,
+    opacity: float,
+    vmax: float | None,
+    *,
+    shared: bool,
+) -> Row:
+    maps, gradients = _maps(explanation), _gradients(explanation)
+
+    def panel(name: str) -> Panel | None:
+        scale = None
+        if name in gradients:
+            end = gradient_scale(gradients[name])
+            scale = Scale("gray", -end or -1.0, end)
+        elif name in maps and not shared:
+            highest = float(maps[name].max())
+            end = vmax if vmax is not None and highest else highest
+            scale = Scale(colour_map, 0, end, clipped=highest > end)
+        elif name not in maps and name != "picture":
+            return None
+        return Panel(_title(name, explanation), scale)
+
+    def pictures(side: int) -> list[Image.Image | None]:
+        small = replace(explanation, picture=_resized(explanation.picture, side))
+        drawn = {"picture": small.picture}
+        for name in columns:
+            if name in maps:
+                drawn[name] = map_picture(small, maps[name], colour_map, opacity, vmax)
+            elif name in gradients:
+                drawn[name] = gradient_picture(gradients[name], small.picture.size, small.box)
+        return [drawn.get(name) for name in columns]
+
+    width, height = explanation.picture.size
+    aspect = min(max(width / height, _ASPECTS[0]), _ASPECTS[1])
+    heading = explanation.describe(_model_title(explanation.model))
+    heading += f"; {width} × {height} pixels, stretched" if aspect != width / height else ""
+    return Row(heading, [panel(name) for name in columns], aspect, pictures)
 
 
-def _panel_title(panel: str, method: str) -> str:
-    if (panel, method) == ("guided_grad_cam", "grad-cam"):
+def _maps(explanation: "Explanation") -> dict[str, "np.ndarray"]:
+    words = {f"word {at}": word.raw for at, word in enumerate(explanation.words)}
+    maps = {"grad_cam": explanation.raw, "counterfactual": explanation.raw_counterfactual}
+    return maps | words
+
+
+def _gradients(explanation: "Explanation") -> dict[str, "np.ndarray"]:
+    gradient, product = explanation.gradient, explanation.guided_product
+    if gradient is None or product is None:
+        return {}
+    return {"guided_backprop": gradient, "guided_grad_cam": product}
+
+
+def _resized(picture: Image.Image, side: int) -> Image.Image:
+    """Return a picture with some `side` pixels on its longer side.
+
+    A large one would take much memory, and a tiny one leave its maps no pixels.
+    """
+    share = side / max(picture.size)
+    if 1 <= share < 3:
+        return picture
+    width, height = (max(1, round(share * each)) for each in picture.size)
+    kind = Image.Resampling.NEAREST if share > 1 else Image.Resampling.BICUBIC
+    return picture.resize((width, height), kind, reducing_gap=3)
+
+
+def _title(name: str, explanation: "Explanation") -> str:
+    if name.startswith("word "):
+        return f"“{explanation.words[int(name[5:])].text}”"
+    if (name, explanation.method) == ("guided_grad_cam", "grad-cam"):
         return METHODS["guided-grad-cam"].title
-    return _TITLES[panel].format(METHODS[method].title)
+    return _TITLES[name].format(explanation.method_title)
+
+
+def _model_title(name: str) -> str:
+    return next((info.title for info in models() if info.name == name), name)

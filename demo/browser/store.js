@@ -1,9 +1,9 @@
 // The state of the page. Only the store writes it, each method below is an action; views read `state`.
 // State holds codes: the sentences for them are in messages.js.
 
-/** @import { Analysis, Camera, Choice, Evaluation, Evaluations, Explained, Facts, Lane, Look } from './types.js' */
-/** @import { Paint, Photo, Problem, Reply, Result, Retry, Second, State, Status, Task, TaskState } from './types.js' */
-/** @import { Test, View } from './types.js' */
+/** @import { Analysis, Camera, Choice, Evaluation, Evaluations, Explained, Facts, FigureChoice } from './types.js' */
+/** @import { Lane, Look, Paint, Photo, Problem, Reply, Result, Retry, Second, State, Status } from './types.js' */
+/** @import { Task, TaskState, Test, View } from './types.js' */
 
 /** @typedef {keyof State} Slice */
 
@@ -70,6 +70,11 @@ export class Store {
       handle: 0,
       history: [],
       look: { view: 'grad-cam', colour: facts.colour, opacity: facts.opacity, sameScale: null },
+      figure: {
+        panels: ['picture', 'guided_backprop', 'grad_cam', 'guided_grad_cam', 'counterfactual'],
+        rows: 'shown',
+        size: 'page',
+      },
       camera: 'off',
       rate: 0,
       tasks: {
@@ -326,6 +331,11 @@ export class Store {
   /** @param {Partial<Look>} change */
   changeLook(change) {
     this.#set({ look: { ...this.state.look, ...change } });
+  }
+
+  /** @param {Partial<FigureChoice>} change */
+  chooseFigure(change) {
+    this.#set({ figure: { ...this.state.figure, ...change } });
   }
 
   /** @param {number} share */

@@ -215,6 +215,13 @@ export interface Look {
   /** null until the visitor decides */
   readonly sameScale: boolean | null;
 }
+export type Panel = 'picture' | 'guided_backprop' | 'grad_cam' | 'guided_grad_cam' | 'counterfactual' | 'words';
+/** What a downloaded figure contains */
+export interface FigureChoice {
+  readonly panels: readonly Panel[];
+  readonly rows: 'shown' | 'likely' | 'methods' | 'models';
+  readonly size: 'column' | 'page' | 'slide';
+}
 export type Camera = 'off' | 'open' | 'live';
 export interface Running {
   readonly name: string;
@@ -253,6 +260,7 @@ export interface State {
   /** results of this visit, the latest last */
   readonly history: readonly Result[];
   readonly look: Look;
+  readonly figure: FigureChoice;
   readonly camera: Camera;
   /** explanations a second, live */
   readonly rate: number;

@@ -55,19 +55,26 @@ def overlay(
 def gradient_picture(gradient: np.ndarray, size: tuple[int, int], box: Box = WHOLE) -> Image.Image:
     """Return a signed gradient (h, w, 3) as an RGB picture; grey is zero.
 
-    The colours' scale is the 99.5th percentile of its magnitude, so that a few strong pixels do
-    not leave the rest grey.
+    Its colours end at `gradient_scale`.
 
     Args:
         gradient: At the size of the network's input.
         size: (width, height) of the picture to return, in pixels.
         box: The part of it that the network's input shows; grey outside.
     """
-    magnitude = np.abs(gradient)
-    scale = np.percentile(magnitude, 99.5) or magnitude.max() or 1.0
+    scale = gradient_scale(gradient) or 1.0
     colours = np.rint((gradient / scale).clip(-1, 1) * 127.5 + 127.5).astype(np.uint8)
     left, top, right, bottom = in_pixels(box, *size)
     canvas = Image.new("RGB", size, (128, 128, 128))
     seen = Image.fromarray(colours).resize((right - left, bottom - top), Image.Resampling.BILINEAR)
     canvas.paste(seen, (left, top))
     return canvas
+
+
+def gradient_scale(gradient: np.ndarray) -> float:
+    """Return the magnitude at which the colours of a gradient end; 0 if it is zero everywhere.
+
+    It is the 99.5th percentile, so that a few strong pixels do not leave the rest grey.
+    """
+    magnitude = np.abs(gradient)
+    return float(np.percentile(magnitude, 99.5) or magnitude.max())

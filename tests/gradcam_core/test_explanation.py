@@ -96,54 +96,6 @@ def test_numbers_name_their_versions_and_settings(
     assert caption.to_dict().keys() == numbers.keys()
 
 
-@pytest.mark.parametrize("kind", ["pdf", "svg", "png"])
-def test_figure(explanation: gradcam_core.Explanation, tmp_path: Path, kind: str) -> None:
-    figure = explanation.figure()
-    titles = [axis.get_title() for axis in figure.axes if axis.get_title()]
-    assert titles == [
-        "(a) Picture",
-        "(b) Guided Backprop",
-        "(c) Grad-CAM",
-        "(d) Guided Grad-CAM",
-        "(e) Counterfactual",
-    ]
-    path = tmp_path / f"figure.{kind}"
-    figure.savefig(path)
-    assert path.read_bytes()[:4] in (b"%PDF", b"<?xm", b"\x89PNG")
-
-
-def test_figure_without_guided_pictures_names_the_method(cat_file: Path) -> None:
-    figure = gradcam_core.explain(cat_file, method="layercam").figure()
-    titles = [axis.get_title() for axis in figure.axes if axis.get_title()]
-    assert titles == ["(a) Picture", "(b) LayerCAM", "(c) Counterfactual"]
-
-
-def test_a_figure_of_what_is_guided_already_says_so_once(cat_file: Path) -> None:
-    figure = gradcam_core.explain(cat_file, method="guided-grad-cam", guided=True).figure()
-    titles = [axis.get_title() for axis in figure.axes if axis.get_title()]
-    assert titles[2:4] == ["(c) Guided Grad-CAM", "(d) Guided Backprop × Guided Grad-CAM"]
-
-
-def test_a_figure_of_two_targets_has_two_rows(cat_file: Path) -> None:
-    rows = [gradcam_core.explain(cat_file, target=target) for target in ("tabby", "school bus")]
-    figure = rows[0].figure(beside=rows[1:])
-    panels = [axis.get_title() for axis in figure.axes if axis.get_title()]
-    assert [title[:3] for title in panels] == ["(a)", "(b)", "(c)", "(d)", "(e)", "(f)"]
-    ends = [axis.get_ylim()[1] for axis in figure.axes if axis.get_label() == "<colorbar>"]
-    assert ends == pytest.approx([row.raw.max() for row in rows])
-    assert [text.get_text() for axis in figure.axes for text in axis.texts] == [
-        "tabby",
-        "school bus",
-    ]
-    assert str(rows[1]) in figure.get_supxlabel()
-    # On one scale there is one colour bar, and the weaker map is paler.
-    figure = rows[0].figure(beside=rows[1:], vmax=float(rows[0].raw.max()))
-    ends = [axis.get_ylim()[1] for axis in figure.axes if axis.get_label() == "<colorbar>"]
-    assert ends == pytest.approx([rows[0].raw.max()])
-    weak = np.asarray(rows[1].panels("gray", 1.0, float(rows[0].raw.max()))["grad_cam"])
-    assert weak.max() / 255 == pytest.approx(rows[1].raw.max() / rows[0].raw.max(), abs=0.02)
-
-
 def test_str_is_one_line(
     explanation: gradcam_core.Explanation, caption: gradcam_core.Explanation, cat_file: Path
 ) -> None:
