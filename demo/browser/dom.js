@@ -87,9 +87,14 @@ export function scrollToPicture() {
 
 export const scrollToHeading = () => $('.result-heading').scrollIntoView({ block: 'start' });
 
-/** Leave a field, so that the keyboard of a phone closes. */
+const NARROW = '(max-width: 899px)'; // as in page.css: the form is above the picture
+
+/** Leave a field, so that the keyboard of a phone closes, if the answer is not in view. */
 export function scrollToAnswer() {
-  if ($('.result-heading').getBoundingClientRect().top >= 0) return;
+  const { top } = $('.result-heading').getBoundingClientRect();
+  const { bottom } = $('.pictures').getBoundingClientRect();
+  const below = matchMedia(NARROW).matches && bottom > (window.visualViewport?.height ?? innerHeight);
+  if (top >= 0 && !below) return;
   focusHeading();
   scrollToHeading();
 }
