@@ -225,8 +225,6 @@ def test_slow_work_shows_its_progress(compute: RayServeCompute, cat_file: Path) 
         assert len(done[0]) == len(done[1])
     found = compute.evaluate(cat_file, Query(), "occlusion")
     assert found["sentence"] == local.evaluate(cat_file, Query(), "occlusion")["sentence"]
-    of_caption = compute.channels(cat_file, Query("captioning"), word=1)
-    assert of_caption["word"] == local.channels(cat_file, Query("captioning"), word=1)["word"]
 
 
 def test_slow_work_ends_where_nobody_waits(
@@ -254,6 +252,11 @@ def test_answers_and_errors_are_those_of_one_machine(
     assert np.allclose(found.raw, gradcam_core.explain(occluded).raw, atol=1e-6)
     suggested = compute.suggest(cat_file, Query(), "cat")
     assert suggested[0].text == LocalCompute().suggest(cat_file, Query(), "cat")[0].text
+    made = compute.channels(cat_file, Query("captioning"), word=1)
+    here = LocalCompute().channels(cat_file, Query("captioning"), word=1)
+    assert (made["word"], made["active"]) == ("cat", here["active"])
+    with pytest.raises(ValueError, match="HiResCAM"):
+        compute.channels(cat_file, Query(method="hirescam"))
     with pytest.raises(gradcam_core.UnknownLabelError, match="no such thing") as raised:
         compute.explain(cat_file, Query(target="no such thing"))
     assert raised.value.suggestions
