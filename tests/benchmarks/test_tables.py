@@ -4,7 +4,8 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.bias import THINGS, only
-from benchmarks.evaluate import cell, hit_and_miss
+from benchmarks.evaluate import hit_and_miss
+from benchmarks.evaluate_tables import cell
 
 
 def test_a_map_hits_by_its_maximum_and_finds_by_its_box() -> None:
