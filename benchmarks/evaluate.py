@@ -81,14 +81,11 @@ class Measuring:
 
     def __init__(self, model: Classifier, data: Path, count: int) -> None:
         self.model = model
-        self.right = list(_right(model, data, count))
+        self.right = list(right_photos(model, data, count))
         self.boxed = list(boxed(data, 2 * count))
-        first, *_, last = (
-            deepcopy(network)
-            for layer, network in randomized(model)
-            if layer in ("head", *list(model.parts())[-1:])
+        self.random = dict(
+            zip(("sanity, head", "sanity, all"), random_networks(model), strict=True)
         )
-        self.random = {"sanity, head": first, "sanity, all": last}
 
     def rows(
         self, rounds: list[tuple[int, bool]], done: set[tuple[str, str, str]]
@@ -164,7 +161,13 @@ def _metrics_of(variant: str) -> list[str]:
     return names
 
 
-def _right(model: Model, data: Path, count: int) -> Iterator[tuple[str, str, Image.Image]]:
+def random_networks(model: Classifier) -> list[Classifier]:
+    """Return a network with a random last layer, and one with all layers random."""
+    ends = {next(iter(model.parts())), list(model.parts())[-1]}
+    return [deepcopy(network) for layer, network in randomized(model) if layer in ends]
+
+
+def right_photos(model: Model, data: Path, count: int) -> Iterator[tuple[str, str, Image.Image]]:
     """Yield photos that the network classifies correctly: WordNet id, label, photo."""
     found = list(read_photos(data / "imagenet" / "images.tar").items())
     random.Random(SEED).shuffle(found)

@@ -212,8 +212,6 @@ def interval(values: Iterable[float], draw: np.random.Generator) -> tuple[float,
 
 def comparisons(rows: list[Row]) -> list[Comparison]:
     """Compare every variant with those of `COMPARED_WITH`, photo by photo."""
-    from scipy.stats import ttest_1samp
-
     draw = np.random.default_rng(SEED)
     values: dict[tuple[str, str], dict[str, float]] = {}
     for photo, variant, metric, value in rows:
@@ -230,8 +228,7 @@ def comparisons(rows: list[Row]) -> list[Comparison]:
                     continue
                 better = _COLUMNS[metric].better
                 each = np.array([_gain(better, ours[p], theirs[p]) for p in shared])
-                same = np.ptp(each) == 0
-                p = 1.0 if same and each[0] == 0 else 0.0 if same else ttest_1samp(each, 0).pvalue
+                p = _p(each)
                 low, high = interval(each, draw)
                 needed = max(3, math.ceil(_POWERFUL * each.var(ddof=1) / EFFECT**2))
                 found.append(
@@ -241,6 +238,15 @@ def comparisons(rows: list[Row]) -> list[Comparison]:
                 )
     corrected = holm([each.p for each in found])
     return [each._replace(p=p) for each, p in zip(found, corrected, strict=True)]
+
+
+def _p(differences: np.ndarray) -> float:
+    """Return the p-value of the paired t-test; of the sign test, where all are the same."""
+    from scipy.stats import ttest_1samp
+
+    if np.ptp(differences):
+        return float(ttest_1samp(differences, 0).pvalue)
+    return 0.5 ** (len(differences) - 1) if differences[0] else 1.0
 
 
 def _gain(better: str, ours: float, theirs: float) -> float:
