@@ -18,7 +18,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 import gradcam_core
-from benchmarks.evaluate import SEED, boxed, cell, hit_and_miss, known_objects
+from benchmarks.evaluate import boxed, hit_and_miss, known_objects
+from benchmarks.evaluate_tables import SEED, cell
 from gradcam_core.methods.cams import grad_cam, weighted_map
 from gradcam_core.methods.gradients import Cam, gradients
 

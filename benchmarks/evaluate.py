@@ -1,21 +1,24 @@
 """Compare methods: whose maps show what the network uses, and lie on the object?
 
-    python -m benchmarks.evaluate ../shared/data --work ../scratch --photos 40
+    nice -n 19 python -m benchmarks.evaluate ../shared/data --work ../scratch/evaluate
 
 Data: random ImageNet photos that the network classifies correctly for faithfulness and
 randomization, collages of four of them for grid pointing; COCO photos and their boxes for the
 pointing game and localization. Each value is appended to a CSV file when it is measured, so a
-stopped run can be resumed. Tables show means with 95 % intervals, bootstrapped over photos. The
-baseline is a map that knows nothing of the network: the picture's centre. Slow methods are
-measured last, for every third photo only, and without collages and boxes.
+stopped run can be resumed. `--parts 2 --part 0` and `--part 1` share the photos between two
+processes, which may write to the same folder. `benchmarks.evaluate_tables` prints the tables.
+
+Two baselines know nothing of the network: the picture's centre, and Grad-CAM's map with its cells
+shuffled. Slow methods are measured on fewer photos, and without collages and boxes.
 """
 
 import csv
 import random
 import time
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import numpy as np
 import typer
@@ -24,127 +27,128 @@ from tqdm import tqdm
 
 import gradcam_core
 from benchmarks.classification import SIDE, class_index, collage, read_photos
+from benchmarks.evaluate_tables import SEED, VARIANTS, Row, is_slow, kept_in, print_tables, read
 from gradcam_core import metrics
 from gradcam_core.image.geometry import enlarge, in_pixels
 from gradcam_core.methods import METHODS
 from gradcam_core.metrics import MeasuredMap, faithfulness
 from gradcam_core.metrics.localization import MIN_IOU, Rectangle
 from gradcam_core.metrics.metric import rank_correlation
-from gradcam_core.metrics.randomization import cascade
+from gradcam_core.metrics.randomization import randomized
 from gradcam_core.models.base import Head, Model, ResolvedTarget
+from gradcam_core.models.classifiers import Classifier
 from training import datasets
-
-SEED = 0
-RESAMPLES = 2000  # of the bootstrap
-# Row of the tables -> method and detail; the last one is the baseline.
-VARIANTS = {
-    "Grad-CAM": ("grad-cam", 1.0),
-    "Grad-CAM, detail 1.5": ("grad-cam", 1.5),
-    "Grad-CAM, detail 2": ("grad-cam", 2.0),
-    "Grad-CAM++": ("grad-cam++", 1.0),
-    "Guided Backprop": ("guided-backprop", 1.0),
-    "Guided Grad-CAM": ("guided-grad-cam", 1.0),
-    "c-MWP": ("c-mwp", 1.0),
-    "Gradient": ("gradient", 1.0),
-    "SmoothGrad": ("smoothgrad", 1.0),
-    "Integrated gradients": ("integrated-gradients", 1.0),
-    "Occlusion": ("occlusion", 1.0),
-    "Score-CAM": ("score-cam", 1.0),
-    "RISE": ("rise", 1.0),
-    "centre": ("centre", 1.0),
-}
-
-
-class Column(NamedTuple):
-    """A column of a table: its title, which direction is better, and its source."""
-
-    title: str
-    better: str
-    source: str
-
-
-TABLES = {
-    "Does the map show what the network uses?": {
-        "occlusion": Column("rank correlation with occlusion", "higher", "paper, section 5.3"),
-        "deletion": Column("deletion, area", "lower", "Petsiuk et al. 2018"),
-        "insertion": Column("insertion, area", "higher", "Petsiuk et al. 2018"),
-        "drop": Column("average drop", "lower", "Chattopadhay et al. 2018"),
-        "increase": Column("increase in confidence", "higher", "Chattopadhay et al. 2018"),
-        "road": Column("ROAD", "higher, 0 is chance", "Rong et al. 2022"),
-    },
-    "Does it lie on the object?": {
-        "grid share": Column("grid pointing, share", "higher", "Boehle et al. 2021"),
-        "grid maximum": Column("grid pointing, maximum", "higher", "as above"),
-        "pointing": Column("pointing game", "higher", "Zhang et al. 2016; paper, section 4.3"),
-        "localisation": Column("localization error, class known", "lower", "paper, section 4.1"),
-    },
-    "Does it depend on what the network has learned, and what does it cost?": {
-        "sanity, head": Column("rank correlation, head random", "nearer 0", "Adebayo et al. 2018"),
-        "sanity, all": Column("rank correlation, all random", "nearer 0", "Adebayo et al. 2018"),
-        "seconds": Column(
-            "seconds of CPU, without the CNN's own pass", "lower", "this machine, one thread"
-        ),
-    },
-}
-
-Row = tuple[str, str, str, float]  # photo, variant, metric, value
 
 
 def main(
     data: Annotated[Path, typer.Argument(help="Folder with imagenet/ and coco/")],
     work: Annotated[Path, typer.Option(help="Folder for the measured values")],
     photos: Annotated[
-        int, typer.Option(help="Number of ImageNet photos; twice as many of COCO")
-    ] = 40,
-    every: Annotated[
-        int, typer.Option(min=0, help="Slow methods for every N-th photo; 0: none")
-    ] = 3,
+        int, typer.Option(help="Number of ImageNet photos; up to twice as many of COCO")
+    ] = 200,
+    slow: Annotated[int, typer.Option(min=0, help="Number of photos for slow methods")] = 60,
     name: Annotated[str, typer.Option("--model", help="Trained on ImageNet-1k")] = "lite0",
+    parts: Annotated[int, typer.Option(min=1, help="Number of processes")] = 1,
+    part: Annotated[int, typer.Option(min=0, help="Which of them this is, from 0")] = 0,
 ) -> None:
     """Measure what is missing, and print the tables."""
     work.mkdir(parents=True, exist_ok=True)
-    kept = work / f"tables-{name}.csv"
-    rows = list(_read(kept))
+    kept = kept_in(work, name)
+    done = {row[:3] for row in read(kept)}
     model = gradcam_core.load(name, "classification")
+    assert isinstance(model, Classifier)
     with kept.open("a", newline="") as file:
         writer = csv.writer(file)
-        for new in _measured(model, data, photos, every, {row[:3] for row in rows}):
+        for new in Measuring(model, data, photos).rows(_rounds(photos, slow, part, parts), done):
             writer.writerow(new)
             file.flush()
-            rows.append(new)
-    _print(rows)
+    print_tables(list(read(kept)))
 
 
-def _measured(
-    model: Model, data: Path, count: int, every: int, done: set[tuple[str, str, str]]
-) -> Iterator[Row]:
-    """Measure each photo, alternating between the data sets; then the slow methods."""
-    right = list(_right(model, data, count))
-    with_boxes = list(boxed(data, 2 * count))
-    fast = [variant for variant in VARIANTS if not _slow(variant)]
-    slow = [variant for variant in VARIANTS if _slow(variant)]
-    rounds = [(place, fast) for place in range(count)]
-    if every:
-        rounds += [(place, slow) for place in range(0, count, every)]
-    for place, variants in tqdm(rounds, desc="photos"):
-        wnid, label, photo = right[place]
-        lacking = {
-            variant: {
-                metric for metric in _metrics_of(variant) if (wnid, variant, metric) not in done
+def _rounds(photos: int, slow: int, part: int, parts: int) -> list[tuple[int, bool]]:
+    """Return (photo, whether for the slow methods); both kinds are spread over the run."""
+    found = []
+    for place in range(photos):
+        found.append((place, False))
+        at = -(-place * slow // photos)  # the slow methods get the first photos, too
+        if at < slow and at * photos // slow == place:
+            found.append((at, True))
+    return [each for each in found if each[0] % parts == part]
+
+
+class Measuring:
+    """What all rounds share: the photos, and two networks with random weights."""
+
+    def __init__(self, model: Classifier, data: Path, count: int) -> None:
+        self.model = model
+        self.right = list(right_photos(model, data, count))
+        self.boxed = list(boxed(data, 2 * count))
+        self.random = dict(
+            zip(("sanity, head", "sanity, all"), random_networks(model), strict=True)
+        )
+
+    def rows(
+        self, rounds: list[tuple[int, bool]], done: set[tuple[str, str, str]]
+    ) -> Iterator[Row]:
+        """Measure in each round what is not done yet."""
+        model, count = self.model, len(self.right)
+        for place, slow in tqdm(rounds, desc="rounds"):
+            variants = [variant for variant in VARIANTS if is_slow(variant) == slow]
+            wnid, label, photo = self.right[place]
+            lacking = {
+                variant: {
+                    metric for metric in _metrics_of(variant) if (wnid, variant, metric) not in done
+                }
+                for variant in variants
             }
-            for variant in variants
-        }
-        yield from _faithful(model, wnid, label, photo, lacking)
-        if variants is slow:
-            continue
-        others = [right[(place + step) % count][2] for step in (1, 2, 3)]
-        quarter = place % 4
-        grid = collage([*others[:quarter], photo, *others[quarter:]])
-        todo = [variant for variant in variants if (wnid, variant, "grid share") not in done]
-        yield from _in_grid(model, wnid, label, grid, quarter, todo)
-        for image, picture, boxes in with_boxes[2 * place : 2 * place + 2]:
-            todo = [variant for variant in variants if (image, variant, "pointing") not in done]
-            yield from _on_boxes(model, image, picture, boxes, todo)
+            yield from self._faithful(wnid, label, photo, lacking)
+            if slow:
+                continue
+            others = [self.right[(place + step) % count][2] for step in (1, 2, 3)]
+            quarter = place % 4
+            grid = collage([*others[:quarter], photo, *others[quarter:]])
+            todo = [variant for variant in variants if (wnid, variant, "grid share") not in done]
+            yield from _in_grid(model, wnid, label, grid, quarter, todo)
+            for image, picture, boxes in self.boxed[2 * place : 2 * place + 2]:
+                todo = [variant for variant in variants if (image, variant, "pointing") not in done]
+                yield from _on_boxes(model, image, picture, boxes, todo)
+
+    def _faithful(
+        self, name: str, label: str, photo: Image.Image, lacking: dict[str, set[str]]
+    ) -> Iterator[Row]:
+        if not any(lacking.values()):
+            return
+        head = self.model.bind(self.model.encode(photo))
+        target = head.target(label)
+        drops = faithfulness.occlusion_drops(MeasuredMap(head, target, np.zeros((1, 1))))
+        for variant, missing in lacking.items():
+            if not missing:
+                continue
+            start = time.process_time()
+            raw, map_head = _map(variant, head, photo, target)
+            found = {"seconds": time.process_time() - start}
+            measured = MeasuredMap(head, target, raw)
+            if "occlusion" in missing:
+                found["occlusion"] = rank_correlation(raw, drops)
+            if "deletion" in missing:
+                found["deletion"] = faithfulness.area_under_curve(measured, deleting=True)
+            if "insertion" in missing:
+                found["insertion"] = faithfulness.area_under_curve(measured, deleting=False)
+            if missing & {"drop", "increase"}:
+                drop = faithfulness.average_drop(measured)
+                found |= {"drop": drop.value, "increase": drop.references["increase"]}
+            if "road" in missing:
+                found["road"] = faithfulness.road(measured).value
+            for metric in missing & self.random.keys():
+                network = self.random[metric]
+                encoded = network.backbone.encode_pixels(
+                    map_head.encoded.pixels, map_head.encoded.layer
+                )
+                method = METHODS[VARIANTS[variant][0]]
+                (maps,) = method.attribute(network.bind(encoded), [target])
+                found[metric] = rank_correlation(maps.attribution.cpu().numpy(), raw)
+            for metric in missing:
+                yield name, variant, metric, found[metric]
 
 
 def _metrics_of(variant: str) -> list[str]:
@@ -152,12 +156,18 @@ def _metrics_of(variant: str) -> list[str]:
     names = ["occlusion", "deletion", "insertion", "drop", "increase", "road"]
     if VARIANTS[variant][0] in METHODS:
         names.append("seconds")
-        if not _slow(variant):
+        if not is_slow(variant):
             names += ["sanity, head", "sanity, all"]
     return names
 
 
-def _right(model: Model, data: Path, count: int) -> Iterator[tuple[str, str, Image.Image]]:
+def random_networks(model: Classifier) -> list[Classifier]:
+    """Return a network with a random last layer, and one with all layers random."""
+    ends = {next(iter(model.parts())), list(model.parts())[-1]}
+    return [deepcopy(network) for layer, network in randomized(model) if layer in ends]
+
+
+def right_photos(model: Model, data: Path, count: int) -> Iterator[tuple[str, str, Image.Image]]:
     """Yield photos that the network classifies correctly: WordNet id, label, photo."""
     found = list(read_photos(data / "imagenet" / "images.tar").items())
     random.Random(SEED).shuffle(found)
@@ -171,9 +181,9 @@ def _right(model: Model, data: Path, count: int) -> Iterator[tuple[str, str, Ima
 
 
 def boxed(data: Path, count: int) -> Iterator[tuple[str, Image.Image, list[datasets.Box]]]:
-    """Yield photos with annotated boxes."""
+    """Yield photos with annotated boxes, as many as there are."""
     boxes = datasets.coco_boxes(data)
-    names = random.Random(SEED).sample(sorted(boxes), count)
+    names = random.Random(SEED).sample(sorted(boxes), min(count, len(boxes)))
     for name, picture in datasets.pictures(data, "coco", set(names)):
         yield name, picture, boxes[name]
 
@@ -186,48 +196,14 @@ def _map(
     if method == "centre":
         y, x = (np.mgrid[:14, :14] + 0.5) / 14 - 0.5
         return (1 - np.hypot(y, x)).astype(np.float32), head
+    if method == "shuffled":
+        raw, _ = _map("Grad-CAM", head, photo, target)
+        draw = np.random.default_rng(target.ids[0])
+        return draw.permutation(raw.ravel()).reshape(raw.shape), head
     if detail != 1:
         head = head.model.bind(head.model.encode(photo, detail=detail))
     (maps,) = METHODS[method].attribute(head, [target])
     return maps.attribution.cpu().numpy(), head
-
-
-def _slow(variant: str) -> bool:
-    method = VARIANTS[variant][0]
-    return method in METHODS and METHODS[method].slow
-
-
-def _faithful(
-    model: Model, name: str, label: str, photo: Image.Image, lacking: dict[str, set[str]]
-) -> Iterator[Row]:
-    head = model.bind(model.encode(photo))
-    target = head.target(label)
-    drops = None
-    for variant, missing in lacking.items():
-        if not missing:
-            continue
-        start = time.process_time()
-        raw, map_head = _map(variant, head, photo, target)
-        found = {"seconds": time.process_time() - start}
-        measured = MeasuredMap(head, target, raw)
-        if "occlusion" in missing:
-            drops = faithfulness.occlusion_drops(measured) if drops is None else drops
-            found["occlusion"] = rank_correlation(raw, drops)
-        if "deletion" in missing:
-            found["deletion"] = faithfulness.area_under_curve(measured, deleting=True)
-        if "insertion" in missing:
-            found["insertion"] = faithfulness.area_under_curve(measured, deleting=False)
-        if missing & {"drop", "increase"}:
-            drop = faithfulness.average_drop(measured)
-            found |= {"drop": drop.value, "increase": drop.references["increase"]}
-        if "road" in missing:
-            found["road"] = faithfulness.road(measured).value
-        if missing & {"sanity, head", "sanity, all"}:
-            steps = list(cascade(MeasuredMap(map_head, target, raw), VARIANTS[variant][0]))
-            found["sanity, head"] = steps[0].correlation
-            found["sanity, all"] = steps[-1].correlation
-        for metric in missing:
-            yield name, variant, metric, found[metric]
 
 
 def _in_grid(
@@ -288,42 +264,6 @@ def hit_and_miss(raw: np.ndarray, photo: Image.Image, there: list[Rectangle]) ->
         any(metrics.points_at(heatmap, box) for box in there),
         found is None or max(metrics.iou(found, box) for box in there) <= MIN_IOU,
     )
-
-
-def _read(path: Path) -> Iterator[Row]:
-    if path.exists():
-        with path.open(newline="") as file:
-            for photo, variant, metric, value in csv.reader(file):
-                yield photo, variant, metric, float(value)
-
-
-def _print(rows: list[Row]) -> None:
-    """Print the tables in Markdown, with a row for each method and a column for each metric."""
-    draw = np.random.default_rng(SEED)
-    for question, known in TABLES.items():
-        metrics = {name: about for name, about in known.items() if any(r[2] == name for r in rows)}
-        if not metrics:
-            continue
-        print(f"\n| {question} | " + " | ".join(metric.title for metric in metrics.values()) + " |")
-        print("|---" * (len(metrics) + 1) + "|")
-        print("| better | " + " | ".join(metric.better for metric in metrics.values()) + " |")
-        print("| source | " + " | ".join(metric.source for metric in metrics.values()) + " |")
-        for variant in VARIANTS:
-            values = [[v for _, c, m, v in rows if (c, m) == (variant, name)] for name in metrics]
-            if any(values):
-                fewer = f", {len(values[0])} photos" if _slow(variant) else ""
-                print(f"| {variant}{fewer} | {' | '.join(cell(each, draw) for each in values)} |")
-        counts = [str(len({p for p, _, m, _ in rows if m == name})) for name in metrics]
-        print(f"| photos | {' | '.join(counts)} |")
-
-
-def cell(values: list[float], draw: np.random.Generator) -> str:
-    """Return a mean with its bootstrapped 95 % interval."""
-    if not values:
-        return "-"
-    means = draw.choice(values, (RESAMPLES, len(values))).mean(1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return f"{np.mean(values):.2f} ({low:.2f} to {high:.2f})"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Tests of one map, as the page gets them: measurements, and what they mean in one sentence."""
+"""Tests of one map, as the page gets them: measurements, and the verdict in one sentence."""
 
 from dataclasses import replace
 from typing import Any
@@ -20,12 +20,13 @@ from gradcam_core.metrics import (
     verdict,
 )
 from gradcam_core.metrics.robustness import RADIUS
+from gradcam_core.metrics.verdict import DECIDING
 from gradcam_core.serialize import pack_map
 
 # The metrics of each test.
 _METRICS = {
     "occlusion": ("occlusion-correlation",),
-    "curves": ("deletion", "insertion", "average-drop", "road"),
+    "curves": (DECIDING, "deletion", "insertion", "average-drop", "road"),
     "figures": ("occlusion-correlation", "deletion", "insertion"),
     "all": tuple(METRICS),
 }
@@ -68,7 +69,7 @@ def evaluate(
     measurements = measure(explanation, _METRICS[test])
     return {
         "measurements": {name: _numbers(name, each) for name, each in measurements.items()},
-        "sentence": verdict(measurements),
+        "sentence": verdict(measurements) if DECIDING in measurements else "",
         "supports": supports(measurements),
     }
 

@@ -217,12 +217,13 @@ class Explanation:
 
     @property
     def concepts_in_words(self) -> str:
-        """The concepts as a phrase, "because: terrier, brown; despite: snow"; "" without any.
+        """The concepts as a phrase, "because: dog (41 %); despite: snow (23 %)"; "" without any.
 
         A faint map has no "because".
         """
-        because = [c.name for c in self.concepts or () if c.share > 0 and not self.faint]
-        despite = [c.name for c in self.concepts or () if c.share < 0]
+        found = self.concepts or ()
+        because = [each.in_words for each in found if each.share > 0 and not self.faint]
+        despite = [each.in_words for each in found if each.share < 0]
         parts = {"because": because, "despite": despite}
         return "; ".join(f"{word}: {', '.join(names)}" for word, names in parts.items() if names)
 

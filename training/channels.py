@@ -93,7 +93,7 @@ def main(
     layer = lite_classifier_layer(0)
     weight, bias = layer.weight.detach().numpy().astype(np.float64), layer.bias.detach().numpy()
     weight -= weight.mean(0)  # above the mean of all logits
-    below = {name: _below(concept) for name, concept in concepts.items()}
+    below = {name: classes_below(concept) for name, concept in concepts.items()}
     rng = np.random.default_rng(SEED)
     order = rng.permutation(len(photos.names))
     fold, half = order % FOLDS, order // FOLDS % 2 == 0
@@ -110,7 +110,7 @@ def main(
     kept = tried[every.strongest[tried] >= LEAST * STRONGEST]
     names = [list(concepts)[j] for j in kept]
     classes = [below[name] for name in names]
-    seen = np.array([_threshold(scores[:, j], photos.has[:, j], judged) for j in kept])
+    seen = np.array([threshold(scores[:, j], photos.has[:, j], judged) for j in kept])
     without = np.array([np.median(scores[judged & (photos.has[:, j] == 0), j]) for j in kept])
 
     print(f"{len(fold)} photos, {judged.sum()} to judge by; {len(tried)} names tried")
@@ -232,7 +232,7 @@ def has_concept(source: str, known: Annotations, concept: dict[str, str]) -> int
     if source in concept.get("never", "").split():
         return 0
     if source == "imagenet":
-        below = _below(concept)
+        below = classes_below(concept)
         return int(known.label in below) if below else -1
     if source in ("scenes", "pets"):
         labels = concept.get(source, "").split()
@@ -268,7 +268,7 @@ def _hypernyms() -> dict[str, str]:
     return words
 
 
-def _below(concept: dict[str, str]) -> frozenset[int]:
+def classes_below(concept: dict[str, str]) -> frozenset[int]:
     """Return the classes of ImageNet below a concept."""
     above = [word for word in concept.get("imagenet", "").split(", ") if word]
     return frozenset(index for word in above for index in indices(_hypernyms()[word]))
@@ -347,7 +347,7 @@ def _ranked(scores: np.ndarray, has: np.ndarray, rows: np.ndarray) -> tuple[np.n
     return has[order] == 1, scores[order]
 
 
-def _threshold(scores: np.ndarray, has: np.ndarray, rows: np.ndarray) -> float:
+def threshold(scores: np.ndarray, has: np.ndarray, rows: np.ndarray) -> float:
     """Return the lowest score from which on a share of `SEEN` shows the concept."""
     hits, ranked = _ranked(scores, has, rows)
     precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)

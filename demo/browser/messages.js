@@ -19,7 +19,7 @@ export {
 } from '../../gradcam_core/viewer/messages.js';
 
 /**
- * @import { Box, Choice, Contradiction, Download, HeatMap, ModelInfo, Problem, Result, Status } from './types.js'
+ * @import { Box, Choice, Download, HeatMap, ModelInfo, Problem, Result, Status } from './types.js'
  * @import { Task, Test } from './types.js'
  */
 
@@ -314,9 +314,14 @@ export const TESTS = {
       'Does the map of the original class stay where it was?',
   },
 };
-export const OCCLUSION_NOTE =
-  '. 1: the same order of parts, 0: no relation; higher is better. The paper (section 5.3) reports .254 ' +
-  'for Grad-CAM, averaged over many photos.';
+/** @param {number} centre what a map of the photo's centre reaches */
+export const occlusionNote = (centre) =>
+  `. 1: the same order of parts, 0: no relation; higher is better. The photo’s centre reaches ${centre.toFixed(2)}. ` +
+  'The paper (section 5.3) reports .254 for Grad-CAM, averaged over many photos.';
+/** What decides the verdict. */
+export const VERDICT_NOTE =
+  'The verdict compares the map with others: of the photo’s centre, of other answers, and copies in random order and ' +
+  'in other places. It says “cannot tell” unless the map does better than all of them.';
 export const SANITY_NOTE =
   'Below each map: the layer that was made random last (all after it are random too), and the rank correlation ' +
   'with the true map; near 0 is good (Adebayo et al. 2018).';
@@ -358,21 +363,6 @@ export const noConcepts = (target) => `No concept with a name speaks for ${targe
 export const conceptCaption = (share, correct) =>
   `${wholePercent(Math.abs(share))} ${share > 0 ? 'for it' : 'against it'}. ` +
   `Of the 10 photos where it was strongest, ${correct} have it.`;
-
-/** @param {Contradiction} contradiction */
-export function jointVerdict({ needed, enough, alike }) {
-  const decides = [
-    'the marked parts decide the answer no sooner than chance',
-    'the marked parts are enough for the answer, but the network can do without them',
-    'the network needs the marked parts, and others as well',
-    'the most strongly marked parts decide the answer',
-  ][2 * Number(needed) + Number(enough)];
-  const ranks = `the map ${alike ? 'ranks' : 'does not rank'} the parts as the network uses them`;
-  let advice = '';
-  if (needed && enough) advice = ': trust where it is strongest, not its shades';
-  if (!needed && !enough) advice = ': the parts it marks count, but do not decide';
-  return `Taken together: ${decides}; ${alike === (needed || enough) ? 'and' : 'but'} ${ranks}${advice}.`;
-}
 
 /** @typedef {'unchanged' | 'not_specific' | 'passed'} Sanity */
 

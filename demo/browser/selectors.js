@@ -4,8 +4,8 @@ import * as scale from '../../gradcam_core/viewer/scale.js';
 import { bytes } from '../../gradcam_core/viewer/unpack.js';
 import { isGuided, store } from './store.js';
 
-/** @import { Contradiction, Evaluation, HeatMap, MethodInfo, ModelInfo, Prediction, Result } from './types.js' */
-/** @import { Style, Task, Test, View } from './types.js' */
+/** @import { HeatMap, MethodInfo, ModelInfo, Prediction, Result } from './types.js' */
+/** @import { Style, Task, View } from './types.js' */
 
 /** @type {View[]} */
 const VIEWS = ['grad-cam', 'guided', 'guided-grad-cam', 'counterfactual', 'spotlight'];
@@ -198,16 +198,4 @@ export function styleOf(result, word, view = store.state.look.view) {
   const map = mapOf(result, view, word);
   const gain = map.max / scaleMax(result, view, word) || 0;
   return { view, map, table: colourTable(), opacity: store.state.look.opacity, gain };
-}
-
-/**
- * The results of two tests of a map that contradict each other; null if they agree.
- * @param {Partial<Record<Test, Pick<Evaluation, 'supports'>>>} evaluations
- * @returns {Contradiction | null}
- */
-export function contradiction({ occlusion, curves }) {
-  if (!occlusion?.supports || !curves?.supports) return null;
-  const { deletion: needed, insertion: enough } = curves.supports;
-  const alike = occlusion.supports['occlusion-correlation'];
-  return needed === enough && enough === alike ? null : { needed, enough, alike };
 }

@@ -91,7 +91,8 @@ export interface Reply {
 export interface Evaluation extends Reply {
   sentence: string;
   measurements: Record<string, Measurement>;
-  supports: Record<string, boolean>;
+  /** whether the map shows what the network uses; null: the photo cannot tell */
+  supports: boolean | null;
   steps: { layer: string; correlation: number; map: Packed }[];
   goal: string;
   picture: Preview;
@@ -107,8 +108,6 @@ export interface Evaluation extends Reply {
 }
 export type Test = 'occlusion' | 'curves' | 'sanity' | 'fool';
 export type Evaluations = Partial<Record<Test, Evaluation>>;
-/** Whether the network needs what a map marks, whether that is enough, whether it ranks the parts alike */
-export type Contradiction = { needed: boolean; enough: boolean; alike: boolean };
 
 // ---- From the page, once ----
 

@@ -6,19 +6,22 @@
 - `robustness`: does it still show the object when the network is attacked?
 - `bias`: where does the network look for a class, over many photos?
 
+`verdict` says in one sentence what they amount to.
+
 A faithfulness metric is a function from `MeasuredMap` to `Measurement`, and a row of `METRICS`.
 """
 
-from collections.abc import Iterable, Mapping
-from functools import partial
+from collections.abc import Iterable
 
 from gradcam_core.explanation import Explanation
 from gradcam_core.metrics import faithfulness
+from gradcam_core.metrics.faithfulness_correlation import faithfulness_correlation
 from gradcam_core.metrics.localization import bounding_box, iou, points_at, segment, share_inside
 from gradcam_core.metrics.metric import MeasuredMap, Measurement, Metric
 from gradcam_core.metrics.occlude import FILLS, occlude
 from gradcam_core.metrics.randomization import SanityStep, sanity_check
 from gradcam_core.metrics.robustness import AttackResult, attack
+from gradcam_core.metrics.verdict import supports, verdict
 from gradcam_core.models.compute_mode import standard_mode
 
 __all__ = [
@@ -43,17 +46,19 @@ __all__ = [
 ]
 
 METRICS: dict[str, Metric] = {
+    "faithfulness-correlation": Metric(
+        "Faithfulness correlation",
+        "Does the answer depend on the parts that the map marks, more than on others?",
+        "Bhatt et al., IJCAI 2020",
+        "higher",
+        faithfulness_correlation,
+    ),
     "occlusion-correlation": Metric(
         "Rank correlation with occlusion",
         "Does the score fall most where the map is strongest?",
         "Selvaraju et al., IJCV 2019, section 5.3",
         "higher",
         faithfulness.occlusion_correlation,
-        faithfulness.exceeds_chance,
-        (
-            "occluding the parts that it ranks high lowers the score more than occluding others",
-            "occluding the parts that it ranks high lowers the score no more than occluding others",
-        ),
     ),
     "deletion": Metric(
         "Deletion, area under the curve",
@@ -61,11 +66,6 @@ METRICS: dict[str, Metric] = {
         "Petsiuk et al., BMVC 2018",
         "lower",
         faithfulness.deletion,
-        partial(faithfulness.beats_random_order, lower=True),
-        (
-            "greying its strongest parts first removes the answer sooner than a random order",
-            "greying its strongest parts first removes the answer no sooner than a random order",
-        ),
     ),
     "insertion": Metric(
         "Insertion, area under the curve",
@@ -73,12 +73,6 @@ METRICS: dict[str, Metric] = {
         "Petsiuk et al., BMVC 2018",
         "higher",
         faithfulness.insertion,
-        partial(faithfulness.beats_random_order, lower=False),
-        (
-            "restoring its strongest parts first brings the answer back sooner than a random order",
-            "restoring its strongest parts first brings the answer back no sooner than a random "
-            "order",
-        ),
     ),
     "average-drop": Metric(
         "Average drop",
@@ -115,7 +109,7 @@ def measure(
 
     Raises:
         ValueError: There is no such metric; or the target is a function of the output, which has
-            no probability (only "occlusion-correlation" needs none); or the explanation was
+            no probability (the correlations need none); or the explanation was
             pickled, and its model cannot be loaded by name.
 
     Examples:
@@ -129,50 +123,3 @@ def measure(
             raise ValueError(f"There is no metric '{name}'. Known: {', '.join(METRICS)}.")
     measured = MeasuredMap.from_explanation(explanation)
     return {name: METRICS[name].measure(measured) for name in names}
-
-
-def supports(measurements: Mapping[str, Measurement]) -> dict[str, bool]:
-    """Return whether each measurement supports the map as an explanation.
-
-    Args:
-        measurements: From `measure`.
-
-    Returns:
-        Name of a metric -> whether it does; without the metrics that cannot tell.
-
-    Examples:
-        >>> metrics.supports(metrics.measure(explanation, ["deletion"]))
-        {'deletion': True}
-    """
-    return {
-        name: metric.supports(measurements[name])
-        for name, metric in METRICS.items()
-        if metric.supports is not None and name in measurements
-    }
-
-
-def verdict(measurements: Mapping[str, Measurement]) -> str:
-    """Return one sentence on whether the measurements support the map.
-
-    Raises:
-        ValueError: None of the metrics can tell; see `supports`.
-
-    Examples:
-        >>> metrics.verdict(metrics.measure(explanation, ["deletion"]))
-        'The map shows what the network uses: greying its strongest parts first removes ...'
-    """
-    found = supports(measurements)
-    if not found:
-        known = ", ".join(name for name, metric in METRICS.items() if metric.supports)
-        raise ValueError(f"A verdict needs one of these metrics: {known}.")
-    agree = _listed([METRICS[name].verdict[0] for name, supported in found.items() if supported])
-    against = _listed([METRICS[name].verdict[1] for name, right in found.items() if not right])
-    if not against:
-        return f"The map shows what the network uses: {agree}."
-    if not agree:
-        return f"The map does not show what the network uses: {against}."
-    return f"The results are mixed: {agree}, but {against}."
-
-
-def _listed(clauses: list[str]) -> str:
-    return " and ".join([", ".join(clauses[:-1]), clauses[-1]] if len(clauses) > 1 else clauses)

@@ -20,7 +20,6 @@ _BLUR = 31  # side of the blur kernel that insertion starts from, in pixels of t
 _REMOVED = (0.1, 0.3, 0.5, 0.7, 0.9)  # shares of the pixels that ROAD removes
 _NOISE = 0.01  # added to what ROAD fills in, in standard deviations of the network's input
 _SEED = 0
-_CRITICAL = 1.645  # z value of a one-sided test at 5 %
 
 
 def deletion(measured: MeasuredMap) -> Measurement:
@@ -100,9 +99,16 @@ def occlusion_correlation(measured: MeasuredMap) -> Measurement:
     Selvaraju et al., IJCV 2019, section 5.3: Spearman's, in [-1, 1]. Higher is better. A map
     without any evidence ranks nothing: 0. `Measurement.map` has the drops, negative where the
     score rises.
+
+    Reference: "centre", the same for a map of the picture's centre.
     """
     drops = occlusion_drops(measured)
-    return Measurement(rank_correlation(measured.raw, drops), map=measured.upright(drops))
+    centre = _towards_centre(drops.shape).astype(np.float32)
+    return Measurement(
+        rank_correlation(measured.raw, drops),
+        {"centre": rank_correlation(centre, drops)},
+        map=measured.upright(drops),
+    )
 
 
 def occlusion_drops(measured: MeasuredMap) -> np.ndarray:
@@ -111,41 +117,27 @@ def occlusion_drops(measured: MeasuredMap) -> np.ndarray:
     return (maps.attribution - maps.counterfactual).cpu().numpy()
 
 
-def beats_random_order(measurement: Measurement, *, lower: bool) -> bool:
-    """Return whether a measurement is better than its reference "random order".
-
-    Args:
-        measurement: From `deletion` or `insertion`.
-        lower: Whether lower values are better.
-    """
-    random = measurement.references["random order"]
-    return measurement.value < random if lower else measurement.value > random
-
-
-def exceeds_chance(measurement: Measurement) -> bool:
-    """Return whether a measurement from `occlusion_correlation` is significant at 5 %.
-
-    For n cells in random order, the correlation exceeds 1.645 / sqrt(n - 1) once in twenty times.
-    """
-    assert measurement.map is not None
-    return measurement.value * (measurement.map.size - 1) ** 0.5 > _CRITICAL
-
-
 def _area_with_references(measured: MeasuredMap, *, deleting: bool) -> Measurement:
     height, width = measured.pixels.shape[2:]
     shuffled = np.random.default_rng(_SEED).permutation(measured.raw.ravel())
-    y, x = np.mgrid[:height, :width]
     curves = {
         name: _curve(measured, ranking, deleting=deleting)
         for name, ranking in {
             "map": measured.at_input(),
             "random order": measured._replace(raw=shuffled.reshape(measured.raw.shape)).at_input(),
-            "centre": -np.hypot((y + 0.5) / height - 0.5, (x + 0.5) / width - 0.5),
+            "centre": _towards_centre((height, width)),
         }.items()
     }
     curve = curves.pop("map")
     references = {name: _area(each) for name, each in curves.items()}
     return Measurement(_area(curve), references, curve, curves)
+
+
+def _towards_centre(size: tuple[int, ...]) -> np.ndarray:
+    """Return a ranking of cells or pixels (h, w) from the centre outwards, highest first."""
+    height, width = size
+    y, x = np.mgrid[:height, :width]
+    return -np.hypot((y + 0.5) / height - 0.5, (x + 0.5) / width - 0.5)
 
 
 def _area(curve: tuple[float, ...]) -> float:

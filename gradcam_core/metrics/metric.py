@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gradcam_core.explanation import Explanation, Origin
 from gradcam_core.image.geometry import enlarge, normalised
+from gradcam_core.methods import DEFAULT_METHOD
 from gradcam_core.models.base import Head, ResolvedTarget
 from gradcam_core.models.compute_mode import standard_mode
 from gradcam_core.models.model_cache import load
@@ -26,6 +27,7 @@ class MeasuredMap(NamedTuple):
         target: The explained class, caption or answer.
         raw: (h, w) float32 >= 0, the map, not normalized, mirrored or turned like the network's
             input.
+        method: The name of the method that made it.
 
     Examples:
         >>> measured = metrics.MeasuredMap.from_explanation(explanation)
@@ -36,6 +38,7 @@ class MeasuredMap(NamedTuple):
     head: Head
     target: ResolvedTarget
     raw: np.ndarray
+    method: str = DEFAULT_METHOD
 
     @classmethod
     @standard_mode()
@@ -53,7 +56,7 @@ class MeasuredMap(NamedTuple):
         model, target = explanation.origin or _loaded(explanation)
         encoded = model.encode(explanation.picture, explanation.layer, detail)
         raw = encoded.placement.as_input(explanation.raw)
-        return cls(model.bind(encoded, explanation.question), target, raw)
+        return cls(model.bind(encoded, explanation.question), target, raw, explanation.method)
 
     def upright(self, values: np.ndarray) -> np.ndarray:
         """Return a map of the network's input, (h, w) or (h, w, c), upright like the picture."""
@@ -107,10 +110,6 @@ class Metric:
         paper: Authors, venue and year.
         better: Whether higher or lower values are better.
         measure: The function.
-        supports: Whether a measurement supports the map as an explanation; None for metrics that
-            have no value to compare with, which `verdict` leaves out.
-        verdict: What to say of a map if `supports` is True, and if it is False: a clause without a
-            full stop.
 
     Examples:
         >>> metrics.METRICS["road"].question
@@ -122,8 +121,6 @@ class Metric:
     paper: str
     better: Literal["higher", "lower"]
     measure: Callable[[MeasuredMap], Measurement]
-    supports: Callable[[Measurement], bool] | None = None
-    verdict: tuple[str, str] = ("", "")
 
 
 def _loaded(explanation: Explanation) -> Origin:

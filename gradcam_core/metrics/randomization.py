@@ -69,16 +69,31 @@ def cascade(measured: MeasuredMap, method: str) -> Iterator[SanityStep]:
         raise ValueError(
             "The sanity check is for classifiers: it does not randomize captioners or VQA models."
         )
-    model = deepcopy(head.model)
-    draw = torch.Generator().manual_seed(_SEED)
-    parts = model.parts()
-    for layer, part in tqdm(parts.items(), desc="randomizing", leave=False, disable=None):
+    steps, total = randomized(head.model), len(head.model.parts())
+    for layer, model in tqdm(steps, total=total, desc="randomizing", leave=False, disable=None):
         with standard_mode():
-            _randomize(part, draw)
             encoded = model.backbone.encode_pixels(measured.pixels, head.encoded.layer)
             (maps,) = method_named(method).attribute(model.bind(encoded), [measured.target])
         raw = maps.attribution.cpu().numpy()
         yield SanityStep(layer, measured.upright(raw), rank_correlation(raw, measured.raw))
+
+
+def randomized(classifier: Classifier) -> Iterator[tuple[str, Classifier]]:
+    """Yield a copy of a classifier with one layer more random each time, and that layer's name.
+
+    The copy is the same object each time. The random weights are always the same.
+
+    Examples:
+        >>> layer, network = next(randomized(load("lite0")))
+        >>> layer
+        'head'
+    """
+    model = deepcopy(classifier)
+    draw = torch.Generator().manual_seed(_SEED)
+    for layer, part in model.parts().items():
+        with standard_mode():
+            _randomize(part, draw)
+        yield layer, model
 
 
 def _randomize(part: nn.Module, draw: torch.Generator) -> None:

@@ -91,7 +91,7 @@ def attack(
         >>> result.succeeded, round(result.correlation, 2)
         (True, 0.03)
     """
-    head, true, _ = MeasuredMap.from_explanation(explanation)
+    head, true, *_ = MeasuredMap.from_explanation(explanation)
     if explanation.task != "classification" or not isinstance(head, LabelHead):
         raise ValueError("Only classifiers can be attacked, not captioners or VQA models.")
     if not head.model.labels:

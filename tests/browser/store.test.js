@@ -2,9 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
-import { HEADINGS, jointVerdict, problemText, statusText, summary } from '../../demo/browser/messages.js';
+import { HEADINGS, problemText, statusText, summary } from '../../demo/browser/messages.js';
 import {
-  contradiction,
   freshResult,
   isGuess,
   isReplaced,
@@ -226,19 +225,6 @@ test('guesses, unlikely words and replaced names are recognized', () => {
   );
   assert.ok(isReplaced(result({ typed: 'cat' })));
   for (const typed of ['', 'Tabby', '281']) assert.ok(!isReplaced(result({ typed })), typed);
-});
-
-test('tests of a map that contradict each other get a verdict of their own', () => {
-  const verdicts = new Set();
-  for (const [needed, enough, alike] of [0, 1, 2, 3, 4, 5, 6, 7].map((i) => [4, 2, 1].map((bit) => !!(i & bit)))) {
-    const curves = { supports: { deletion: needed, insertion: enough } };
-    const occlusion = { supports: { 'occlusion-correlation': alike } };
-    assert.equal(contradiction({ curves }), null);
-    const found = contradiction({ curves, occlusion });
-    assert.equal(found === null, needed === enough && enough === alike);
-    if (found) verdicts.add(jointVerdict(found));
-  }
-  assert.equal(verdicts.size, 6);
 });
 
 test('every code has its sentence', () => {

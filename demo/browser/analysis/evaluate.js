@@ -6,14 +6,14 @@ import {
   dropText,
   fooledNote,
   fooledVerdict,
-  jointVerdict,
-  OCCLUSION_NOTE,
+  occlusionNote,
   roadText,
   SANITY,
   SANITY_NOTE,
   TESTS,
+  VERDICT_NOTE,
 } from '../messages.js';
-import { analysedResult, contradiction } from '../selectors.js';
+import { analysedResult } from '../selectors.js';
 import { store } from '../store.js';
 import { chart } from './chart.js';
 import { boxOf } from './locate.js';
@@ -33,7 +33,7 @@ import {
 
 /** @typedef {{ start: HTMLButtonElement, problem: HTMLElement, outcome: HTMLElement, drawn: unknown[] }} TestParts */
 
-/** @type {Record<Test, (result: Result, found: Evaluation, verdict: string) => Node[]>} */
+/** @type {Record<Test, (result: Result, found: Evaluation) => Node[]>} */
 const DRAW = { occlusion: drawOcclusion, curves: drawCurves, sanity: drawSanity, fool: drawFooled };
 const CLASSES_ONLY = ['sanity', 'fool'];
 const goal = make('input', { id: 'gc-goal', maxlength: 300, placeholder: 'the least likely class' });
@@ -96,12 +96,10 @@ function renderTest(test, parts, result, found) {
   renderStart(start, `test ${test}`, done ? 'Test again' : 'Test');
   start.classList.toggle('main', !done);
   renderProblem(problem, reply?.problem);
-  const contradicting = contradiction(found);
-  const joint = contradicting && jointVerdict(contradicting);
-  const wanted = [done, store.state.look.colour, joint];
+  const wanted = [done, store.state.look.colour];
   if (parts.drawn.length && wanted.every((each, i) => each === parts.drawn[i])) return;
   parts.drawn = wanted;
-  outcome.replaceChildren(...(done ? DRAW[test](result, done, joint ?? done.sentence) : []));
+  outcome.replaceChildren(...(done ? DRAW[test](result, done) : []));
 }
 
 /** @param {...(Node | string)} parts */
@@ -110,16 +108,14 @@ const verdict = (...parts) => make('p', { class: 'verdict' }, ...parts);
 /**
  * @param {Result} result
  * @param {Evaluation} found
- * @param {string} text
  */
-function drawOcclusion(result, { measurements }, text) {
-  const { value, map } = measurements['occlusion-correlation'];
+function drawOcclusion(result, { measurements }) {
+  const { value, references, map } = measurements['occlusion-correlation'];
   const drops = miniature(result, dropMap(map ?? []), 'Where covering lowers the score');
   const own = miniature(result, result.raw, 'The map');
   return [
-    verdict(text),
     make('div', { class: 'pairs' }, captioned('The map', own), captioned('How much covering costs', drops)),
-    make('p', {}, make('b', {}, `Rank correlation ${value.toFixed(2)}`), OCCLUSION_NOTE),
+    make('p', {}, make('b', {}, `Rank correlation ${value.toFixed(2)}`), occlusionNote(references.centre)),
   ];
 }
 
@@ -136,14 +132,16 @@ function dropMap(rows) {
 /**
  * @param {Result} _
  * @param {Evaluation} found
- * @param {string} text
  */
-function drawCurves(_, { measurements }, text) {
+function drawCurves(_, { measurements, sentence, supports }) {
   const { 'average-drop': drop, road, deletion, insertion } = measurements;
   const [dropTitle, dropAbout] = dropText(drop.value, !!drop.references.increase);
   const [roadTitle, roadAbout] = roadText(road.value);
+  const text = verdict(sentence);
+  text.dataset.code = supports === null ? 'cannot_tell' : supports ? 'supports' : 'does_not';
   return [
-    verdict(text),
+    text,
+    make('p', {}, VERDICT_NOTE),
     make(
       'div',
       { class: 'pairs' },
@@ -235,12 +233,11 @@ export function measurementsOf(result) {
   if (!hasMeasurements(found)) return null;
   const { occlusion, curves, sanity, fool } = found;
   const { task, model, layer, method, question, target, score, probability } = result;
-  const contradicting = contradiction(found);
-  const sentences = [occlusion, curves].map((reply) => reply?.sentence);
   const content = {
     ...{ picture: result.photo.name, task, model, layer, method, question, target, score, probability },
     measurements: { ...occlusion?.measurements, ...curves?.measurements },
-    sentences: [contradicting ? jointVerdict(contradicting) : sentences].flat().filter(Boolean),
+    verdict: curves?.sentence ?? null,
+    supports: curves?.supports ?? null,
     sanity: sanity?.steps?.map(({ layer: step, correlation }) => ({ layer: step, correlation })) ?? [],
     fooled: fool && !fool.problem ? fooledNumbers(fool) : null,
     box: boxOf(result),

@@ -4,6 +4,7 @@ import { headingOf } from '../../../gradcam_core/viewer/messages.js';
 import { showConcept } from '../analysis/concepts.js';
 import { $, button, focusHeading, make, onClick, refill, scrollToPicture } from '../dom.js';
 import { explain, explainSecond } from '../explain.js';
+import { wholePercent } from '../format.js';
 import * as messages from '../messages.js';
 import { explainPhoto, upload } from '../photos.js';
 import { freshResult, isGuess, isReplaced, isUsual, methodInfo, modelInfo, unlikelyWords } from '../selectors.js';
@@ -138,9 +139,10 @@ function chooseWord(i) {
  */
 function conceptSentence(concepts, faint) {
   const part = (/** @type {string} */ word, /** @type {Concept[]} */ chosen) => {
-    const names = chosen.flatMap(({ name }, i) => [
+    const names = chosen.flatMap(({ name, share }, i) => [
       i ? ', ' : '',
       button({ class: 'word', onclick: () => showConcept(name) }, name),
+      ` ${wholePercent(Math.abs(share))}`,
     ]);
     return chosen.length ? [`${word}: `, ...names] : [];
   };

@@ -10,7 +10,7 @@ from pytorch_grad_cam.metrics.cam_mult_image import DropInConfidence, IncreaseIn
 from torch import Tensor, nn
 
 from gradcam_core.image.placement import WHOLE_PICTURE
-from gradcam_core.metrics import METRICS, MeasuredMap, faithfulness, supports
+from gradcam_core.metrics import METRICS, MeasuredMap, faithfulness
 from gradcam_core.models.backbone import Backbone, Encoded
 from gradcam_core.models.classifiers import Classifier
 
@@ -165,16 +165,13 @@ def test_occlusion_correlation_by_hand(model: Classifier, encoded: Encoded) -> N
     right, wrong = (measure(measured(model, encoded, left=left)) for left in (True, False))
     assert right.value == pytest.approx(-wrong.value)
     assert right.value > 0.7
-    nothing = measured(model, encoded, left=True)._replace(raw=np.zeros((4, 4), np.float32))
+    right_map = measured(model, encoded, left=True)
+    nothing = right_map._replace(raw=np.zeros((4, 4), np.float32))
     assert measure(nothing).value == 0
+    y, x = (np.mgrid[:4, :4] + 0.5) / 4 - 0.5
+    centre = right_map._replace(raw=(1 - np.hypot(y, x)).astype(np.float32))
+    assert right.references == {"centre": pytest.approx(measure(centre).value)}
     # What covering costs, where the network looks and where it does not.
     assert right.map.shape == (4, 4)
     assert right.map[:, 0].min() > 0
     assert right.map[:, 3].max() == pytest.approx(0, abs=1e-4)
-
-
-def test_the_map_of_what_the_network_uses_is_supported(model: Classifier, encoded: Encoded) -> None:
-    names = ("deletion", "occlusion-correlation")
-    for left in (True, False):
-        found = {name: METRICS[name].measure(measured(model, encoded, left=left)) for name in names}
-        assert supports(found) == dict.fromkeys(names, left)

@@ -11,7 +11,7 @@ from torch import nn
 
 import gradcam_core
 from gradcam_core import metrics
-from gradcam_core.metrics import METRICS, Measurement
+from gradcam_core.metrics import METRICS
 
 
 def test_measure_takes_an_explanation() -> None:
@@ -24,46 +24,10 @@ def test_measure_takes_an_explanation() -> None:
         metrics.measure(caption, ["beauty"])
 
 
-def deletion(value: float) -> Measurement:
-    return Measurement(value, {"random order": 0.5, "centre": 0.4})
-
-
-def occlusion(value: float) -> Measurement:
-    return Measurement(value, map=np.zeros((4, 4), np.float32))
-
-
-def test_a_measurement_supports_the_map_if_it_is_better_than_chance() -> None:
-    assert metrics.supports({"deletion": deletion(0.49)}) == {"deletion": True}
-    assert metrics.supports({"deletion": deletion(0.5)}) == {"deletion": False}
-    assert metrics.supports({"insertion": deletion(0.51)}) == {"insertion": True}
-    assert metrics.supports({"insertion": deletion(0.5)}) == {"insertion": False}
-    # Of 16 cells in random order, one in twenty correlates by more than .42.
-    assert metrics.supports({"occlusion-correlation": occlusion(0.4)}) == {
-        "occlusion-correlation": False
-    }
-    assert metrics.supports({"occlusion-correlation": occlusion(0.45)}) == {
-        "occlusion-correlation": True
-    }
-    assert metrics.supports({"road": Measurement(0.1)}) == {}
-
-
-def test_the_verdict_tells_agreement_from_contradiction() -> None:
-    verdicts = {
-        metrics.verdict(
-            {"deletion": deletion(by_one), "occlusion-correlation": occlusion(by_other)}
-        )
-        for by_one in (0.1, 0.9)
-        for by_other in (0.1, 0.9)
-    }
-    assert len(verdicts) == 4
-    with pytest.raises(ValueError, match="deletion"):
-        metrics.verdict({"road": Measurement(0.1)})
-
-
 def test_every_row_of_the_registry_is_complete() -> None:
     for metric in METRICS.values():
         assert metric.question.endswith("?")
-        assert all(metric.verdict) == (metric.supports is not None)
+        assert metric.better in ("higher", "lower")
 
 
 def test_the_model_that_made_the_map_is_measured_not_another_one_of_its_name() -> None:
@@ -99,8 +63,9 @@ def test_a_function_of_the_output_has_no_probability() -> None:
     model = gradcam_core.wrap(network)
     photo = Image.effect_noise((64, 64), 80).convert("RGB")
     explanation = gradcam_core.explain(photo, model=model, target=lambda output: output[0].sum())
-    measurement = metrics.measure(explanation, ["occlusion-correlation"])["occlusion-correlation"]
-    assert -1 <= measurement.value <= 1
+    found = metrics.measure(explanation, ["occlusion-correlation", "faithfulness-correlation"])
+    assert all(-1 <= measurement.value <= 1 for measurement in found.values())
+    assert not found["faithfulness-correlation"].references.keys() & {"random others"}
     with pytest.raises(ValueError, match="probability"):
         metrics.measure(explanation, ["deletion"])
     steps = list(metrics.sanity_check(explanation))

@@ -38,7 +38,7 @@ def test_concepts_are_the_parts_of_the_linear_head(
     expected = {
         row["name"]: (add / whole, int(row["of_ten"]))
         for row, add, score, seen in zip(rows, adds, scores, files["seen"], strict=True)
-        if score >= seen and abs(add) >= 0.05 * whole
+        if score >= seen and abs(add) >= 0.2 * whole
     }
     found = {
         concept.name: (concept.share, concept.top10_correct) for concept in explanation.concepts
@@ -70,11 +70,11 @@ def test_a_cat_counts_for_a_cat(cat_file: Path) -> None:
     assert explanation.concepts[0].name == "cat"
     assert explanation.concepts[0].raw.shape == (7, 7)
     assert "because: cat" in explanation.concepts_in_words
-    assert gradcam_core.explain(cat_file, target="trolleybus").concepts_in_words == "despite: cat"
+    trolleybus = gradcam_core.explain(cat_file, target="trolleybus")
+    assert trolleybus.concepts_in_words == "despite: cat (28 %)"
     boxer = gradcam_core.explain(cat_file, target="boxer")
     assert boxer.faint
-    assert max(concept.share for concept in boxer.concepts) > 0
-    assert boxer.concepts_in_words == "despite: cat"  # not because of what is no boxer
+    assert boxer.concepts_in_words == "despite: cat (21 %)"  # not because of what is no boxer
 
 
 @pytest.mark.parametrize(

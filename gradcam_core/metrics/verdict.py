@@ -1,0 +1,103 @@
+"""Whether measurements support a map: yes, no, or the picture cannot tell."""
+
+from collections.abc import Mapping
+
+from gradcam_core.metrics.faithfulness_correlation import exceeds
+from gradcam_core.metrics.metric import Measurement
+
+DECIDING = "faithfulness-correlation"
+"""The metric without which there is no verdict."""
+
+# What does at least as well as the map, by the names of references, for a sentence.
+_RIVALS = {
+    "centre": "the picture's centre",
+    "shuffled": "the map with its parts in random order",
+    "random order": "the map with its parts in random order",
+    "moved": "the map in another place",
+    "likeliest others": "the map of another likely answer",
+    "random others": "the maps of other answers",
+}
+
+
+def rivals(measurements: Mapping[str, Measurement]) -> list[str]:
+    """Return the references that do as well as the map, or better, in any measurement.
+
+    Of deletion and insertion, those that are drawn beside the map's curve: no verdict contradicts
+    what is drawn.
+
+    Examples:
+        >>> rivals(metrics.measure(explanation))
+        ['centre']
+    """
+    found = [
+        name
+        for name, reference in measurements[DECIDING].references.items()
+        if not exceeds(measurements[DECIDING].value, reference)
+    ]
+    for metric, sign in (("deletion", -1), ("insertion", 1)):
+        if metric in measurements:
+            value = measurements[metric].value
+            references = measurements[metric].references
+            found += [name for name in references if sign * (value - references[name]) <= 0]
+    return list(dict.fromkeys(found))
+
+
+def supports(measurements: Mapping[str, Measurement]) -> bool | None:
+    """Return whether measurements support a map as an explanation of its target.
+
+    Args:
+        measurements: From `measure`, with "faithfulness-correlation".
+
+    Returns:
+        True if the map does better than all maps that cannot know what the network uses; False if
+        it does no better than nothing, though others do; None if the picture cannot tell, or if
+        "faithfulness-correlation" was not measured. docs/metrics.md has how often each is right.
+
+    Examples:
+        >>> metrics.supports(metrics.measure(explanation))
+        True
+    """
+    if DECIDING not in measurements:
+        return None
+    if not rivals(measurements):
+        return True
+    found = measurements[DECIDING]
+    best = max(
+        (found.references[name] for name in found.references if name not in ("shuffled", "moved")),
+        default=0.0,
+    )
+    others_do = exceeds(best, max(found.references.get("shuffled", 0.0), 0.0))
+    return False if found.value <= 0 and others_do else None
+
+
+def verdict(measurements: Mapping[str, Measurement]) -> str:
+    """Return one sentence on whether measurements support a map; see `supports`.
+
+    Raises:
+        ValueError: "faithfulness-correlation" was not measured.
+
+    Examples:
+        >>> metrics.verdict(metrics.measure(explanation))
+        'The map shows what the network uses: the answer depends more on the parts that it ...'
+    """
+    if DECIDING not in measurements:
+        raise ValueError(f"A verdict needs the metric {DECIDING}.")
+    outcome = supports(measurements)
+    if outcome:
+        return (
+            "The map shows what the network uses: the answer depends more on the parts that it "
+            "marks than on what any map marks that cannot know."
+        )
+    if outcome is False:
+        return (
+            "The map does not show what the network uses: the answer depends no more on the parts "
+            "that it marks than on others."
+        )
+    names = dict.fromkeys(_RIVALS[name] for name in rivals(measurements))
+    *first, last = names
+    listed = f"{', '.join(first)} and {last}" if first else last
+    does = "do" if first or last.startswith("the maps") else "does"
+    return (
+        f"This picture cannot tell whether the map shows what the network uses: {listed} {does} "
+        "as well."
+    )
