@@ -456,6 +456,11 @@ def test_the_visitor_may_do_something_else(
     page.reload()  # in the middle of it
     expect(page.locator(".open-made")).to_be_visible()
     expect(page.locator(".tour")).to_be_hidden()
+    page.evaluate("localStorage.clear()")
+    page.reload()
+    expect(page.locator(".tour")).to_be_visible()
+    open_made(page)
+    expect(page.locator(".tour")).to_be_hidden()
 
 
 @pytest.mark.slow

@@ -9,7 +9,10 @@ import { store } from '../store.js';
 const KEPT = 'gradcam-tour'; // whether the tour was offered in this browser
 
 export function mountTeach() {
-  onClick('.open-made', () => open(import('../teach/made.js'), ({ toggle }) => toggle()));
+  onClick('.open-made', () => {
+    withdraw();
+    open(import('../teach/made.js'), ({ toggle }) => toggle());
+  });
   onClick('.take-tour', () => open(import('../teach/tour.js'), ({ begin }) => begin()));
   onClick('.tour .accept', () => $('.take-tour').click());
   onClick('.tour .decline', () => {
@@ -23,7 +26,7 @@ export function mountTeach() {
     const shown = analysedResult();
     $('.open-made').hidden = !shown;
     if (first && shown && shown !== first) {
-      if (!$('.tour').dataset.step) $('.tour').hidden = true; // the visitor has begun alone
+      withdraw();
       first = null;
     }
     if (shown && !offered && keep()) {
@@ -32,6 +35,11 @@ export function mountTeach() {
     }
     offered ||= !!shown;
   });
+}
+
+/** The offer is in the way of a visitor who has begun alone; a tour that goes on is not. */
+function withdraw() {
+  if (!$('.tour').dataset.step) $('.tour').hidden = true;
 }
 
 /**
