@@ -33,12 +33,14 @@ class RemoteCall:
         picture: The content of a file; a picture; or None.
         file_name: Of the file.
         arguments: By name.
+        client: The address of the visitor, for whom the picture is decoded.
     """
 
     function: Callable[..., Any]
     picture: bytes | Image.Image | None
     file_name: str
     arguments: dict[str, Any]
+    client: str | None = None
 
     @contextmanager
     def local_picture(self) -> Iterator[Picture | None]:
@@ -46,7 +48,7 @@ class RemoteCall:
         if not isinstance(self.picture, bytes):
             yield self.picture
             return
-        with tempfile.TemporaryDirectory() as folder:
+        with gradcam_core.decoding_for(self.client), tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / self.file_name
             file.write_bytes(self.picture)
             yield file

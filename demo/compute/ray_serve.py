@@ -35,6 +35,7 @@ from demo.build import build_demo, launch_options
 from demo.compute.base import ModelFacts, Picture
 from demo.compute.local import LocalCompute
 from demo.compute.ray_replica import CONCURRENCY, RemoteCall, Step, replica
+from demo.hosting.gradio_internals import current_address
 from gradcam_core import Explanation, Prediction, Query
 
 BUSY = "The server is busy. Please try again in a minute."
@@ -129,7 +130,7 @@ class RayServeCompute:
         arguments |= {"query": query}
         if isinstance(picture, Path):
             content = picture.read_bytes()
-            call = RemoteCall(function, content, picture.name, arguments)
+            call = RemoteCall(function, content, picture.name, arguments, current_address())
             # In `OTHERS`, each replica should load few models.
             key = hashlib.sha256(content).hexdigest() if model in self._deployments else model
             handle = handle.options(session_id=key)
