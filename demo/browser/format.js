@@ -10,3 +10,16 @@ export const significant = (value) => (Math.abs(value) < 0.01 && value ? value.t
 
 /** @param {string} text */
 export const capitalized = (text) => `${text[0].toUpperCase()}${text.slice(1)}`;
+
+/**
+ * The last part of an address, decoded if it can be ("100%.png" cannot).
+ * @param {URL} url
+ */
+export function fileName(url) {
+  const name = url.pathname.split('/').pop() ?? '';
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name;
+  }
+}

@@ -3,6 +3,7 @@
 import { contextOf, fit, sizeOf } from '../../gradcam_core/viewer/draw.js';
 import { loadImage } from './dom.js';
 import { explain, jpegFile } from './explain.js';
+import { fileName } from './format.js';
 import { sendFile } from './server.js';
 import { keepForReload } from './session.js';
 import { store } from './store.js';
@@ -126,14 +127,4 @@ async function picture(address) {
   }
   if (blob.type.startsWith('text/')) return { code: 'web_page' };
   return new File([blob], fileName(url) || host, { type: blob.type });
-}
-
-/** @param {URL} url */
-function fileName(url) {
-  const name = url.pathname.split('/').pop() ?? '';
-  try {
-    return decodeURIComponent(name);
-  } catch {
-    return name; // such as "100%.png"
-  }
 }
