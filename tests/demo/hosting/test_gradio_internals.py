@@ -40,11 +40,32 @@ PARTS: dict[str, list[str] | None] = {
         "default_concurrency_limit",
     ],
     "gradio.queueing:Queue.broadcast_estimations": ["self", "concurrency_id"],
+    "gradio.queueing:Queue._cancel_asyncio_tasks": ["self"],
+    "gradio.queueing:Queue.clean_events": ["self", "session_hash", "event_id"],
+    "gradio.queueing:Queue.close": ["self"],
     "gradio.queueing:Queue.get_events": ["self"],
+    "gradio.queueing:Queue.process_events": ["self", "events", "batch", "begin_time", "fn"],
+    "gradio.queueing:Queue.set_server_app": ["self", "app"],
+    "gradio.queueing:Queue.start": ["self"],
+    "gradio.queueing:Queue.start_processing": ["self"],
+    "gradio.queueing:Queue.start_progress_updates": ["self"],
     "gradio.queueing:Queue.push": ["self", "body", "request", "username"],
     "gradio.queueing:Queue.send_message": ["self", "event", "event_message"],
+    "gradio.route_utils:FileUploadProgress.append": [
+        "self",
+        "upload_id",
+        "filename",
+        "message_bytes",
+    ],
+    "gradio.route_utils:FileUploadProgress.is_tracked": ["self", "upload_id"],
+    "gradio.route_utils:FileUploadProgress.set_done": ["self", "upload_id"],
+    "gradio.route_utils:FileUploadProgress.track": ["self", "upload_id"],
     "gradio.routes:App.get_blocks": ["self"],
+    "gradio.routes:file_upload_statuses": None,
     "gradio.server_messages:ProcessCompletedMessage.model_fields": None,
+    "gradio.state_holder:SessionState._update_value_in_config": ["self", "key", "value"],
+    "gradio.state_holder:StateHolder.__getitem__": ["self", "session_id"],
+    "gradio.state_holder:StateHolder.set_blocks": ["self", "blocks"],
     "gradio.utils:get_upload_folder": [],
 }
 
@@ -85,7 +106,17 @@ def test_blocks_have(demo: gr.Blocks, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["active_jobs", "blocks", "event_ids_to_events", "event_queue_per_concurrency_id"]
+    "name",
+    [
+        "active_jobs",
+        "blocks",
+        "event_ids_to_events",
+        "event_queue_per_concurrency_id",
+        "max_thread_count",
+        "pending_event_ids_session",
+        "pending_messages_per_session",
+        "stopped",
+    ],
 )
 def test_a_queue_has(demo: gr.Blocks, name: str) -> None:
     assert hasattr(demo._queue, name)
