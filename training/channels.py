@@ -348,10 +348,11 @@ def _ranked(scores: np.ndarray, has: np.ndarray, rows: np.ndarray) -> tuple[np.n
 
 
 def threshold(scores: np.ndarray, has: np.ndarray, rows: np.ndarray) -> float:
-    """Return the lowest score from which on a share of `SEEN` shows the concept."""
+    """Return the lowest score from which on a share of `SEEN` shows the concept; inf if none."""
     hits, ranked = _ranked(scores, has, rows)
     precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
-    return float(ranked[np.flatnonzero(precision >= SEEN)[-1]])
+    reached = np.flatnonzero(precision >= SEEN)
+    return float(ranked[reached[-1]]) if len(reached) else np.inf
 
 
 def decompose(
