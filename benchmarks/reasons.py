@@ -21,7 +21,7 @@ from gradcam_core.models.embedded.lite import lite_classifier_layer
 from training import channels
 from training.channels import CONCEPTS, FEWEST, FOLDS, JUDGED, LEAST, SEED, SETS, STRONGEST
 
-SHARES = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
+SHARES = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4)
 
 
 class Reasons(NamedTuple):

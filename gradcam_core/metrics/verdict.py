@@ -78,15 +78,16 @@ def verdict(measurements: Mapping[str, Measurement]) -> str:
 
     Examples:
         >>> metrics.verdict(metrics.measure(explanation))
-        'The map shows what the network uses: the answer depends more on the parts that it ...'
+        'The map shows what the network uses: the answer depends on the parts that it marks ...'
     """
     if DECIDING not in measurements:
         raise ValueError(f"A verdict needs the metric {DECIDING}.")
     outcome = supports(measurements)
     if outcome:
         return (
-            "The map shows what the network uses: the answer depends more on the parts that it "
-            "marks than on what any map marks that cannot know."
+            "The map shows what the network uses: the answer depends on the parts that it marks "
+            "more than on the picture's centre, on those that copies of the map mark, and on those "
+            "that maps of other answers mark."
         )
     if outcome is False:
         return (

@@ -17,9 +17,9 @@ from gradcam_core.models.base import Head, ResolvedTarget
 from gradcam_core.models.classifiers import Classifier, ClassifierHead
 from gradcam_core.models.embedded import WEIGHTS
 
-# Concepts with a smaller share of the evidence are left out: people often do not see them in the
-# photo. Measured by benchmarks/reasons.py, the figures are in weights/lite0-names.md.
-_LEAST_SHARE = 0.2
+# Concepts with a smaller share of the evidence are left out: from these on, people agree in 90 % of
+# cases that the photo shows them (benchmarks/reasons.py; figures in weights/lite0-names.md).
+LEAST_FOR, LEAST_AGAINST = 0.2, 0.35
 MOST = 3  # concepts for a class, and as many against it
 
 
@@ -96,8 +96,8 @@ def _basis(model: str) -> _ConceptBasis | None:
 def concepts(head: Head, target: ResolvedTarget) -> tuple[Concept, ...] | None:
     """Return the concepts seen in the picture that count for a class, then those against it.
 
-    At most three for and three against, the strongest first; none with a share below a fifth, of
-    which people often say that the picture does not show it. The contributions of
+    At most three for and three against, the strongest first; none with so small a
+    share that people often do not see it in the picture. The contributions of
     all concepts add up to the named part of the class's score above the mean score of all classes.
 
     Args:
@@ -129,8 +129,8 @@ def concepts(head: Head, target: ResolvedTarget) -> tuple[Concept, ...] | None:
     seen = responses >= basis.thresholds
     share = np.where(seen, contributions / max(supporting, opposing), 0)
     order = share.argsort()[::-1].tolist()
-    chosen = [i for i in order[:MOST] if share[i] >= _LEAST_SHARE]
-    chosen += [i for i in order[: -MOST - 1 : -1] if share[i] <= -_LEAST_SHARE]
+    chosen = [i for i in order[:MOST] if share[i] >= LEAST_FOR]
+    chosen += [i for i in order[: -MOST - 1 : -1] if share[i] <= -LEAST_AGAINST]
     # A response is linear in the map: the contribution is the mean of the cells' contributions.
     cells = np.tensordot(basis.directions[chosen], maps, 1) - basis.offset[chosen, None, None]
     signed = np.sign(share[chosen])[:, None, None] * basis.weights[index, chosen, None, None]
