@@ -7,6 +7,7 @@ batch is interrupted, a photo is in the results once or not at all.
 
 import hashlib
 import json
+import re
 import tempfile
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -30,6 +31,10 @@ from gradcam_core.query import Query
 
 PART = 128  # photos in a file of results at most
 _SECONDS = 20.0  # results are written at least this often, however few
+
+# Names of the files in `results` and `failures`, and of those that were never finished.
+_PART_NAME = re.compile(r"[0-9a-f]{16}\.parquet")
+_UNFINISHED_NAME = re.compile(rf"\.{_PART_NAME.pattern}\.unfinished")
 
 # A photo, and why it could not be explained; None if it was.
 Outcome = tuple[Location, str | None]
@@ -63,7 +68,7 @@ class Batch:
             yield
             return
         folder = Path(self.out.uri)
-        lock = FileLock(folder / ".lock", blocking=False)
+        lock = FileLock(folder / ".gradcam-batch.lock", blocking=False)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with suppress(NotImplementedError):  # a file system without locks
@@ -96,17 +101,51 @@ class Batch:
         """
         settings = self.out / "query.json"
         wanted = json.dumps(self.query.to_dict() | {"pictures": self.pictures}, indent=1)
+        begun = self._is_begun(settings)
+        results, failures = (self._files(name) if begun else [] for name in ("results", "failures"))
         done = set()
-        for file in (self.out / "results").files():
-            if file.name.startswith("."):  # never finished
-                file.remove()
-            else:
+        for file in results:
+            if _PART_NAME.fullmatch(file.name):
                 done |= {row["source"] for row in read_rows(file.read(), ["source"])}
-        if done and settings.exists() and settings.read().decode() != wanted:
+        if done and settings.read().decode() != wanted:
             raise ValueError(f"{self.out.uri} has results of another query: use another folder.")
         settings.write(wanted.encode())
-        (self.out / "failures").clear()
+        unfinished = [file for file in results if not _PART_NAME.fullmatch(file.name)]
+        for file in [*unfinished, *failures]:
+            file.remove()
         return [photo for photo in photos if photo.text not in done]
+
+    def _files(self, name: str) -> list[Location]:
+        """Return the files that a batch wrote into one of its folders, also unfinished ones."""
+        folder = self.out / name
+        return [
+            file
+            for file in folder.files()
+            if file.path == (folder / file.name).path
+            and (_PART_NAME.fullmatch(file.name) or _UNFINISHED_NAME.fullmatch(file.name))
+            and not file.is_link
+        ]
+
+    def _is_begun(self, settings: Location) -> bool:
+        """Tell whether this is a folder of results: others' files are neither read nor deleted.
+
+        Raises:
+            ValueError: It cannot become one.
+        """
+        for name in ("results", "failures", "pictures"):
+            if (self.out / name).is_link:
+                raise ValueError(f"{(self.out / name).uri} is a link: use another folder.")
+        if not settings.exists():
+            return False
+        try:
+            kept = json.loads(settings.read())
+            kept.pop("pictures")
+            Query.from_dict(kept)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise ValueError(
+                f"{settings.uri} is not the query of a batch: use another folder."
+            ) from None
+        return True
 
     def explain(self, photos: Iterable[Location]) -> Generator[Outcome]:
         """Explain photos on this machine; bad photos are skipped and reported.

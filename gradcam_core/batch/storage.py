@@ -55,6 +55,11 @@ class Location:
         address, mark, options = self.uri.partition("?")
         return Location(f"{address.rstrip('/').removesuffix(self.path)}{path}{mark}{options}")
 
+    @property
+    def is_link(self) -> bool:
+        """Whether it is a symbolic link of this machine."""
+        return self.is_local and Path(self.uri).is_symlink()
+
     def exists(self) -> bool:
         """Tell whether it exists."""
         system, path = self._open()
@@ -96,12 +101,6 @@ class Location:
         """Delete a file."""
         system, path = self._open()
         system.delete_file(path)
-
-    def clear(self) -> None:
-        """Make it an empty folder."""
-        system, path = self._open()
-        system.create_dir(path)
-        system.delete_dir_contents(path)
 
     def _open(self) -> tuple[fs.FileSystem, str]:
         """Return the file system and the path in it.

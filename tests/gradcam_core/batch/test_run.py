@@ -122,7 +122,7 @@ def test_an_interrupted_batch_is_resumed(folder: Path, tmp_path: Path) -> None:
         time.sleep(0.01)
     first.send_signal(signal.SIGKILL)
     first.communicate()
-    (out / "results" / ".half.parquet.unfinished").write_bytes(b"PAR1")
+    (out / "results" / ".0123456789abcdef.parquet.unfinished").write_bytes(b"PAR1")
     before = {file: file.stat().st_mtime_ns for file in out.glob("results/*.parquet")}
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
