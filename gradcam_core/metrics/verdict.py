@@ -78,16 +78,19 @@ def verdict(measurements: Mapping[str, Measurement]) -> str:
 
     Examples:
         >>> metrics.verdict(metrics.measure(explanation))
-        'The map shows what the network uses: the answer depends on the parts that it marks ...'
+        'The map shows what the network uses: the answer depends on the parts that it marks, ...'
     """
     if DECIDING not in measurements:
         raise ValueError(f"A verdict needs the metric {DECIDING}.")
     outcome = supports(measurements)
     if outcome:
+        others = (
+            ", of other answers" if "random others" in measurements[DECIDING].references else ""
+        )
         return (
-            "The map shows what the network uses: the answer depends on the parts that it marks "
-            "more than on the picture's centre, on those that copies of the map mark, and on those "
-            "that maps of other answers mark."
+            "The map shows what the network uses: the answer depends on the parts that it marks, "
+            f"more than on those that maps of the picture's centre{others} and copies of the map "
+            "in other places mark."
         )
     if outcome is False:
         return (
