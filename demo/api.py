@@ -6,7 +6,7 @@ The page does not use them. Each takes the fields of a `Query` as parameters.
 import inspect
 import math
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from demo.handlers import PROGRESS
 from demo.hosting.disk_quota import quota
 from demo.hosting.errors import api_errors
 from demo.hosting.files import new_folder
+from demo.hosting.settings import settings
 from demo.hosting.uploads import UploadedPicture
 from demo.present import summary
 from demo.service import Service, TimedExplanation, full_size
@@ -276,7 +277,8 @@ def _query_inputs(task: str) -> dict[str, Component]:
 
 def _query(given: Given, **fixed: Any) -> Query:
     names = {field.name for field in fields(Query)} & given.keys()
-    return Query(**{name: given[name] for name in names if given[name] is not None}, **fixed)
+    query = Query(**{name: given[name] for name in names if given[name] is not None}, **fixed)
+    return replace(query, model=query.model or settings().model_for(query.task))
 
 
 def _path(given: Given) -> Path:

@@ -22,8 +22,9 @@ from demo.compute.base import Compute
 from demo.compute.local import LocalCompute
 from demo.examples import example_pictures
 from demo.handlers import Handlers
-from demo.hosting import connections, disk_quota, memory, request_filter
-from demo.hosting.fair_queue import CONCURRENCY, FairQueue
+from demo.hosting import connections, disk_quota, health, logs, memory, request_filter
+from demo.hosting.fair_queue import FairQueue
+from demo.hosting.settings import settings
 from demo.hosting.uploads import MAX_UPLOAD
 from demo.quiz import Quiz
 from demo.service import Service
@@ -32,19 +33,20 @@ from gradcam_core import Query
 
 def create_compute() -> Compute:
     """Return where this machine computes, without Ray."""
-    if "SPACES_ZERO_GPU" not in os.environ:
+    if settings().zero_gpu is None:
         return LocalCompute()
     from demo.compute.zero_gpu import ZeroGpuCompute
 
     return ZeroGpuCompute()
 
 
-def build_demo(compute: Compute, concurrency: int = CONCURRENCY) -> gr.Blocks:
+def build_demo(compute: Compute, concurrency: int | None = None) -> gr.Blocks:
     """Return the demo, not yet launched; see `launch_options`.
 
     Args:
         compute: Where explanations are computed.
-        concurrency: How many requests of an event run at once; the others wait in the queue.
+        concurrency: How many requests of an event run at once, the others wait in the queue; None
+            for the setting.
     """
     service = Service(compute)
     memory.return_freed_memory()
@@ -58,14 +60,16 @@ def build_demo(compute: Compute, concurrency: int = CONCURRENCY) -> gr.Blocks:
         Api(service).build()
     with demo.route("Quiz", "/quiz", show_in_navbar=False):
         Quiz(service).build()
+    concurrency = concurrency or settings().concurrency
     demo.queue(api_open=False, default_concurrency_limit=concurrency)
     FairQueue(demo, concurrency).install()
+    health.watch(demo, compute)
     return demo
 
 
 def warm_up(compute: Compute) -> None:
     """Compute the first answer of a new page, so that models and answer are in memory."""
-    query = Query()
+    query = Query(model=settings().model_for("classification"))
     compute.explain(next(iter(example_pictures().values())), query)
     compute.describe(query)
 
@@ -73,6 +77,7 @@ def warm_up(compute: Compute) -> None:
 @asynccontextmanager
 async def _while_running(app: FastAPI) -> AsyncIterator[None]:
     """Guard the server while it runs; a Starlette lifespan."""
+    logs.include_web_server()
     request_filter.install(app)
     async with disk_quota.enforce_periodically(app), connections.close_idle(app):
         yield
@@ -91,6 +96,7 @@ def launch_options() -> dict[str, object]:
         "i18n": gr.I18n(en={"common.complete": "Done."}),
         "css_paths": page.styles(),
         "show_error": True,
+        "auth": settings().passwords() or None,
         "max_file_size": MAX_UPLOAD,
         "strict_cors": True,
         "enable_monitoring": False,
@@ -98,7 +104,7 @@ def launch_options() -> dict[str, object]:
         "ssr_mode": False,
         "footer_links": ["api"],  # "settings" are for developers
         "app_kwargs": {
-            "routes": [page.modules()],
+            "routes": [page.modules(), *health.ROUTES],
             "middleware": [Middleware(request_filter.RequestFilter)],
             "exception_handlers": request_filter.EXCEPTION_HANDLERS,
             "lifespan": _while_running,

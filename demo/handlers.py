@@ -30,10 +30,12 @@ from pydantic import (
 import gradcam_core
 from demo.answers import answer, preview
 from demo.examples import example_pictures
-from demo.hosting.cancellation import Cancelled, cancel, cancellable, check
+from demo.hosting.cancellation import Cancelled, Stopped, cancel, cancellable, check
 from demo.hosting.disk_quota import DISK_FULL, is_disk_full
-from demo.hosting.errors import INTERNAL_ERROR
+from demo.hosting.errors import INTERNAL_ERROR, log_failure
 from demo.hosting.gradio_internals import event_payload
+from demo.hosting.settings import settings
+from demo.hosting.shutdown import STOPPING
 from demo.hosting.uploads import UploadMissingError, uploaded_file
 from demo.present import PanelName, Size, write_file
 from demo.service import DISPLAY_SIDE, NotDownloadedError, Service, TimedExplanation
@@ -91,7 +93,8 @@ class PictureRequest(Request):
         Raises:
             ValueError: See `Query`.
         """
-        return Query(**self.query_values)
+        query = Query(**self.query_values)
+        return replace(query, model=query.model or settings().model_for(query.task))
 
     def path(self) -> Path:
         """Return the picture's file.
@@ -367,16 +370,19 @@ def respond(
     try:
         request = schema.model_validate(event_payload(event))
     except ValidationError:
+        log_failure("out_of_date", "The request has another form.")
         return dict(_OUT_OF_DATE)
     try:
         with cancellable(page.session_hash, request.id):
             return {"id": request.id, **handler(request)}
     except (Cancelled, ValueError, FileNotFoundError, ConnectionError) as error:
-        return {"id": request.id, **_failure(error)}
+        failure = _failure(error)
     except Exception as error:
         if not is_disk_full(error):
             _log.exception("A request failed")
-        return {"id": request.id, **_failure(error)}
+        failure = _failure(error)
+    log_failure(failure["code"], failure["error"])
+    return {"id": request.id, **failure}
 
 
 def _quick(query: Query) -> Query:
@@ -403,6 +409,8 @@ _CODES: dict[type[Exception], str] = {
 
 def _failure(error: BaseException) -> Answer:
     """Return an error's code and sentence, and what the visitor can choose instead."""
+    if isinstance(error, Stopped):
+        return {"code": "failed", "error": STOPPING}
     if isinstance(error, Cancelled):
         return {"code": "cancelled", "error": "Cancelled."}
     if is_disk_full(error):

@@ -19,6 +19,7 @@ from starlette.routing import Route
 import gradcam_core
 from demo.examples import QUESTIONS, example_thumbnails
 from demo.handlers import Handlers
+from demo.hosting.settings import settings
 from demo.hosting.uploads import MAX_UPLOAD
 from gradcam_core import viewer
 from gradcam_core.serialize import FAINT, colour_tables
@@ -215,7 +216,9 @@ def _models(task: str) -> list[dict[str, Any]]:
             "megabytes": info.download_mb,
             "guided": info.guided,
         }
-        for info in gradcam_core.models(task)
+        for info in sorted(
+            gradcam_core.models(task), key=lambda info: info.name != settings().model_for(task)
+        )
     ]
 
 

@@ -6,6 +6,7 @@ A second query about a picture needs no second pass through the CNN. Models are 
 
 import hashlib
 import threading
+from collections import Counter
 from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,29 +33,34 @@ Picture = tuple[Encoded, Image.Image]  # after the CNN, and the picture at displ
 class FeatureCache:
     """Least-recently-used caches, bounded in bytes; threads may share it.
 
+    Attributes:
+        lookups: How often each cache ("pictures", "predictions" or "maps") has had what was looked
+            for (True) or not (False).
+
     Examples:
         >>> explainer = Explainer(FeatureCache())
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self.lookups: Counter[tuple[str, bool]] = Counter()
         self._pictures: LRUCache[Hashable, Picture] = LRUCache(_FEATURE_BYTES, _picture_bytes)
         self._predictions: LRUCache[Hashable, list[Prediction]] = LRUCache(_PREDICTIONS)
         self._maps: LRUCache[Hashable, Maps] = LRUCache(_MAP_BYTES, _map_bytes)
 
     def picture(self, key: Hashable, compute: Callable[[], Picture]) -> Picture:
         """Return an encoded picture, computed if it is not cached."""
-        return self._get(self._pictures, key, compute)
+        return self._get("pictures", self._pictures, key, compute)
 
     def predictions(
         self, key: Hashable, compute: Callable[[], list[Prediction]]
     ) -> list[Prediction]:
         """Return a model's predictions, computed if they are not cached."""
-        return self._get(self._predictions, key, compute)
+        return self._get("predictions", self._predictions, key, compute)
 
     def maps(self, key: Hashable, compute: Callable[[], Maps]) -> Maps:
         """Return the maps of a slow method, computed if they are not cached."""
-        return self._get(self._maps, key, compute)
+        return self._get("maps", self._maps, key, compute)
 
     def has_picture(self, key: Hashable) -> bool:
         """Whether a picture is cached."""
@@ -67,8 +73,14 @@ class FeatureCache:
             self._pictures[key] = picture
 
     def _get(
-        self, cache: "LRUCache[Hashable, Value]", key: Hashable, compute: Callable[[], Value]
+        self,
+        name: str,
+        cache: "LRUCache[Hashable, Value]",
+        key: Hashable,
+        compute: Callable[[], Value],
     ) -> Value:
+        with self._lock:
+            self.lookups[name, key in cache] += 1
         # `cached` computes outside the lock, and does not keep what is larger than the cache.
         value: Value = cached(cache, key=lambda: key, lock=self._lock)(compute)()
         return value

@@ -1,5 +1,6 @@
 """What the page and its endpoints need of whatever computes explanations."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -52,3 +53,9 @@ class Compute(Protocol):
 
     def describe(self, query: Query) -> ModelFacts:
         """Return what is known of the query's model."""
+
+    def check(self) -> None:
+        """Explain a small picture, with nothing from a cache; raise an error if that fails."""
+
+    def cache_lookups(self) -> Mapping[tuple[str, bool], int]:
+        """Return the lookups in this process' caches, see `gradcam_core.FeatureCache`."""

@@ -1,6 +1,9 @@
 """Computes in this process."""
 
+from collections.abc import Mapping
 from typing import Any
+
+from PIL import Image
 
 import gradcam_core
 from demo.channels import packed
@@ -13,7 +16,8 @@ class LocalCompute:
     """See `Compute`. One feature cache serves all calls, from any thread."""
 
     def __init__(self) -> None:
-        self.explainer = Explainer(FeatureCache())
+        self._cache = FeatureCache()
+        self.explainer = Explainer(self._cache)
 
     def explain(self, picture: Picture, query: Query) -> Explanation:
         return self.explainer.explain(picture, query)
@@ -38,6 +42,12 @@ class LocalCompute:
             capabilities=_capabilities(model),
             methods={name: each.why_not(model) for name, each in gradcam_core.methods().items()},
         )
+
+    def check(self) -> None:
+        gradcam_core.explain(Image.new("RGB", (8, 8)))
+
+    def cache_lookups(self) -> Mapping[tuple[str, bool], int]:
+        return dict(self._cache.lookups)
 
 
 def _capabilities(model: gradcam_core.Model) -> str:

@@ -36,6 +36,7 @@ from demo.compute.base import ModelFacts, Picture
 from demo.compute.local import LocalCompute
 from demo.compute.ray_replica import CONCURRENCY, RemoteCall, Step, replica
 from demo.hosting.gradio_internals import current_address
+from demo.hosting.settings import settings
 from gradcam_core import Explanation, Prediction, Query
 
 BUSY = "The server is busy. Please try again in a minute."
@@ -102,6 +103,12 @@ class RayServeCompute:
     def describe(self, query: Query) -> ModelFacts:
         facts: ModelFacts = self.call(LocalCompute.describe, None, query=query)
         return facts
+
+    def check(self) -> None:
+        self.call(_check, None, query=Query())
+
+    def cache_lookups(self) -> Mapping[tuple[str, bool], int]:
+        return {}  # the replicas have the caches
 
     def call(
         self,
@@ -170,6 +177,10 @@ def _no_operation(compute: LocalCompute) -> None:
     """Do nothing: a slow call waits for a replica first, and `_wait` shows that."""
 
 
+def _check(compute: LocalCompute, query: Query) -> None:
+    compute.check()
+
+
 _NOTHING = RemoteCall(_no_operation, None, "", {})
 
 
@@ -213,6 +224,7 @@ def _follow(response: Any) -> Any:
 def _page_app(deployments: Iterable[str]) -> ASGIApp:
     """Build the page, in the process that serves it."""
     os.environ.setdefault("GRADIO_SERVER_NAME", "0.0.0.0")  # public, see SECURITY.md
+    settings.cache_clear()
     options: dict[str, Any] = launch_options()
     del options["strict_cors"]  # `demo.hosting.request_filter` is stricter
     compute = RayServeCompute({name: serve.get_deployment_handle(name) for name in deployments})

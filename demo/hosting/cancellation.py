@@ -14,6 +14,7 @@ from contextvars import ContextVar
 from typing import Any
 
 import gradcam_core
+from demo.hosting import shutdown
 from demo.hosting.gradio_internals import (
     CheckedProgress,
     active_progress,
@@ -25,6 +26,10 @@ from demo.hosting.gradio_internals import (
 
 class Cancelled(BaseException):
     """The client no longer waits for this work. Not an Exception, so that no handler catches it."""
+
+
+class Stopped(Cancelled):
+    """The server stops."""
 
 
 # What runs: session and request id, and what cancels it. Clients may use an id twice.
@@ -50,12 +55,19 @@ def cancellable(session: str | None = None, request_id: int = 0) -> Iterator[Non
     def check() -> None:
         if cancelled.is_set() or client_disconnected():
             raise Cancelled
+        if shutdown.ending.is_set():
+            raise Stopped
+
+    def check_slow() -> None:
+        check()
+        if shutdown.stopping.is_set():
+            raise Stopped
 
     _running[cancelled] = session, request_id
     token = _check.set(check)
     try:
         with (
-            active_progress(CheckedProgress(check)),
+            active_progress(CheckedProgress(check_slow)),
             gradcam_core.decoding_for(current_address(), check),
         ):
             yield

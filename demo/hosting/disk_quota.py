@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 from fastapi import FastAPI
 
 from demo.hosting.gradio_internals import forget_deleted_files, upload_folder
+from demo.hosting.settings import settings
 
 DISK_FULL = "The server's disk is full. Please try again later."
 
@@ -93,6 +94,11 @@ class DiskQuota:
         with self._lock:
             self._clean_up(0)
 
+    def usage(self) -> tuple[int, int, int]:
+        """Return the bytes used, the limit, and the bytes that are free on the disk."""
+        with self._lock:
+            return self._used or 0, self.limit, _free(upload_folder())[0]
+
     def problem(self) -> str | None:
         """Return why no files can be written at the moment, as a sentence; None if they can."""
         folder = upload_folder()
@@ -133,7 +139,7 @@ class DiskQuota:
 
 _chosen: set[Path] = set()  # the folders of this process
 
-quota = DiskQuota(int(float(os.environ.get("GRADCAM_UPLOADS_GB", "2")) * 1e9))
+quota = DiskQuota(int(settings().uploads_gb * 1e9))
 
 
 def use_own_folder() -> None:

@@ -1,11 +1,9 @@
 """Limits of model downloads: which models, how many bytes, and how many at once."""
 
-import ipaddress
-import os
 import shutil
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -13,9 +11,10 @@ import torch.hub
 from huggingface_hub.constants import HF_HUB_CACHE
 
 import gradcam_core
+from demo.hosting.settings import settings
 
 _MAX_MODEL_MB = 4000
-_PUBLIC_LIMIT_GB = "20"  # of the caches
+_PUBLIC_LIMIT_GB = 20.0  # of the caches
 MIN_FREE = 2 * 10**9  # bytes that stay free on the disk
 _MAX_DOWNLOADS = 2
 
@@ -34,7 +33,7 @@ class DownloadRefusedError(ValueError):
         self.code = code
 
 
-def check_offered(name: str, settings: Mapping[str, str] = os.environ) -> None:
+def check_offered(name: str) -> None:
     """Raise an error for a model of the Hugging Face Hub that this server does not offer.
 
     `GRADCAM_HUB_MODELS` lists those it offers, separated by commas, with `*` as wildcard
@@ -43,8 +42,10 @@ def check_offered(name: str, settings: Mapping[str, str] = os.environ) -> None:
     Raises:
         DownloadRefusedError: It is not offered.
     """
-    patterns = settings.get("GRADCAM_HUB_MODELS", "" if _is_public(settings) else "*").split(",")
-    if not any(fnmatchcase(name, pattern.strip()) for pattern in patterns):
+    patterns = settings().hub_models
+    if patterns is None:
+        patterns = () if settings().is_public else ("*",)
+    if not any(fnmatchcase(name, pattern) for pattern in patterns):
         raise DownloadRefusedError(
             "not_offered",
             f"This server does not offer {name}. Its operator decides which models of the Hugging "
@@ -52,7 +53,7 @@ def check_offered(name: str, settings: Mapping[str, str] = os.environ) -> None:
         )
 
 
-def check_space(info: gradcam_core.ModelInfo, settings: Mapping[str, str] = os.environ) -> None:
+def check_space(info: gradcam_core.ModelInfo) -> None:
     """Raise an error for a model that is too large for this server.
 
     `GRADCAM_MODELS_GB` limits the caches of the hubs, whoever filled them. The default is no limit
@@ -68,9 +69,9 @@ def check_space(info: gradcam_core.ModelInfo, settings: Mapping[str, str] = os.e
             f"{_MAX_MODEL_MB:,} MB.",
         )
     size = info.download_mb * 10**6
-    limit = settings.get("GRADCAM_MODELS_GB", _PUBLIC_LIMIT_GB if _is_public(settings) else "")
+    limit = settings().hub_models_gb or (_PUBLIC_LIMIT_GB if settings().is_public else None)
     caches = Path(HF_HUB_CACHE), Path(torch.hub.get_dir())
-    over_limit = limit and sum(map(_size, caches)) + size > float(limit) * 1e9
+    over_limit = limit is not None and sum(map(_size, caches)) + size > limit * 1e9
     if over_limit or any(_free(cache) - size < MIN_FREE for cache in caches):
         raise DownloadRefusedError(
             "no_space",
@@ -96,15 +97,6 @@ def download_slot() -> Iterator[None]:
         yield
     finally:
         _slots.release()
-
-
-def _is_public(settings: Mapping[str, str]) -> bool:
-    """Return whether other machines can reach the server."""
-    host = settings.get("GRADIO_SERVER_NAME", "localhost")
-    local = host == "localhost"
-    with suppress(ValueError):  # a name
-        local = ipaddress.ip_address(host).is_loopback
-    return "SPACE_ID" in settings or not local
 
 
 def _size(folder: Path) -> int:

@@ -7,14 +7,24 @@ from typing import Any
 
 import gradio as gr
 
-from demo.hosting.cancellation import Cancelled, cancellable
+from demo.hosting import logs, metrics
+from demo.hosting.cancellation import Cancelled, Stopped, cancellable
 from demo.hosting.disk_quota import DISK_FULL, is_disk_full
+from demo.hosting.gradio_internals import current_address
+from demo.hosting.shutdown import STOPPING
 
 INTERNAL_ERROR = (
     "Something went wrong on the server. The error has been logged; please try another picture."
 )
 
 _log = logging.getLogger(__name__)
+
+
+def log_failure(code: str, message: str) -> None:
+    """Log and count a request that is answered with an error; call it in a handler."""
+    metrics.failed.labels(code).inc()
+    level = logging.INFO if code == "cancelled" else logging.WARNING
+    logs.write(_log, level, "Failed.", code=code, why=message, address=current_address() or "")
 
 
 def api_errors(handler: Callable[..., Any]) -> Callable[..., Any]:
@@ -27,14 +37,18 @@ def api_errors(handler: Callable[..., Any]) -> Callable[..., Any]:
                 return handler(*args, **kwargs)
         except gr.Error:
             raise
+        except Stopped:
+            code, message = "stopping", STOPPING
         except Cancelled:
-            message = "Cancelled."
+            code, message = "cancelled", "Cancelled."
         except (ValueError, FileNotFoundError, ConnectionError) as error:
-            message = str(error)
+            code, message = "bad_request", str(error)
         except Exception as error:
-            message = DISK_FULL if is_disk_full(error) else INTERNAL_ERROR
-            if message is INTERNAL_ERROR:
+            full = is_disk_full(error)
+            code, message = ("disk_full", DISK_FULL) if full else ("failed", INTERNAL_ERROR)
+            if not full:
                 _log.exception("A request failed")
+        log_failure(code, message)
         raise gr.Error(message, print_exception=False)
 
     return wrapped

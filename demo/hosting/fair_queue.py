@@ -4,24 +4,23 @@ from collections import Counter
 from collections.abc import Sequence
 
 from demo.hosting.gradio_internals import Client, ManagedQueue
-
-MAX_WAITING = 64
-MAX_WAITING_PER_SESSION = 16
-MAX_WAITING_PER_ADDRESS = MAX_WAITING // 2
-CONCURRENCY = 4  # requests of an event that run at once
+from demo.hosting.settings import settings
 
 
 class FairQueue(ManagedQueue):
     """Gradio's queue with limits per client and in fair order."""
 
     def refusal(self, client: Client) -> str | None:
-        waiting = self.waiting()
+        waiting, limits = self.waiting(), settings()
         of_session = sum(each.session == client.session for each in waiting)
         of_address = sum(each.address == client.address for each in waiting)
-        if of_session >= MAX_WAITING_PER_SESSION or of_address >= MAX_WAITING_PER_ADDRESS:
+        if (
+            of_session >= limits.max_waiting_per_page
+            or of_address >= limits.max_waiting_per_address
+        ):
             return f"Busy: {of_address} of your requests are waiting already."
-        if len(waiting) >= MAX_WAITING:
-            return f"Busy: {MAX_WAITING} requests are waiting. Please try again soon."
+        if len(waiting) >= limits.max_waiting:
+            return f"Busy: {len(waiting)} requests are waiting. Please try again soon."
         return None
 
     def order(self, waiting: Sequence[Client], running: Sequence[Client]) -> Sequence[int]:

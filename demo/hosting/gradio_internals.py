@@ -9,6 +9,7 @@ import inspect
 import ipaddress
 import logging
 import random
+import time
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
@@ -30,12 +31,16 @@ from gradio.utils import get_upload_folder
 from pydantic import model_validator
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from demo.hosting import logs, metrics, shutdown
 from demo.hosting.sessions import MAX_ANSWERS, Mailbox, Mailboxes, is_session_name
 
 _log = logging.getLogger(__name__)
 
 _TIDYING = 5.0  # seconds between two looks for abandoned sessions
 _PAUSE = 0.5  # seconds until a loop that failed is started again
+_POLL = 0.1  # seconds between two looks whether a server that stops has finished
+_FETCHED = 1.0  # seconds for a client to ask for the files of its answer
+_LISTENING = 5.0  # seconds without a listener after which nobody is expected to fetch an answer
 
 
 def upload_folder() -> Path:
@@ -134,6 +139,12 @@ async def is_logged_in(app: FastAPI, request: Request) -> bool:
         return (await user if inspect.isawaitable(user) else user) is not None
     names = (f"access-token-{app.cookie_id}", f"access-token-unsecure-{app.cookie_id}")
     return app.auth is None or any(request.cookies.get(name) in app.tokens for name in names)
+
+
+def blocks_of(app: FastAPI) -> gr.Blocks:
+    """Return the page that an app serves."""
+    assert isinstance(app, App)
+    return app.get_blocks()
 
 
 def has_session(app: FastAPI, session: str) -> bool:
@@ -318,6 +329,7 @@ class ManagedQueue(Queue, ABC):
     def start(self) -> None:
         """Start the queue's loops, each with a watchdog."""
         self._closed = False
+        self._loop = asyncio.get_running_loop()
         self.active_jobs = [None] * self.max_thread_count
         for loop in (self.start_processing, self.start_progress_updates, self._tidy):
             self._run(self._keep_running(loop))
@@ -347,6 +359,8 @@ class ManagedQueue(Queue, ABC):
         client = Client(session, _address(request))
         refusal = self._refusal(client, body.fn_index) or self._open(client)
         if refusal is not None:
+            metrics.refused.labels("queue").inc()
+            logs.write(_log, logging.WARNING, "Refused.", why=refusal, address=client.address)
             return False, refusal, "queue_full"
         result = await super().push(body, request, username)
         for concurrency_id in self.event_queue_per_concurrency_id:
@@ -376,6 +390,14 @@ class ManagedQueue(Queue, ABC):
     ) -> None:
         """Run a request. If this is cancelled its place is taken until its thread has ended."""
         work = self._run(super().process_events(events, batch, begin_time, fn))
+        start = time.monotonic()
+        if events[0].enqueue_time:
+            metrics.wait_seconds.observe(max(0.0, time.time() - events[0].enqueue_time))
+        work.add_done_callback(
+            lambda _: metrics.answer_seconds.labels(str(fn.api_name)).observe(
+                time.monotonic() - start
+            )
+        )
         try:
             await asyncio.shield(work)
         except asyncio.CancelledError:
@@ -399,6 +421,34 @@ class ManagedQueue(Queue, ABC):
         if session_hash is not None:
             self._close_session(session_hash)
 
+    def finish(self) -> None:
+        """Finish what runs, and refuse what waits; call it from another thread than the loop's."""
+        asyncio.run_coroutine_threadsafe(self._finish(), self._loop).result()
+
+    async def _finish(self) -> None:
+        for event in self._waiting():
+            self._remove(event)
+            output = {"error": shutdown.STOPPING}
+            self.send_message(event, ProcessCompletedMessage(output=output, success=False))
+        await self._until_idle(shutdown.FINISHING)
+        shutdown.ending.set()
+        await self._until_idle(shutdown.CANCELLING)
+
+    async def _until_idle(self, seconds: float) -> None:
+        """Wait until nothing has run, and all has been fetched, for a moment."""
+        loop = asyncio.get_running_loop()
+        end, idle_since = loop.time() + seconds, loop.time()
+        while loop.time() < min(end, idle_since + _FETCHED):
+            await asyncio.sleep(_POLL)
+            unread = any(map(_unread, self.mailboxes.values()))
+            if self._running() or shutdown.open_requests or unread:
+                idle_since = loop.time()
+
+    def _remove(self, event: Event) -> None:
+        """Take a request that waits out of the queue."""
+        self.event_queue_per_concurrency_id[event.concurrency_id].queue.remove(event)
+        self.event_ids_to_events.pop(event._id, None)
+
     def waiting(self) -> list[Client]:
         """Return the clients of all requests that wait."""
         return [_client(event) for event in self._waiting()]
@@ -417,8 +467,7 @@ class ManagedQueue(Queue, ABC):
             payload = event.data.event_data if event.data else None
             same_id = isinstance(payload, dict) and payload.get("id") == request_id
             if same_id and event.session_hash == session:
-                self.event_queue_per_concurrency_id[event.concurrency_id].queue.remove(event)
-                self.event_ids_to_events.pop(event._id, None)
+                self._remove(event)
                 output = {"data": [answer, *[None] * (len(event.fn.outputs) - 1)]}
                 self.send_message(event, ProcessCompletedMessage(output=output, success=True))
 
@@ -459,8 +508,7 @@ class ManagedQueue(Queue, ABC):
                 event.alive = False
         for event in self._waiting():
             if event.session_hash == session:
-                self.event_queue_per_concurrency_id[event.concurrency_id].queue.remove(event)
-                self.event_ids_to_events.pop(event._id, None)
+                self._remove(event)
 
     async def _tidy(self) -> None:
         """Close sessions that nobody listens to."""
@@ -526,6 +574,36 @@ def current_address() -> str | None:
     """Return the address of the client whose handler calls this, as in `Client`."""
     event = _current_event()
     return None if event is None else _address(event.request)
+
+
+class QueueState(NamedTuple):
+    """How full the queue is, and how often a loop of it has failed."""
+
+    waiting: int
+    running: int
+    restarts: int
+    sessions: int
+
+
+def queue_state(app: FastAPI) -> QueueState:
+    """Return the state of the queue of an app."""
+    assert isinstance(app, App)
+    queue = app.get_blocks()._queue
+    assert isinstance(queue, ManagedQueue)
+    return QueueState(
+        len(queue._waiting()), len(queue._running()), queue.restarts, len(queue.mailboxes)
+    )
+
+
+def finish(demo: gr.Blocks) -> None:
+    """Finish the answers of a server that stops, see `demo.hosting.shutdown`."""
+    assert isinstance(demo._queue, ManagedQueue)
+    demo._queue.finish()
+
+
+def _unread(box: Mailbox) -> bool:
+    """Return whether a client may be about to fetch an answer."""
+    return bool(box.answers) and time.monotonic() - box.left < _LISTENING
 
 
 def _current_event() -> Event | None:

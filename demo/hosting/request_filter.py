@@ -8,8 +8,8 @@ that Gradio would believe from anybody are taken out. Uploads and files are answ
 import contextlib
 import ipaddress
 import logging
-import os
 import re
+import secrets
 import socket
 from collections.abc import Mapping
 from urllib.parse import parse_qsl, urlencode
@@ -21,7 +21,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from demo.hosting import bodies, routes
+from demo.hosting import bodies, login, logs, metrics, routes, shutdown
 from demo.hosting.files import file_response
 from demo.hosting.gradio_internals import (
     SESSION_NOT_FOUND,
@@ -31,6 +31,7 @@ from demo.hosting.gradio_internals import (
     is_logged_in,
 )
 from demo.hosting.refusals import INVALID, NOT_FOUND, Refusal, RefusedError, too_large
+from demo.hosting.settings import Settings, settings
 from demo.hosting.uploads import MAX_BODY, upload_response
 
 _HEADERS = {
@@ -53,10 +54,17 @@ _HEADERS = {
 # always rightly, and lets pages of all sites in `Origin` read the answers. uvicorn has read
 # `X-Forwarded-Proto` of trusted proxies; on Spaces there is always one.
 _DROPPED = {b"x-forwarded-host", b"x-gradio-server", b"range", b"if-range", b"origin"}
-if "SPACE_ID" not in os.environ:
-    _DROPPED.add(b"x-forwarded-proto")
+
+_WORK = {routes.UPLOAD, routes.JOIN, routes.CALL}
+# What needs a password on a host that has some; Gradio itself shows strangers a page to log in.
+_FOR_USERS = {route for route in (*routes.GET, *routes.POST) if route.startswith("/gradio_api/")}
+_FOR_USERS -= {"/gradio_api/startup-events", "/gradio_api/app_id"}
 
 _HOST = re.compile(r"([A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?")
+_PRIVATE = [
+    ipaddress.ip_network(each)
+    for each in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10")
+]
 _PASSED = "gradcam.passed"  # in the scope of what has passed the filter
 
 _log = logging.getLogger(__name__)
@@ -75,29 +83,39 @@ class RequestFilter:
         if scope["type"] == "websocket":  # the page has none
             await send({"type": "websocket.close"})
             return
-        started = False
+        started, status = False, 0
 
         async def send_with_headers(message: Message) -> None:
-            nonlocal started
+            nonlocal started, status
             if message["type"] == "http.response.start":
-                started = True
+                started, status = True, message["status"]
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
 
+        found = routes.find(scope["method"], _path(scope))
+        route = found[0] if found else "other"
+        if route not in (routes.QUEUE, routes.RESULT):  # which wait for answers, perhaps for ever
+            shutdown.open_requests.add(id(scope))
         try:
             await self._answer(scope, receive, send_with_headers)
         except ClientDisconnect:  # during an upload
             pass
         except RefusedError as error:
+            _log_refusal(scope, error.refusal)
             await error.refusal.response()(scope, receive, send_with_headers)
         except Exception as error:
             # Starlette has answered 500. A stream of Gradio's ends so when its session is gone.
-            _log.error("%s %.100s failed: %.200r", scope["method"], scope["path"], error)
+            metrics.failed.labels("http").inc()
+            why = f"{type(error).__name__}: {error}"
+            logs.write(_log, logging.ERROR, "Failed.", why=why, **_sender(scope))
             if not started:
                 failed = Refusal(500, "failed", "Something went wrong on the server.")
                 await failed.response()(scope, receive, send_with_headers)
+        finally:
+            shutdown.open_requests.discard(id(scope))
+            metrics.requests.labels(route, str(status)).inc()
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers, app = Headers(scope=scope), scope["app"]
@@ -112,9 +130,16 @@ class RequestFilter:
         if scope["method"] == "POST":
             _check_origin(headers)
             _check_length(headers, MAX_BODY if route == routes.UPLOAD else bodies.MAX_JSON)
+            if shutdown.stopping.is_set() and route in _WORK:
+                raise RefusedError(Refusal(503, "stopping", shutdown.STOPPING))
+        if route in (routes.HEALTH, routes.METRICS):
+            _check_operator(scope, headers)
+        elif route in _FOR_USERS and not await is_logged_in(app, Request(scope)):
+            raise RefusedError(Refusal(401, "login", "Please log in."))
+        if route == routes.LOGIN:
+            await login.answer(self._app, _rewritten(scope, ""), receive, send)
+            return
         if route in (routes.UPLOAD, routes.FILE):
-            if not await is_logged_in(app, Request(scope)):
-                raise RefusedError(Refusal(401, "login", "Please log in."))
             response = (
                 await upload_response(scope, receive)
                 if route == routes.UPLOAD
@@ -148,7 +173,7 @@ async def _invalid_request(request: Request, error: Exception) -> PlainTextRespo
 EXCEPTION_HANDLERS = {RequestValidationError: _invalid_request}
 
 
-def is_allowed_host(host: str, settings: Mapping[str, str] = os.environ) -> bool:
+def is_allowed_host(host: str, settings: Settings) -> bool:
     """Return whether the server answers requests with this Host header.
 
     It does for every IP address: DNS rebinding needs a name. It does for the names of this machine,
@@ -160,20 +185,16 @@ def is_allowed_host(host: str, settings: Mapping[str, str] = os.environ) -> bool
         return False
     with contextlib.suppress(ValueError):
         return bool(ipaddress.ip_address(name))
-    local = {"localhost", socket.gethostname().lower(), settings.get("GRADIO_SERVER_NAME")}
-    return name in local or "*" in _configured(settings) or _is_configured(name, settings)
+    local = {"localhost", socket.gethostname().lower(), settings.server_name.lower()}
+    return name in local or "*" in settings.allowed_hosts or _is_configured(name, settings)
 
 
-def _configured(settings: Mapping[str, str]) -> list[str]:
-    names = f"{settings.get('SPACE_HOST', '')},{settings.get('GRADCAM_ALLOWED_HOSTS', '')}"
-    return [name.strip().lower() for name in names.split(",") if name.strip()]
-
-
-def _is_configured(name: str, settings: Mapping[str, str] = os.environ) -> bool:
+def _is_configured(name: str, settings: Settings) -> bool:
     """Return whether the settings name a host; `*` alone does not."""
     return any(
         pattern == name or (pattern.startswith("*.") and name.endswith(pattern[1:]))
-        for pattern in _configured(settings)
+        for pattern in (*settings.allowed_hosts, settings.space_host.lower())
+        if pattern
     )
 
 
@@ -187,7 +208,7 @@ def _hostname(netloc: str) -> str:
 
 def _check_host(headers: Headers) -> None:
     hosts = headers.getlist("host")
-    if len(hosts) != 1 or not is_allowed_host(hosts[0]):
+    if len(hosts) != 1 or not is_allowed_host(hosts[0], settings()):
         message = "This host name is not allowed; see GRADCAM_ALLOWED_HOSTS."
         raise RefusedError(Refusal(400, "host", message))
 
@@ -197,7 +218,7 @@ def _check_origin(headers: Headers) -> None:
     origin = headers.get("origin")
     if origin is not None:
         site = origin.partition("://")[2]
-        if site != headers.get("host") and not _is_configured(_hostname(site)):
+        if site != headers.get("host") and not _is_configured(_hostname(site), settings()):
             message = "Requests from pages of other sites are not allowed."
             raise RefusedError(Refusal(403, "origin", message))
 
@@ -206,6 +227,44 @@ def _check_length(headers: Headers, limit: int) -> None:
     length = headers.get("content-length", "0")
     if not re.fullmatch("[0-9]{1,18}", length) or int(length) > limit:
         raise RefusedError(too_large(limit))
+
+
+def _check_operator(scope: Scope, headers: Headers) -> None:
+    """Refuse strangers: who has no token, or, where none is set, does not come from nearby."""
+    token = settings().monitoring_token
+    if token is not None:
+        wanted = f"Bearer {token.get_secret_value()}".encode()
+        if not secrets.compare_digest(headers.get("authorization", "").encode(), wanted):
+            raise RefusedError(Refusal(401, "token", "This is for operators, with a token."))
+        return
+    # Behind a proxy that does not say for whom it asks, every address is private, but no name is.
+    host = _hostname(headers["host"])
+    if not (_is_near(host) and _is_near(scope["client"][0] if scope.get("client") else "")):
+        message = "This is for operators: see GRADCAM_MONITORING_TOKEN."
+        raise RefusedError(Refusal(403, "private", message))
+
+
+def _is_near(host: str) -> bool:
+    """Return whether this is an address of this machine or of a private network."""
+    if host == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return address.is_loopback or any(address in network for network in _PRIVATE)
+
+
+def _log_refusal(scope: Scope, refusal: Refusal) -> None:
+    metrics.refused.labels(refusal.code).inc()
+    facts = {"code": refusal.code, "status": refusal.status, "why": refusal.message}
+    logs.write(_log, logging.WARNING, "Refused.", **facts, **_sender(scope))
+
+
+def _sender(scope: Scope) -> dict[str, str]:
+    """Return who sent a request, and what it was for."""
+    address = scope["client"][0] if scope.get("client") else ""
+    return {"address": address, "method": scope["method"], "path": scope["path"]}
 
 
 def _path(scope: Scope) -> str:
@@ -249,5 +308,8 @@ def _of_lost_session(
 
 
 def _rewritten(scope: Scope, query: str) -> Scope:
-    headers = [(name, value) for name, value in scope["headers"] if name not in _DROPPED]
+    dropped = _DROPPED
+    if settings().space_id is None:
+        dropped = dropped | {b"x-forwarded-proto"}
+    headers = [(name, value) for name, value in scope["headers"] if name not in dropped]
     return {**scope, "headers": headers, "query_string": query.encode(), _PASSED: True}

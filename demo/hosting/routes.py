@@ -21,6 +21,9 @@ JOIN = "/gradio_api/queue/join"
 CALL = "/gradio_api/call/{api_name}"
 CANCEL = "/gradio_api/cancel"
 RESET = "/gradio_api/reset"
+LOGIN = "/login"
+HEALTH = "/health"
+METRICS = "/metrics"
 PAGES = ("/", "/quiz", "/quiz/")
 
 # The pattern of each route by Gradio's name for it.
@@ -40,6 +43,8 @@ GET = {
     "/gradio_api/app_id": "/gradio_api/app_id",
     "/gradio_api/startup-events": "/gradio_api/startup-events",
     "/gradio_api/queue/status": "/gradio_api/queue/status",
+    HEALTH: HEALTH,
+    METRICS: METRICS,
     INFO: INFO,
     QUEUE: QUEUE,
     RESULT: f"/gradio_api/call/(?P<name>{_NAME})/(?P<event>{EVENT})",
@@ -51,6 +56,7 @@ POST = {
     CALL: f"/gradio_api/call/(?P<name>{_NAME})",
     CANCEL: CANCEL,
     RESET: RESET,
+    LOGIN: LOGIN,
 }
 _METHODS = {
     method: {name: re.compile(pattern, re.DOTALL) for name, pattern in routes.items()}

@@ -10,6 +10,7 @@ import gradcam_core
 from demo.compute.local import LocalCompute
 from demo.hosting import downloads
 from demo.hosting.downloads import DownloadRefusedError, download_slot
+from demo.hosting.settings import Settings
 from demo.service import Service, model_info
 from gradcam_core import Query
 
@@ -21,6 +22,10 @@ def refused(code: str) -> Iterator[None]:
     with pytest.raises(DownloadRefusedError) as caught:
         yield
     assert caught.value.code == code
+
+
+def use(settings: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(downloads, "settings", lambda: Settings(**settings))
 
 
 @pytest.mark.parametrize(
@@ -36,14 +41,17 @@ def refused(code: str) -> Iterator[None]:
         ({"GRADCAM_HUB_MODELS": ""}, False),
     ],
 )
-def test_which_ids_are_offered(settings: dict[str, str], offered: bool) -> None:
+def test_which_ids_are_offered(
+    settings: dict[str, str], offered: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(settings, monkeypatch)
     expected = contextlib.nullcontext() if offered else refused("not_offered")
     with expected:
-        downloads.check_offered("timm/resnet18.a1_in1k", settings)
+        downloads.check_offered("timm/resnet18.a1_in1k")
 
 
 def test_the_listed_models_are_offered_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SPACE_ID", SPACE["SPACE_ID"])
+    use(SPACE, monkeypatch)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     for task in ("classification", "captioning", "vqa"):
         for info in gradcam_core.models(task):
@@ -61,17 +69,19 @@ def test_the_caches_of_models_are_limited(tmp_path: Path, monkeypatch: pytest.Mo
         (tmp_path / file).parent.mkdir(parents=True)
         with (tmp_path / file).open("wb") as sparse:
             sparse.truncate(10**9)
-    downloads.check_space(vgg, {"GRADCAM_MODELS_GB": "2.6"})
-    downloads.check_space(vgg, {})
+    for settings in ({"GRADCAM_MODELS_GB": "2.6"}, {}):
+        use(settings, monkeypatch)
+        downloads.check_space(vgg)
+    use({"GRADCAM_MODELS_GB": "2.5"}, monkeypatch)
     with refused("no_space"):
-        downloads.check_space(vgg, {"GRADCAM_MODELS_GB": "2.5"})
+        downloads.check_space(vgg)
     with (tmp_path / file).open("wb") as sparse:
         sparse.truncate(20 * 10**9)
     with refused("no_space"):
-        downloads.check_space(vgg, SPACE)
+        downloads.check_space(vgg)
     monkeypatch.setattr(downloads, "MIN_FREE", 2**60)
     with refused("no_space"):
-        downloads.check_space(vgg, {})
+        downloads.check_space(vgg)
 
 
 def test_downloads_block_no_other_requests(

@@ -8,6 +8,7 @@ import pytest
 from demo.hosting import fair_queue
 from demo.hosting.fair_queue import fair_order
 from demo.hosting.gradio_internals import Client
+from demo.hosting.settings import Settings
 from tests.support.session import RISE, Session
 
 A, B = Client("a", "1"), Client("b", "2")
@@ -39,12 +40,12 @@ def test_a_second_session_is_next_and_sees_its_rank(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "limit", ["MAX_WAITING", "MAX_WAITING_PER_SESSION", "MAX_WAITING_PER_ADDRESS"]
+    "limit", ["GRADCAM_QUEUE", "GRADCAM_QUEUE_PER_PAGE", "GRADCAM_QUEUE_PER_ADDRESS"]
 )
 def test_requests_over_a_limit_are_refused(
     address: str, limit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fair_queue, limit, 2)
+    monkeypatch.setattr(fair_queue, "settings", lambda: Settings(**{limit: 2}))
     session = Session(address)
 
     def ask(number: int) -> Any:

@@ -11,6 +11,7 @@ from demo.build import build_demo, launch_options
 from demo.compute.local import LocalCompute
 from demo.hosting import routes
 from demo.hosting.request_filter import is_allowed_host
+from demo.hosting.settings import Settings
 from demo.page import modules
 
 ROOT = Path(__file__).parents[3]
@@ -63,7 +64,7 @@ def test_every_route_that_answers_is_listed_and_no_other_answers(address: str) -
 
 
 def test_allowed_hosts() -> None:
-    settings = {"SPACE_HOST": "us-grad-cam.hf.space", "GRADCAM_ALLOWED_HOSTS": "a.org, *.b.org"}
+    settings = Settings(SPACE_HOST="us-grad-cam.hf.space", GRADCAM_ALLOWED_HOSTS="a.org, *.b.org")
     for host in (
         "localhost:7860",
         "127.0.0.1",
@@ -83,8 +84,8 @@ def test_allowed_hosts() -> None:
         "[::",
     ):
         assert not is_allowed_host(host, settings), host
-    assert is_allowed_host("any.example", {"GRADCAM_ALLOWED_HOSTS": "*"})
-    assert is_allowed_host("gpu7", {"GRADIO_SERVER_NAME": "gpu7"})
+    assert is_allowed_host("any.example", Settings(GRADCAM_ALLOWED_HOSTS="*"))
+    assert is_allowed_host("gpu7", Settings(GRADIO_SERVER_NAME="gpu7"))
 
 
 def test_other_hosts_and_origins_are_refused(address: str, cat_file: Path) -> None:
