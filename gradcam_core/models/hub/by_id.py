@@ -1,13 +1,18 @@
 """Image classifiers from `timm` and `transformers`, by folder or id on the Hugging Face Hub."""
 
 import json
+import re
+import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from PIL import Image
 from torch import nn
+from torch.nn.modules.module import register_module_module_registration_hook
 
 from gradcam_core.models.backbone import device
+from gradcam_core.models.hub import trial
 from gradcam_core.models.hub.download import first_line, hub_folder
 from gradcam_core.models.labels import imagenet_classes
 from gradcam_core.models.wrapped.hooked import AsInput, HookedNetwork
@@ -16,6 +21,18 @@ from gradcam_core.models.wrapped.wrap import WrappedModel
 # Limits for untrusted settings, far above those of real classifiers.
 _MAX_SETTINGS_MB = 10
 _MAX_CLASSES = 100_000
+_MAX_NAME = 1000
+_MAX_SIDE = 4096
+_MAX_MODULES = 5_000
+
+# The files that are read.
+_SETTINGS = ("config.json", "preprocessor_config.json", "processor_config.json")
+_WEIGHTS = (".safetensors", ".bin", ".pth", ".pt")
+
+_CLASSES = re.compile("num_classes|num_labels|id2label|label_names")
+_SIDES = re.compile(
+    "((test_)?input|img|image|crop|pad)_size|size|(shortest|longest)_edge|(max_|min_)?(height|width)"
+)
 
 
 class _Loaded(NamedTuple):
@@ -42,28 +59,112 @@ def load_by_id(name: str) -> WrappedModel:
     """
     folder = Path(name) if Path(name).is_dir() else hub_folder(name)
     try:
-        network, as_input, classes, multi_label = _load(folder)
-        backbone = HookedNetwork(name, network.to(device()), as_input, chain=True)
-        if backbone.default_layer is None:
-            raise ValueError(
-                "it has no feature map that all later computation goes through, as CNNs and "
-                "vision transformers have."
-            )
-        return WrappedModel(name, backbone, classes, multi_label)
+        trial.check(folder, _check_files(folder))
+        return _open(name, folder)
     except Exception as error:  # unknown files raise errors of many types
         reason = first_line(error)
         raise ValueError(f"{name} cannot be used as an image classifier: {reason}") from error
+
+
+def try_folder(folder: Path) -> str:
+    """Load, run and explain the classifier in a folder; return why that is impossible, or "".
+
+    For a process of its own: it changes how modules are made.
+
+    Raises:
+        MemoryError: There is not enough memory.
+    """
+    count = 0
+
+    def limit_modules(*_: object) -> None:
+        nonlocal count
+        count += 1
+        if count > _MAX_MODULES:
+            raise ValueError(f"its settings ask for more than {_MAX_MODULES:,} layers.")
+
+    register_module_module_registration_hook(limit_modules)
+    try:
+        model = _open(str(folder), folder)
+        head = model.bind(model.encode(Image.new("RGB", (256, 256))))
+        score, *_ = head.scores([head.target(0)])
+        score.terms.sum().backward()
+    except Exception as error:  # as above
+        reason = first_line(error)
+        if isinstance(error, MemoryError) or re.search("alloc", reason):
+            raise MemoryError from None
+        return reason
+    return ""
+
+
+def _open(name: str, folder: Path) -> WrappedModel:
+    _check_archives(folder)
+    network, as_input, classes, multi_label = _load(folder)
+    if any(len(name) > _MAX_NAME for names in classes for name in names):
+        raise ValueError(f"a class has a name of more than {_MAX_NAME:,} characters.")
+    backbone = HookedNetwork(name, network.to(device()), as_input, chain=True)
+    if backbone.default_layer is None:
+        raise ValueError(
+            "it has no feature map that all later computation goes through, as CNNs and vision "
+            "transformers have."
+        )
+    return WrappedModel(name, backbone, classes, multi_label)
+
+
+def _check_files(folder: Path) -> int:
+    """Return the size of the weights' files in bytes, after a look at every file's kind and size.
+
+    Raises:
+        ValueError: The files ask for too much, or for other files.
+    """
+    weights = 0
+    for path in folder.iterdir():
+        if path.is_dir():
+            continue
+        if not path.is_file():  # a device, a pipe, a broken link
+            raise ValueError(f"its {path.name} is not a regular file.")
+        if path.name in _SETTINGS or path.name.endswith(".index.json"):
+            _check_settings(path)
+        elif path.suffix in _WEIGHTS:
+            weights += path.stat().st_size
+            with path.open("rb") as file:
+                header = int.from_bytes(file.read(8), "little")
+            if path.suffix == ".safetensors" and header > _MAX_SETTINGS_MB * 10**6:
+                raise ValueError(
+                    f"the header of its {path.name} is larger than {_MAX_SETTINGS_MB} MB."
+                )
+    return weights
+
+
+def _check_archives(folder: Path) -> None:
+    """Refuse weights that are compressed: they can be a thousand times as large as their file."""
+    for path in folder.iterdir():
+        if path.suffix in _WEIGHTS and zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                if sum(part.file_size for part in archive.infolist()) > path.stat().st_size:
+                    raise ValueError(f"its {path.name} is compressed.")
+
+
+def _check_settings(path: Path) -> None:
+    if path.stat().st_size > _MAX_SETTINGS_MB * 10**6:
+        raise ValueError(f"its {path.name} is larger than {_MAX_SETTINGS_MB} MB.")
+    settings = json.loads(path.read_text("utf-8"))
+    if _largest(settings, _CLASSES) > _MAX_CLASSES:
+        raise ValueError(f"its {path.name} asks for more than {_MAX_CLASSES:,} classes.")
+    if _largest(settings, _SIDES) > _MAX_SIDE:
+        raise ValueError(
+            f"its {path.name} asks for pictures of more than {_MAX_SIDE:,} pixels a side."
+        )
+    if path.name.endswith(".index.json"):
+        for part in set(settings["weight_map"].values()):
+            if Path(part).name != part:
+                raise ValueError(f"its {path.name} names files outside of its folder.")
 
 
 def _load(folder: Path) -> _Loaded:
     settings = folder / "config.json"
     if not settings.is_file():
         raise ValueError(f"there is no config.json in {folder}.")
-    if settings.stat().st_size > _MAX_SETTINGS_MB * 10**6:
-        raise ValueError(f"its config.json is larger than {_MAX_SETTINGS_MB} MB.")
     config = json.loads(settings.read_text("utf-8"))
-    if _classes_in(config) > _MAX_CLASSES:
-        raise ValueError(f"its config.json asks for more than {_MAX_CLASSES:,} classes.")
     if "architecture" in config:
         return _timm(folder, config)
     if "model_type" in config:
@@ -71,18 +172,23 @@ def _load(folder: Path) -> _Loaded:
     raise ValueError("its config.json is from neither timm nor transformers.")
 
 
-def _classes_in(settings: Any) -> int:
-    """Return the largest number of classes in the settings, before anything is built."""
-    if not isinstance(settings, dict):
-        return 0
-    counts = [_classes_in(inner) for inner in settings.values()]
-    for key in ("num_classes", "num_labels", "id2label", "label2id", "label_names"):
-        value = settings.get(key, 0)
-        if isinstance(value, int | float):
-            counts.append(int(value))
-        elif isinstance(value, dict | list):
-            counts.append(len(value))
-    return max(counts, default=0)
+def _largest(settings: Any, keys: re.Pattern[str], found: bool = False) -> float:
+    """Return the largest number, or length of a list, among the values of some keys.
+
+    Args:
+        settings: A value from JSON.
+        keys: Of the values.
+        found: Whether this is the value of such a key.
+    """
+    if isinstance(settings, dict):
+        inner = [
+            _largest(value, keys, found or bool(keys.fullmatch(key)))
+            for key, value in settings.items()
+        ]
+        return max([len(inner) * found, *inner])
+    if isinstance(settings, list):
+        return max([len(settings) * found, *(_largest(value, keys, found) for value in settings)])
+    return settings if found and isinstance(settings, int | float) else 0
 
 
 def _timm(folder: Path, config: dict[str, Any]) -> _Loaded:
