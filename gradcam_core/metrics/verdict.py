@@ -34,12 +34,18 @@ def rivals(measurements: Mapping[str, Measurement]) -> list[str]:
         for name, reference in measurements[DECIDING].references.items()
         if not exceeds(measurements[DECIDING].value, reference)
     ]
-    for metric, sign in (("deletion", -1), ("insertion", 1)):
-        if metric in measurements:
-            value = measurements[metric].value
-            references = measurements[metric].references
-            found += [name for name in references if sign * (value - references[name]) <= 0]
+    found += [name for lead in _leads(measurements) for name, each in lead.items() if each <= 0]
     return list(dict.fromkeys(found))
+
+
+def _leads(measurements: Mapping[str, Measurement]) -> list[dict[str, float]]:
+    """Return by how much the map is better than each reference, for each curve measured."""
+    curves = [(sign, measurements.get(name)) for name, sign in (("deletion", -1), ("insertion", 1))]
+    return [
+        {name: sign * (found.value - reference) for name, reference in found.references.items()}
+        for sign, found in curves
+        if found
+    ]
 
 
 def supports(measurements: Mapping[str, Measurement]) -> bool | None:
@@ -50,8 +56,9 @@ def supports(measurements: Mapping[str, Measurement]) -> bool | None:
 
     Returns:
         True if the map does better than all maps that cannot know what the network uses; False if
-        it does no better than nothing, though others do; None if the picture cannot tell, or if
-        "faithfulness-correlation" was not measured. docs/metrics.md has how often each is right.
+        it does no better than nothing, though others do, and leads in no curve; None if the picture
+        cannot tell, or if "faithfulness-correlation" was not measured. docs/metrics.md has how
+        often each is right.
 
     Examples:
         >>> metrics.supports(metrics.measure(explanation))
@@ -67,7 +74,8 @@ def supports(measurements: Mapping[str, Measurement]) -> bool | None:
         default=0.0,
     )
     others_do = exceeds(best, max(found.references.get("shuffled", 0.0), 0.0))
-    return False if found.value <= 0 and others_do else None
+    leads = any(min(lead.values()) > 0 for lead in _leads(measurements))
+    return False if found.value <= 0 and others_do and not leads else None
 
 
 def verdict(measurements: Mapping[str, Measurement]) -> str:

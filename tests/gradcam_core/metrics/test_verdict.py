@@ -150,6 +150,9 @@ def test_no_verdict_contradicts_what_is_drawn(
     result = metrics.supports(found)
     if any(better):
         assert result is not True
+    for name, (area, *others) in areas.items():
+        if (area < min(others)) if name == "deletion" else (area > max(others)):
+            assert result is not False
     sentence = metrics.verdict(found)
     assert sentence.startswith("The map shows") == (result is True)
     assert sentence.startswith("The map does not show") == (result is False)
