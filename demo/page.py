@@ -40,7 +40,10 @@ _VERSION = hashlib.sha256(
 # gigabyte to save and some 300 MB to paint over, and long work in parallel ends no sooner.
 _AT_ONCE = {"save": 1, "download": 2, "paint": 2, "long": max(1, (os.cpu_count() or 1) // 4)}
 # Lanes that share the queue of another one; by default all events of one handler share a queue.
-_QUEUES = {"second": "first", "compare": "first", "evaluate": "long", "channels": "first"}
+_QUEUES = {
+    **dict.fromkeys(("second", "compare", "channels", "several"), "first"),
+    "evaluate": "long",
+}
 
 
 def build(handlers: Handlers) -> None:
@@ -83,6 +86,7 @@ def _lanes(handlers: Handlers) -> dict[str, Callable[..., Any]]:
         "evaluate": handlers.evaluate,
         "channels": handlers.channels,
         "paint": handlers.paint,
+        "several": handlers.explain,
         "suggest": handlers.suggest,
         "save": handlers.save,
         "live": handlers.live,
@@ -117,7 +121,7 @@ def wire(
         None,
         [receiver, file] if file else receiver,
         trigger_mode="multiple",
-        show_progress="hidden" if lane in ("suggest", "live") else "full",
+        show_progress="hidden" if lane in ("suggest", "live", "several") else "full",
         show_progress_on=receiver,
         concurrency_limit=_AT_ONCE.get(_QUEUES.get(lane, lane), "default"),
         concurrency_id=_QUEUES.get(lane, lane),
@@ -131,7 +135,7 @@ def wire(
 
 def styles() -> list[Path]:
     """Return the page's style sheets."""
-    sheets = ("page", "analysis", "reading", "quiz", "result", "teach")
+    sheets = ("page", "analysis", "reading", "quiz", "result", "teach", "several")
     own = [_BROWSER / f"{name}.css" for name in sheets]
     return [viewer.FOLDER / "shared.css", *own]
 
@@ -174,7 +178,8 @@ def _preloads() -> str:
         f'<link rel="modulepreload" href="{address_of(name)}">'
         for name in _MODULES
         if name not in ("demo/browser/quiz.js", "gradcam_core/viewer/main.js")
-        and not name.startswith("demo/browser/teach/")  # these are fetched when they are opened
+        # These are fetched when they are opened.
+        and not name.startswith(("demo/browser/teach/", "demo/browser/several/"))
     )
 
 

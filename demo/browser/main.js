@@ -24,6 +24,7 @@ import { mountPredictions } from './views/predictions.js';
 import { mountPresentation } from './views/presentation.js';
 import { mountQuery } from './views/query.js';
 import { mountResult } from './views/result.js';
+import { mountSeveral } from './views/several.js';
 import { mountShare } from './views/share.js';
 import { mountTeach } from './views/teach.js';
 import { mountThumbnails } from './views/thumbnails.js';
@@ -33,7 +34,17 @@ import { mountThumbnails } from './views/thumbnails.js';
 const VIEWS = [
   ...[mountResult, mountPictures, mountThumbnails, mountPredictions, mountHistory, mountQuery, mountOptions],
   ...[mountPhotos, mountCamera, mountDownloads, mountInteractive, mountShare, mountFigure2, mountPresentation],
-  ...[mountTeach, mountAnalysis, mountConcepts, mountEvaluate, mountCompare, mountPaint, mountDifference, mountLocate],
+  ...[
+    mountSeveral,
+    mountTeach,
+    mountAnalysis,
+    mountConcepts,
+    mountEvaluate,
+    mountCompare,
+    mountPaint,
+    mountDifference,
+    mountLocate,
+  ],
 ];
 const LONGEST = 300; // characters of a question or target in the address
 

@@ -50,6 +50,8 @@ export function problemText(problem) {
       return `${problem.name} is too large. The limit is ${problem.megabytes} MB.`;
     case 'not_uploaded':
       return `${problem.name} could not be uploaded. ${PROBLEMS.lost}`;
+    case 'damaged':
+      return `${problem.name} is damaged.`;
     case 'not_found':
       return `${problem.host} has no picture at that address (status ${problem.status}).`;
     case 'not_fetched':

@@ -19,7 +19,10 @@ const SHRINKABLE = ['image/jpeg', 'image/webp', 'image/avif', 'image/heic', 'ima
 
 let uploads = 0;
 /** Two uploads of one file are two photos, also after the page was loaded again. */
-const uploadKey = () => `upload ${Math.round(performance.timeOrigin)} ${++uploads}`;
+export const uploadKey = () => `upload ${Math.round(performance.timeOrigin)} ${++uploads}`;
+
+/** @param {File} file */
+export const isZip = ({ name, type }) => /zip/.test(type) || /\.zip$/i.test(name);
 
 /**
  * @param {Photo} photo
@@ -51,7 +54,7 @@ export async function upload(file, target = '') {
   const sending = send(photo, file, loading);
   sending.catch(() => {}); // it is awaited below
   const local = await loading;
-  if (store.state.photo !== former) return; // another one was chosen meanwhile
+  if (store.state.photo !== former || store.state.several.open) return; // something else was chosen meanwhile
   store.beginUpload(Object.assign(photo, { local }));
   keepForReload();
   try {
@@ -62,11 +65,13 @@ export async function upload(file, target = '') {
     if ((photo.file?.size ?? 0) > limit) return store.showProblem(tooLarge, null, stale);
     return store.showProblem({ code: 'not_uploaded', name: file.name }, { code: 'upload', file, target }, stale);
   }
-  if (store.state.photo === photo) explainPhoto(photo, target);
+  if (store.state.photo !== photo) return;
+  if (store.state.several.open) store.restorePhoto(photo);
+  else explainPhoto(photo, target);
 }
 
 /** @param {File} file */
-const isShrinkable = (file) => file.size > SMALL_FILE && SHRINKABLE.includes(file.type);
+export const isShrinkable = (file) => file.size > SMALL_FILE && SHRINKABLE.includes(file.type);
 
 /**
  * @param {Photo} photo
@@ -83,7 +88,7 @@ async function send(photo, file, loading) {
  * @param {File} file
  * @param {HTMLImageElement | undefined} image
  */
-async function shrunk(file, image) {
+export async function shrunk(file, image) {
   if (!image || Math.max(...sizeOf(image)) <= SENT_SIDE) return file;
   const canvas = fit(document.createElement('canvas'), image, SENT_SIDE);
   const context = contextOf(canvas);
@@ -100,6 +105,7 @@ async function shrunk(file, image) {
  * @param {string} address as typed
  */
 export async function fetchPhoto(address) {
+  store.changeSeveral({ open: false });
   const found = await picture(address);
   if (found instanceof File) upload(found);
   else store.showProblem(found);

@@ -102,7 +102,7 @@ export function writeAddress({ photo, task, target, question, key }) {
     if (question) query.set('question', question);
   }
   const address = query.size ? `?${query}` : location.pathname;
-  history[written ? 'pushState' : 'replaceState']({ ...history.state, gradcam: key }, '', address);
+  history[written ? 'pushState' : 'replaceState']({ ...history.state, gradcam: key, several: false }, '', address);
   written = key;
 }
 
@@ -110,7 +110,8 @@ export function followBrowserHistory() {
   window.addEventListener('popstate', ({ state }) => {
     const result = store.state.history.find(({ key }) => key === state?.gradcam);
     written = state?.gradcam;
-    if (result) store.returnTo(result);
+    if (state?.several && store.state.several.photos.length) store.changeSeveral({ open: true });
+    else if (result) store.returnTo(result);
     else if (written) location.reload(); // from before the page was loaded
   });
 }

@@ -3,7 +3,7 @@
 
 /** @import { Analysis, Camera, Choice, Evaluation, Evaluations, Explained, Facts, FigureChoice } from './types.js' */
 /** @import { Lane, Look, Paint, Photo, Problem, Reply, Result, Retry, Second, State, Status } from './types.js' */
-/** @import { Task, TaskState, Test, View } from './types.js' */
+/** @import { Several, Task, TaskState, Test, View } from './types.js' */
 
 /** @typedef {keyof State} Slice */
 
@@ -20,6 +20,11 @@ const NO_PAINT = {
   problem: null,
   outcome: null,
   image: null,
+};
+/** @type {Several} */
+const NO_SEVERAL = {
+  ...{ open: false, photos: [], left: null, targets: { classification: '', captioning: '', vqa: '' }, asked: null },
+  ...{ explained: new Map(), working: null, stopped: false, problem: null, suggestions: [], sort: 'added', only: '' },
 };
 /** Cleared by every new attempt. */
 const NO_PROBLEM = {
@@ -89,6 +94,7 @@ export class Store {
         ...noVariants(null),
       },
       paint: NO_PAINT,
+      several: NO_SEVERAL,
     };
     this.#set(this.state);
   }
@@ -129,6 +135,7 @@ export class Store {
       tasks[task] = { ...tasks[task], target: '', compared: kept, second: null, status: null, requests: requests + 1 };
     }
     this.#set({ photo, tasks, camera: 'off', rate: 0 });
+    this.changeSeveral({ open: false });
   }
 
   /**
@@ -147,6 +154,7 @@ export class Store {
    */
   beginUpload(photo) {
     this.#set({ photo, camera: 'off', rate: 0 });
+    this.changeSeveral({ open: false });
     for (const task of TASKS) {
       const requests = this.state.tasks[task].requests + 1;
       this.#setTask(task, { ...NO_PROBLEM, status: { code: 'uploading', share: 0 }, requests });
@@ -308,6 +316,7 @@ export class Store {
     const layer = result.layer === result.default_layer ? null : result.layer;
     const choice = { model, layer, method };
     this.#set({ tab: task, photo, camera: 'off', rate: 0 });
+    this.changeSeveral({ open: false });
     this.#leaveOwnScale();
     this.#setTask(task, {
       ...NO_PROBLEM,
@@ -348,6 +357,7 @@ export class Store {
   /** @param {Camera} camera */
   setCamera(camera) {
     this.#set({ camera, rate: 0 });
+    if (camera !== 'off') this.changeSeveral({ open: false });
     if (camera === 'live') this.#setTask(this.state.tab, NO_PROBLEM);
   }
 
@@ -452,6 +462,13 @@ export class Store {
    */
   painted(outcome, image) {
     this.#setPaint({ problem: null, outcome, image: image ?? this.state.paint.image });
+  }
+
+  // ---- Several photos at once ----
+
+  /** @param {Partial<Several>} change */
+  changeSeveral(change) {
+    this.#set({ several: { ...this.state.several, ...change } });
   }
 
   // ---- Private ----

@@ -22,6 +22,7 @@ export type Lane =
   | 'evaluate'
   | 'channels'
   | 'paint'
+  | 'several'
   | 'suggest'
   | 'save'
   | 'live';
@@ -164,7 +165,7 @@ export type Problem =
   | { readonly code: 'nothing_painted' }
   | { readonly code: 'busy'; readonly waiting: number }
   | { readonly code: 'too_large'; readonly name: string; readonly megabytes: number }
-  | { readonly code: 'not_uploaded'; readonly name: string }
+  | { readonly code: 'not_uploaded' | 'damaged'; readonly name: string }
   | { readonly code: 'not_found'; readonly host: string; readonly status: number }
   | { readonly code: 'not_fetched'; readonly host: string };
 export type ExplainOptions = { target?: string; again?: string; lane?: 'first' | 'download' };
@@ -251,6 +252,46 @@ export interface Paint {
   /** the photo as the server painted it, until the visitor paints again */
   readonly image: Picture | null;
 }
+/** What is explained in all photos of a grid */
+export interface Asked extends Choice {
+  readonly task: Task;
+  /** null unless the task is VQA */
+  readonly question: string | null;
+  /** empty for the network's first choice of each */
+  readonly target: string;
+}
+export type Sort = 'added' | 'name' | 'likely' | 'unlikely';
+/** What was chosen, but is not in the grid */
+export type LeftOut =
+  | { readonly code: 'too_many'; readonly count: number; readonly most: number }
+  | { readonly code: 'zip_empty' | 'zip_unreadable' | 'zip_encrypted'; readonly name: string };
+/** Several photos at once */
+export interface Several {
+  readonly open: boolean;
+  /** the image of each is a thumbnail; `kept` is as the server sent it */
+  readonly photos: readonly Photo[];
+  readonly left: LeftOut | null;
+  /** what is asked for in each tab */
+  readonly targets: Readonly<Record<Task, string>>;
+  /** null before the grid is open */
+  readonly asked: Asked | null;
+  /** by `tileKey` */
+  readonly explained: ReadonlyMap<string, Explained>;
+  /** the one on its way */
+  readonly working: Photo | null;
+  readonly stopped: boolean;
+  /** of all photos alike */
+  readonly problem: Problem | null;
+  readonly suggestions: readonly string[];
+  readonly sort: Sort;
+  /** which ones are shown: see `several/arrange.js` */
+  readonly only: string;
+}
+export interface Tile {
+  readonly photo: Photo;
+  /** null: not yet explained */
+  readonly found: Explained | null;
+}
 export interface State {
   readonly tab: Task;
   readonly photo: Photo | null;
@@ -268,4 +309,5 @@ export interface State {
   readonly unguided: ReadonlySet<string>;
   readonly analysis: Analysis;
   readonly paint: Paint;
+  readonly several: Several;
 }

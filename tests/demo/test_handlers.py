@@ -71,7 +71,7 @@ def dependencies(address: str) -> list[dict[str, Any]]:
 def test_no_handler_repeats_its_input(address: str, caplog: pytest.LogCaptureFixture) -> None:
     """No answer contains the request's data or a file of the server."""
     known = dependencies(address)
-    assert len(known) == 17  # eleven lanes of the page, what stops them, the quiz, four endpoints
+    assert len(known) == 18  # twelve lanes of the page, what stops them, the quiz, four endpoints
     cases = [(dependency, hostile) for dependency in known for hostile in HOSTILE]
     with ThreadPoolExecutor(8) as threads:
         answers = threads.map(

@@ -1,14 +1,14 @@
 // Where a photo comes from: an example, a file, the clipboard, a web address.
 
 import { $, all, arrowKeys, button, focusHeading, make, onChange, onClick } from '../dom.js';
-import { chooseExample, fetchPhoto, upload } from '../photos.js';
+import { chooseExample, fetchPhoto, isZip, upload } from '../photos.js';
 import { store } from '../store.js';
+import { addPhotos } from './several.js';
 
 export function mountPhotos() {
   mountExamples();
   onChange('input[type=file]', (_, field) => {
-    const file = field.files?.[0];
-    if (file) upload(file);
+    take([...(field.files ?? [])]);
     field.value = ''; // so that the same file can be chosen again
   });
   document.addEventListener('paste', ({ clipboardData, target }) => receive(clipboardData, target));
@@ -74,10 +74,16 @@ function mountExamples() {
  * @param {EventTarget | null} target
  */
 function receive(transfer, target) {
-  const file = transfer?.files[0];
+  const files = [...(transfer?.files ?? [])];
   const text = (transfer?.getData('text/uri-list') || transfer?.getData('text/plain') || '').trim();
-  if (file) upload(file);
+  if (files.length) take(files);
   else if (/^https:\/\/\S+$/.test(text) && !(/** @type {Element} */ (target).closest('input'))) fetchPhoto(text);
+}
+
+/** @param {File[]} files */
+function take(files) {
+  if (files.length > 1 || files.some(isZip) || store.state.several.open) addPhotos(files);
+  else if (files.length) upload(files[0]);
 }
 
 /** @param {boolean} shown */

@@ -32,7 +32,7 @@ function chooseTab(task) {
   store.chooseTab(task);
   closeSuggestions();
   const { shown, status } = store.current;
-  if (shown?.photo !== store.state.photo && !status) explain();
+  if (shown?.photo !== store.state.photo && !status && !store.state.several.open) explain();
 }
 
 /** @param {Event} event */

@@ -22,7 +22,7 @@ export function mountTeach() {
   let offered = wasOffered();
   /** @type {Result | null} what was shown when the tour was offered */
   let first = null;
-  store.subscribe(['photo', 'tasks', 'tab'], () => {
+  store.subscribe(['photo', 'tasks', 'tab', 'several'], () => {
     const shown = analysedResult();
     $('.open-made').hidden = !shown;
     if (first && shown && shown !== first) {
@@ -34,6 +34,7 @@ export function mountTeach() {
       first = shown;
     }
     offered ||= !!shown;
+    if (store.state.several.open) withdraw();
   });
 }
 
