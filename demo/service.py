@@ -1,10 +1,12 @@
 """What the page and the endpoints share: which models visitors may use, and timed explanations."""
 
+import logging
 import re
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,12 +16,14 @@ from cachetools import LRUCache, cached
 
 import gradcam_core
 from demo.compute.base import Compute, ModelFacts, Picture
-from demo.hosting import downloads
+from demo.hosting import downloads, logs
 from demo.hosting.uploads import UploadMissingError
 from gradcam_core import Explanation, ModelInfo, Prediction, Query
 
 DISPLAY_SIDE = 768  # pixels, the most per side of a picture in the page
 _MAX_FACTS = 256  # models whose facts are kept
+
+_log = logging.getLogger(__name__)
 
 
 class NotDownloadedError(ValueError):
@@ -131,11 +135,25 @@ class Service:
         if not downloaded:
             if not download:
                 raise NotDownloadedError(info)
-            with downloads.download_slot():
+            with downloads.download_slot(), _logged(info):
                 gradcam_core.load(info.name, query.task)
         if query.guided and self.describe(query).methods["guided-backprop"]:
             return replace(query, guided=False)
         return query
+
+
+@contextmanager
+def _logged(info: ModelInfo) -> Iterator[None]:
+    """Log the download of a model inside, and how it ends."""
+    facts = {"model": info.name, "megabytes": info.download_mb}
+    logs.write(_log, logging.INFO, "A model is being downloaded.", **facts)
+    start, ended = time.perf_counter(), "Not downloaded."
+    try:
+        yield
+        ended = "Downloaded."
+    finally:
+        seconds = round(time.perf_counter() - start, 1)
+        logs.write(_log, logging.INFO, ended, **facts, seconds=seconds)
 
 
 def model_info(query: Query) -> tuple[ModelInfo, bool]:

@@ -17,7 +17,7 @@ from demo.hosting.disk_quota import quota
 from demo.hosting.gradio_internals import QueueState, blocks_of, queue_state
 from demo.hosting.settings import settings
 
-_KEPT = 10.0  # seconds; who asks more often gets the same answer
+KEPT = 10.0  # seconds; who asks more often gets the same answer
 _TIMEOUT = 30.0  # seconds for explaining a small picture
 
 _log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ Problems = dict[str, str | None]
 
 
 class _Health:
-    """Checks the server, at most every `_KEPT` seconds."""
+    """Checks the server, at most every `KEPT` seconds."""
 
     def __init__(self, compute: Compute) -> None:
         self.compute = compute
@@ -36,7 +36,7 @@ class _Health:
     async def problems(self, queue: QueueState) -> Problems:
         """Return what is wrong with each part, None if nothing is."""
         now = time.monotonic()
-        if self._checked is None or (self._checked.done() and now - self._since > _KEPT):
+        if self._checked is None or (self._checked.done() and now - self._since > KEPT):
             self._since = now
             self._checked = asyncio.create_task(self._check(queue))
         return await asyncio.shield(self._checked)

@@ -59,7 +59,7 @@ def test_the_copied_files_serve_the_page(
             else:
                 shutil.copy(found, image / target)
     assert json.loads(of(steps, "CMD")[0]) == ["python", "app.py"]
-    settings = dict(pair.split("=") for step in of(steps, "ENV") for pair in step.split())
+    settings = dict(pair.split("=", 1) for step in of(steps, "ENV") for pair in step.split())
     assert settings["GRADIO_SERVER_NAME"] == "0.0.0.0"
     app, port = start_app(image, GRADIO_SERVER_NAME="0.0.0.0", PYTHONPATH="")
     assert "Grad-CAM" in httpx.get(f"http://127.0.0.1:{port}/").text
@@ -68,8 +68,8 @@ def test_the_copied_files_serve_the_page(
     for listening, status in ((port, 0), (1, 1)):
         variables = os.environ | {"GRADIO_SERVER_PORT": str(listening)}
         done = subprocess.run(
-            [sys.executable, *script], env=variables, check=False, capture_output=True
+            [sys.executable, *script], cwd=image, env=variables, check=False, capture_output=True
         )
         assert done.returncode == status, done.stderr
-    app.send_signal(signal.Signals[of(steps, "STOPSIGNAL")[0]])
-    app.wait(120)
+    app.send_signal(signal.SIGTERM)  # what `docker stop` sends
+    assert app.wait(120) == 0

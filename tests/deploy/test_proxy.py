@@ -51,6 +51,12 @@ def lines_of(document: str) -> str:
     return str(lines)
 
 
+def location_of_app() -> str:
+    """The part of the lines in docs/serving.md that passes requests on."""
+    (location,) = re.findall(r"location / \{.*?\n    \}\n", lines_of("serving.md"), re.DOTALL)
+    return str(location)
+
+
 def replaced(lines: str, *pairs: tuple[str, str]) -> str:
     """Lines of a document, with the addresses of this test."""
     for documented, here in pairs:
@@ -107,7 +113,8 @@ def test_the_page_works_behind_a_proxy_under_a_sub_path(
     start_app: Start, start_nginx: Callable[..., int], chromium: str, cat_file: Path
 ) -> None:
     _, app_port = start_app(GRADIO_ROOT_PATH="/gradcam", GRADCAM_ALLOWED_HOSTS=NAME)
-    lines = replaced(lines_of("serving.md"), ("127.0.0.1:7860", f"127.0.0.1:{app_port}"))
+    app = ("127.0.0.1:7860", f"127.0.0.1:{app_port}")
+    lines = replaced(location_of_app(), app, ("location / {", "location /gradcam/ {"))
     port = start_nginx(lines)
     address = f"http://{NAME}:{port}/gradcam/"
     requested: list[str] = []
@@ -155,7 +162,7 @@ def test_visitors_stay_with_their_page_until_it_dies(
         pages[float(number_of)] = app, folder
         above = replaced(above, (f"10.0.0.{number}:7860", f"127.0.0.1:{port}"))
     alone = "proxy_pass http://127.0.0.1:7860/;"
-    lines = replaced(lines_of("serving.md"), ("/gradcam/", "/"), (alone, within))
+    lines = replaced(location_of_app(), (alone, within))
     port = start_nginx(lines, above)
 
     def visit() -> Client:
