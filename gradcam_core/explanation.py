@@ -178,6 +178,17 @@ class Explanation:
         )
 
     @property
+    def doubt(self) -> str:
+        """Why not to rely on answer or map, as a phrase; "" without a reason."""
+        reasons = {
+            "the model is guessing": self.unsure,
+            "nothing in the picture speaks for it": self.no_evidence,
+            "its position in the picture is unknown": not self.position_known,
+            "hardly any evidence for it": self.faint,
+        }
+        return "; ".join(reason for reason, applies in reasons.items() if applies)
+
+    @property
     def heatmap(self) -> np.ndarray:
         """(H, W) float32 in [0, 1]: `raw / raw.max()`, bilinearly enlarged."""
         return self.at_picture_size(normalised(self.raw))
@@ -314,13 +325,10 @@ class Explanation:
         kind = "log-probability" if caption else "score"
         has_probability = self.probability is not None and not caption
         probability = f", probability {self.probability:.3g}" if has_probability else ""
-        doubt = "; the model is guessing" if self.unsure else ""
-        evidence = "; nothing in the picture speaks for it" if self.no_evidence else ""
-        evidence += "" if self.position_known else "; its position in the picture is unknown"
-        evidence += "; hardly any evidence for it" if self.faint else ""
+        doubt = f"; {self.doubt}" if self.doubt else ""
         return (
             f"{question}{self.target} ({kind} {self.score:.2f}{probability}): "
-            f"{self.method_title} of {model} at {self.layer}{doubt}{evidence}"
+            f"{self.method_title} of {model} at {self.layer}{doubt}"
         )
 
     def _repr_html_(self) -> str:

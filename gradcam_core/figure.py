@@ -36,7 +36,7 @@ _TITLES = {
     "guided_grad_cam": "Guided Backprop × {}",
     "counterfactual": "Counterfactual",
 }
-_MOST_ROWS, _MOST_PANELS = 12, 60
+MOST_ROWS, _MOST_PANELS = 12, 60
 _ASPECTS = 1 / 3, 8  # width / height of a panel; longer pictures are stretched
 
 
@@ -156,8 +156,8 @@ def figure(
     """
     from gradcam_core.drawing import draw  # matplotlib's part of it takes long to import
 
-    if not 0 < len(explanations) <= _MOST_ROWS:
-        raise ValueError(f"A figure has 1 to {_MOST_ROWS} rows.")
+    if not 0 < len(explanations) <= MOST_ROWS:
+        raise ValueError(f"A figure has 1 to {MOST_ROWS} rows.")
     if size not in get_args(Size):
         raise ValueError(f"There is no size '{size}'. Known: {', '.join(get_args(Size))}.")
     columns = _columns(explanations, panels)

@@ -5,7 +5,7 @@ However many there are, only a few are in memory at once.
 
 import warnings
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain, islice, repeat
@@ -252,7 +252,7 @@ def _encode(
 
 def in_threads(
     function: Callable[[T], R], items: Iterable[T], *, threads: int, ahead: int
-) -> Iterator[tuple[T, "Future[R]"]]:
+) -> Generator[tuple[T, "Future[R]"]]:
     """Call a function of each item in threads, while the caller works.
 
     Args:

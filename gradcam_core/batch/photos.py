@@ -2,6 +2,7 @@
 
 import glob
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
@@ -9,6 +10,20 @@ from pathlib import Path
 from gradcam_core.image.decode import suffixes
 
 SUFFIXES = suffixes()
+STANDARD_INPUT = "-"  # in place of a name: names are read from there
+
+
+def names_from_stdin() -> list[str]:
+    """Return the names on standard input: one in a line, or ended by zero bytes (`find -print0`).
+
+    They need not be UTF-8.
+    """
+    content = sys.stdin.buffer.read()
+    if b"\0" in content:
+        names = content.split(b"\0")
+    else:
+        names = [line.removesuffix(b"\r") for line in content.split(b"\n")]
+    return [os.fsdecode(name) for name in names if name.strip()]
 
 
 def find_photos(name: str, excluded: Path | None = None) -> list[Path]:

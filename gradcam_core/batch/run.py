@@ -23,10 +23,8 @@ from PIL import Image
 from gradcam_core.batch.explain_many import explain_photos, in_threads
 from gradcam_core.batch.storage import Location
 from gradcam_core.batch.table import FAILURES, RESULTS, read_rows, to_parquet
-from gradcam_core.explain import Explainer
 from gradcam_core.explanation import Explanation
 from gradcam_core.image import open_image
-from gradcam_core.methods import DEFAULT_METHOD, METHODS
 from gradcam_core.query import Query
 
 PART = 128  # photos in a file of results at most
@@ -82,15 +80,6 @@ class Batch:
             raise ValueError(f"{folder} cannot be written: {error.strerror}.") from error
         with lock if lock.is_locked else nullcontext():
             yield
-
-    def check(self) -> None:
-        """Explain an empty picture, so that an unusable query is reported once.
-
-        Raises:
-            ValueError: The query cannot be answered for any photo.
-        """
-        method = DEFAULT_METHOD if METHODS[self.query.method].slow else self.query.method
-        Explainer().explain(Image.new("RGB", (64, 64)), replace(self.query, method=method))
 
     def remaining(self, photos: Iterable[Location]) -> list[Location]:
         """Return the photos that are not in the results; those that failed are tried again.
@@ -203,7 +192,7 @@ class Batch:
             with tempfile.TemporaryDirectory() as temporary:
                 for file in replace(explanation, source=Path(photo.name)).save(temporary):
                     (folder / file.name).write(file.read_bytes())
-        return explanation.to_dict() | {"source": photo.text}
+        return explanation.to_dict() | {"doubt": explanation.doubt, "source": photo.text}
 
     def _write(self, part: Sequence[tuple[Location, _Row]]) -> None:
         """Write a part of the results, and of the failures."""

@@ -9,7 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from gradcam_core.batch.photos import SUFFIXES, find_photos
+from gradcam_core.batch.photos import (
+    STANDARD_INPUT,
+    SUFFIXES,
+    find_photos,
+    names_from_stdin,
+)
 
 _COLUMN = "source"  # of a Parquet file that lists photos
 
@@ -123,14 +128,20 @@ def list_photos(name: str, out: Location) -> list[Location]:
 
     Args:
         name: A folder, which is searched recursively; a pattern ("photos/*.jpg"); a text file with
-            a photo per line (.txt); or a Parquet file with a column "source". Relative names in
-            a list are relative to the working directory. Empty entries are ignored.
+            a photo per line (.txt); a Parquet file with a column "source"; or "-" for names from
+            standard input. Relative names in a list are relative to the working directory. Empty
+            entries are ignored.
         out: The folder for the results, which are not photos to explain.
 
     Raises:
         ValueError: There are none, or the list cannot be used.
         OSError: It cannot be read.
     """
+    if name == STANDARD_INPUT:
+        listed = [_listed(each) for each in names_from_stdin()]
+        if not listed:
+            raise ValueError("There are no names on standard input.")
+        return list(dict.fromkeys(listed))
     location = Location(name)
     bare = name if location.is_local else name.partition("?")[0]
     if bare.endswith((".parquet", ".txt")):

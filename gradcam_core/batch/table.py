@@ -1,4 +1,4 @@
-"""Explanations as rows of Parquet files; the columns are the fields of docs/json.md."""
+"""Explanations as rows of Parquet files; the columns are the fields of docs/json.md and `doubt`."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
@@ -27,6 +27,7 @@ RESULTS = pa.schema(
         "faint": pa.bool_(),
         "first_choice_max": pa.float64(),
         "unsure": pa.bool_(),
+        "doubt": pa.string(),
         "predictions": pa.list_(pa.struct({"text": pa.string(), "probability": pa.float64()})),
         "words": pa.list_(pa.struct({"text": pa.string(), "log_prob": pa.float64(), "raw": _MAP})),
         "picture": pa.struct({"width": pa.int64(), "height": pa.int64()}),

@@ -1,13 +1,15 @@
 """The command line: `gradcam COMMAND ...`, or `python -m gradcam_core COMMAND ...`."""
 
 import io
+import os
 import sys
 from importlib import import_module
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
+from gradcam_core.cli.output import message, printable
 from gradcam_core.version import __version__
 
 # Command -> the file that has a function of this name. It is imported when the command is called.
@@ -23,6 +25,25 @@ _COMMANDS = {
 }
 
 
+class _Command(TyperCommand):
+    """Refuses an option that is given twice: only the last would count."""
+
+    def make_parser(self, ctx: Any) -> Any:
+        parser: Any = super().make_parser(ctx)
+        parse = parser.parse_args
+
+        def parse_once(args: list[str]) -> Any:
+            options, rest, order = parse(args)
+            option: Any
+            for option in order:
+                if order.count(option) > 1:
+                    raise typer.BadParameter("It is given more than once.", ctx, option)
+            return options, rest, order
+
+        parser.parse_args = parse_once
+        return parser
+
+
 class _LazyGroup(TyperGroup):
     """Imports a command when it is called; prints expected errors without a traceback."""
 
@@ -34,24 +55,41 @@ class _LazyGroup(TyperGroup):
             return None
         module = import_module(f"{__name__}.{_COMMANDS[cmd_name]}")
         command = typer.Typer(add_completion=False, rich_markup_mode="markdown")
-        command.command(cmd_name)(getattr(module, cmd_name))
+        command.command(cmd_name, cls=_Command)(getattr(module, cmd_name))
         return typer.main.get_command(command)
 
     def invoke(self, ctx: Any) -> Any:
         for stream in (sys.stdout, sys.stderr):
-            # File names and class names may have characters that the terminal's encoding lacks.
+            # Class names may have characters that the terminal's encoding lacks.
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except typer.BadParameter as error:
+            error.message = printable(error.message)
+            raise
+        except KeyboardInterrupt:
+            typer.echo("Interrupted.", err=True)
+            raise typer.Exit(130) from None
         except BrokenPipeError:  # such as `gradcam models | head`
             raise
         except (ValueError, OSError) as error:
-            typer.echo(error, err=True)
+            typer.echo(message(error), err=True)
+            _drop_unwritten_output()
             raise typer.Exit(1) from None
+        return result
 
 
-app = typer.Typer(cls=_LazyGroup, no_args_is_help=True, add_completion=False)
+def _drop_unwritten_output() -> None:
+    """Let Python end without a second error where standard output is on a full disk."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+app = typer.Typer(cls=_LazyGroup, no_args_is_help=True)
 
 
 def _show_version(wanted: bool) -> None:

@@ -1,29 +1,39 @@
 """gradcam batch: very many photos -> Parquet files, here or on a Ray cluster."""
 
 import os
-import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from tqdm import tqdm
 
-from gradcam_core.cli.options import load_model, query_options
+from gradcam_core.cli.options import begin, command_options, no_address
+from gradcam_core.cli.output import Report
 from gradcam_core.query import Query
 
 
-@query_options()
+def _no_web_address(value: str) -> str:
+    """Refuse what is no store."""
+    return (
+        str(no_address(value)) if value.lower().startswith(("http:", "https:", "ftp:")) else value
+    )
+
+
+@command_options()
 def batch(
     photos: Annotated[
         str,
         typer.Argument(
+            callback=_no_web_address,
             help="A folder, a quoted pattern, a list (.txt), or a Parquet file with a column "
-            "'source'; also in a store, as s3://bucket/photos"
+            "'source'; also in a store, as s3://bucket/photos; - reads names from standard input",
         ),
     ],
     *,
-    out: Annotated[str, typer.Option(help="Folder for the results, also in a store")],
+    out: Annotated[
+        str,
+        typer.Option(callback=_no_web_address, help="Folder for the results, also in a store"),
+    ],
     pictures: Annotated[
         bool, typer.Option("--pictures", help="Also write what `explain` writes")
     ] = False,
@@ -32,6 +42,7 @@ def batch(
         typer.Option(help="Address of a Ray cluster; 'local' starts one on this machine"),
     ] = None,
     query: Query,
+    report: Report,
 ) -> None:
     """Explain very many photos into Parquet files; an interrupted batch can be resumed.
 
@@ -49,29 +60,29 @@ def batch(
         raise ValueError(
             f"{error}: install this package with its extra, pip install '.[{extra}]'."
         ) from None
-    failed = 0
     try:
         location = Location(out)
         listed = list_photos(photos, location)
-        job = Batch(load_model(query), location, pictures)
+        query, _ = begin(query)
+        job = Batch(query, location, pictures)
         with job.locked():
             todo = job.remaining(listed)
-            typer.echo(f"{len(listed) - len(todo):,} of {len(listed):,} photos are done.")
-            if todo:
-                job.check()
+            done = len(listed) - len(todo)
+            report.photo([f"{done:,} of {len(listed):,} photos are done."], {"done": done})
             outcomes = job.explain(todo) if ray is None else explain_on_cluster(job, todo, ray)
-            with closing(outcomes), tqdm(total=len(todo), unit="photo", disable=None) as bar:
-                for photo, message in outcomes:
-                    bar.update()
-                    if message is not None:
-                        failed += 1
-                        tqdm.write(f"{photo.uri}: {message}", file=sys.stderr)
+            with closing(outcomes):
+                for photo, reason in report.progress(outcomes, len(todo)):
+                    if reason is not None:
+                        report.failed(photo.uri, reason)
     except KeyboardInterrupt:
         typer.echo("Interrupted. The same command resumes.", err=True)
         raise typer.Exit(130) from None
-    typer.echo(f"{len(todo) - failed:,} explained, {failed:,} failed; the results are in {out}.")
-    if failed:
-        raise typer.Exit(1)
+    explained = len(todo) - report.failures
+    report.photo(
+        [f"{explained:,} explained, {report.failures:,} failed; the results are in {out}."],
+        {"explained": explained, "failed": report.failures, "out": out},
+    )
+    report.end()
 
 
 def _show_token() -> None:

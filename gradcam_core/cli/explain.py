@@ -1,79 +1,126 @@
 """gradcam explain: photos -> pictures, raw maps and numbers in a folder each, and a table."""
 
-import csv
+import errno
 import itertools
-import sys
-from collections.abc import Mapping
+import shutil
+from contextlib import closing
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
-from tqdm import tqdm
+from typing import Any, NamedTuple
 
 from gradcam_core.batch.explain_many import explain_photos, in_threads
-from gradcam_core.batch.photos import find_photos
-from gradcam_core.cli.options import load_model, query_options
+from gradcam_core.cli.options import (
+    FigureFile,
+    OutOption,
+    PhotosArgument,
+    SkipOption,
+    begin,
+    command_options,
+    photos_named,
+)
+from gradcam_core.cli.output import Report, message
+from gradcam_core.cli.table import Table
 from gradcam_core.explanation import Explanation
 from gradcam_core.query import Query
 
-# But for `folder` and `error`, the columns are fields of `Explanation.to_dict`.
+# But for `folder`, `doubt` and `error`, the columns are fields of `Explanation.to_dict`.
+_QUERY = [field.name for field in fields(Query)]
 _COLUMNS = [
-    *("source", "folder", *(field.name for field in fields(Query))),
-    *("score", "probability", "no_evidence", "faint", "unsure", "error"),
+    *("source", "folder", *_QUERY),
+    *("score", "probability", "no_evidence", "faint", "unsure", "doubt", "error"),
 ]
 
+# A disk on which the next photo cannot be written either.
+_FATAL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
 
-@query_options()
+
+@command_options()
 def explain(
-    photos: Annotated[
-        list[str],
-        typer.Argument(help="Photos, folders of photos, or quoted patterns such as 'a/*.jpg'"),
-    ],
+    photos: PhotosArgument,
     *,
-    out: Annotated[Path, typer.Option(help="Folder for the results, one folder per photo in it")],
+    out: OutOption,
+    skip_existing: SkipOption = False,
     query: Query,
+    report: Report,
+    figure: FigureFile,
 ) -> None:
     """Explain photos: write pictures, raw maps and numbers.
 
     Each photo gets a new folder in OUT and a row in OUT/summary.csv. Folders are searched
     recursively. Bad photos are skipped and reported.
     """
-    files = [file for photo in photos for file in find_photos(photo, out)]
-    query = load_model(query)
-    explained = explain_photos(files, query)
-    summary = out / "summary.csv"
-    _start(summary)
-    failed = False
+    files = photos_named(photos, out)
+    figure.check(files)
+    query, tried = begin(query)
+    table = Table(out / "summary.csv", _COLUMNS)
+    if skip_existing:
+        asked = query.to_dict() | {"layer": tried.layer, "target": tried.target}
+        if query.target is None:
+            del asked["target"]
+        files = table.without_results(files, asked)
     # Written in a thread while the next photo is explained.
-    saved = in_threads(partial(_save, out), explained, threads=1, ahead=2)
-    for (file, _), saving in tqdm(saved, total=len(files), unit="photo", disable=None):
-        try:
-            explanation, folder = saving.result()
-        except (ValueError, OSError) as error:
-            failed = True
-            row = query.to_dict() | {"error": error}
-            tqdm.write(f"{file}: {error}", file=sys.stderr)
-        else:
-            row = explanation.to_dict() | {"folder": folder.name}
+    save = partial(_save, out, table, query)
+    with closing(in_threads(save, explain_photos(files, query), threads=1, ahead=2)) as saved:
+        for (file, _), saving in report.progress(saved, len(files)):
+            explanation, row = saving.result()
+            if explanation is None:
+                report.failed(file, row["error"])
+                continue
+            figure.add(explanation)
             concepts = explanation.concepts_in_words
             because = f", {concepts}" if concepts else ""
-            renamed = "" if folder.name == file.stem else f" ({file.stem} already exists)"
-            tqdm.write(f"{file}: {explanation}{because} -> {folder}{renamed}")
-        _append(summary, row | {"source": file})
-    if failed:
-        raise typer.Exit(1)
+            renamed = "" if row["folder"] == file.stem else f" ({file.stem} already exists)"
+            line = f"{file}: {explanation}{because} -> {out / row['folder']}{renamed}"
+            report.photo([line], {column: row.get(column) for column in _COLUMNS})
+    figure.write()
+    report.end()
 
 
-def _save(out: Path, explained: tuple[Path, Explanation | Exception]) -> tuple[Explanation, Path]:
-    """Write an explanation into a folder of its own and return both; raise an exception."""
-    file, explanation = explained
-    if isinstance(explanation, Exception):
-        raise explanation
-    folder = _new_folder(out, file.stem)
-    explanation.save(folder)
-    return explanation, folder
+class _Saved(NamedTuple):
+    """What was written of a photo: its explanation, None if it failed; and its row."""
+
+    explanation: Explanation | None
+    row: dict[str, Any]
+
+
+def _save(
+    out: Path, table: Table, query: Query, explained: tuple[Path, Explanation | Exception]
+) -> _Saved:
+    """Write an explanation into a folder of its own, and its row or that of a failure.
+
+    Raises:
+        OSError: Nothing can be written there.
+    """
+    file, found = explained
+    row = query.to_dict() | {"source": str(file)}
+    explanation = None
+    try:
+        if isinstance(found, Exception):
+            raise found
+        row |= found.to_dict() | {
+            "source": str(file),
+            "folder": _write(found, out, file.stem),
+            "doubt": found.doubt,
+        }
+        explanation = found
+    except (ValueError, OSError) as error:
+        if found is not error and isinstance(error, OSError) and error.errno in _FATAL:
+            raise
+        row |= {"error": message(error)}
+    table.append(row)
+    return _Saved(explanation, row)
+
+
+def _write(explanation: Explanation, out: Path, stem: str) -> str:
+    """Write an explanation into a new folder, and return its name."""
+    folder = _new_folder(out, stem)
+    try:
+        explanation.save(folder)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return folder.name
 
 
 def _new_folder(out: Path, stem: str) -> Path:
@@ -86,19 +133,3 @@ def _new_folder(out: Path, stem: str) -> Path:
             continue
         return folder
     raise AssertionError
-
-
-def _start(summary: Path) -> None:
-    """Write the head of the table, or check that a table that is there can be continued."""
-    summary.parent.mkdir(parents=True, exist_ok=True)
-    if not summary.exists():
-        _append(summary, dict(zip(_COLUMNS, _COLUMNS, strict=True)))
-    with summary.open(newline="", encoding="utf-8") as file:
-        if next(csv.reader(file), None) != _COLUMNS:
-            raise ValueError(f"{summary} has other columns: move it away first.")
-
-
-def _append(summary: Path, row: Mapping[str, Any]) -> None:
-    # File names that are not UTF-8 are written with \udc80 to \udcff.
-    with summary.open("a", newline="", encoding="utf-8", errors="backslashreplace") as file:
-        csv.DictWriter(file, _COLUMNS, extrasaction="ignore").writerow(row)

@@ -1,11 +1,15 @@
 """Readers of bounding boxes: PASCAL VOC's and ImageNet's XML, COCO's JSON."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
 from gradcam_core.metrics.localization import Rectangle
+
+# What a file of another format, or with other types in it, raises.
+_UNREADABLE = (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError)
 
 
 class LabelledBox(NamedTuple):
@@ -53,20 +57,36 @@ def read_boxes(path: Path) -> dict[str, list[LabelledBox]]:
     return found
 
 
+def _labelled(label: object, box: Sequence[float], size: tuple[float, float]) -> LabelledBox:
+    """Return a box, rounded to pixels.
+
+    Raises:
+        ValueError: It has no area, or the photo has none.
+    """
+    left, top, right, bottom = (round(end) for end in box)
+    width, height = (int(side) for side in size)
+    if width < 1 or height < 1:
+        raise ValueError(f"a photo of {width} x {height} pixels.")
+    if left >= right or top >= bottom:
+        raise ValueError(f"a box without an area, from ({left}, {top}) to ({right}, {bottom}).")
+    return LabelledBox(str(label), (left, top, right, bottom), (width, height))
+
+
 def _read_xml(file: Path) -> list[LabelledBox]:
     try:
         root = ElementTree.parse(file).getroot()
-        width, height = (int(root.findtext(f"size/{side}", "")) for side in ("width", "height"))
+        width, height = (float(root.findtext(f"size/{side}", "")) for side in ("width", "height"))
         found = []
         for each in root.iter("object"):
             # Coordinates start at 1 and include the last pixel.
             left, top, right, bottom = (
-                round(float(each.findtext(f"bndbox/{end}", "")))
+                float(each.findtext(f"bndbox/{end}", ""))
                 for end in ("xmin", "ymin", "xmax", "ymax")
             )
             box = (left - 1, top - 1, right, bottom)
-            found.append(LabelledBox(each.findtext("name", "").strip(), box, (width, height)))
-    except (ElementTree.ParseError, ValueError) as error:
+            label = each.findtext("name", "").strip()
+            found.append(_labelled(label, box, (width, height)))
+    except (ElementTree.ParseError, *_UNREADABLE) as error:
         raise ValueError(f"{file} is not in PASCAL VOC's format: {error}") from None
     return found
 
@@ -82,10 +102,10 @@ def _read_coco(file: Path) -> dict[str, list[LabelledBox]]:
                 continue
             photo = photos[each["image_id"]]
             left, top, width, height = each["bbox"]
-            box = (round(left), round(top), round(left + width), round(top + height))
+            box = (left, top, left + width, top + height)
             size = (photo["width"], photo["height"])
-            labelled = LabelledBox(names[each["category_id"]], box, size)
+            labelled = _labelled(names[each["category_id"]], box, size)
             found.setdefault(Path(photo["file_name"]).stem, []).append(labelled)
-    except (KeyError, TypeError, ValueError) as error:
+    except _UNREADABLE as error:
         raise ValueError(f"{file} is not in COCO's format: {error!r}") from None
     return found

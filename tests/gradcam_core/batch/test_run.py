@@ -56,7 +56,8 @@ def test_a_folder_becomes_a_table_of_numbers_and_maps(folder: Path, tmp_path: Pa
     row = next(row for row in rows if row["source"] == str(folder / "cat 1.png"))
     expected = gradcam_core.explain(row["source"], target="tabby")
     numbers = expected.to_dict()
-    assert set(row) == set(numbers)
+    assert set(row) == {*numbers, "doubt"}
+    assert row["doubt"] == expected.doubt
     for name, value in json.loads(json.dumps(numbers)).items():
         if name in {"source", "score", "probability", "raw", "raw_counterfactual", "predictions"}:
             continue
