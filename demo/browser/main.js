@@ -34,17 +34,8 @@ import { mountThumbnails } from './views/thumbnails.js';
 const VIEWS = [
   ...[mountResult, mountPictures, mountThumbnails, mountPredictions, mountHistory, mountQuery, mountOptions],
   ...[mountPhotos, mountCamera, mountDownloads, mountInteractive, mountShare, mountFigure2, mountPresentation],
-  ...[
-    mountSeveral,
-    mountTeach,
-    mountAnalysis,
-    mountConcepts,
-    mountEvaluate,
-    mountCompare,
-    mountPaint,
-    mountDifference,
-    mountLocate,
-  ],
+  ...[mountTeach, mountAnalysis, mountConcepts, mountEvaluate, mountCompare, mountPaint, mountDifference, mountLocate],
+  mountSeveral,
 ];
 const LONGEST = 300; // characters of a question or target in the address
 

@@ -53,8 +53,8 @@ def tile(page: Page, name: str) -> Locator:
     return page.locator(f".tile[data-photo='{name}']")
 
 
-def names(page: Page) -> list[str | None]:
-    return [each.get_attribute("data-photo") for each in page.locator(".tile").all()]
+def names(page: Page) -> list[str]:
+    return [each.get_attribute("data-photo") or "" for each in page.locator(".tile").all()]
 
 
 def table(page: Page) -> dict[str, dict[str, str]]:
@@ -207,6 +207,37 @@ def test_one_request_at_a_time_that_can_be_stopped_and_continued(
     done(page, 3, failures="0")
 
 
+DROP = """([names, type]) => {
+    const dropped = new DataTransfer();
+    const draw = (name) => new Promise((done) => {
+        const canvas = Object.assign(document.createElement('canvas'), { width: 64, height: 48 });
+        canvas.getContext('2d').fillRect(8, 8, 20, 20);
+        canvas.toBlob((blob) => done(new File([blob], name, { type: blob.type })));
+    });
+    return Promise.all(names.map(draw)).then((files) => {
+        for (const file of files) dropped.items.add(file);
+        const data = { bubbles: true, dataTransfer: dropped, clipboardData: dropped };
+        const Kind = type === 'drop' ? DragEvent : ClipboardEvent;
+        document.body.dispatchEvent(new Kind(type, data));
+    });
+}"""
+
+
+def test_photos_are_dropped_pasted_and_added(visit: Callable[..., Page]) -> None:
+    page = visit()
+    page.evaluate(DROP, [["a.png", "b.png"], "drop"])
+    done(page, 2)
+    page.evaluate(DROP, [["c.png"], "paste"])  # one more, since the grid is open
+    done(page, 3)
+    assert names(page) == ["a.png", "b.png", "c.png"]
+    page.locator(".several .close").click()
+    shows(page, "moped")
+    page.evaluate(DROP, [["d.png", "e.png"], "paste"])
+    done(page, 2)
+    assert names(page) == ["d.png", "e.png"]
+
+
+@pytest.mark.slow
 def test_limits(
     visit: Callable[..., Page], photos: list[Path], tmp_path: Path, cat_file: Path
 ) -> None:

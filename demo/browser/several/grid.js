@@ -256,9 +256,8 @@ function openButton(photo, result, file) {
  */
 function inAllButton(result) {
   const { text } = arrange.firstChoice(result);
-  const label = messages.IN_ALL[result.task];
-  const attributes = { class: 'in-all', title: label, 'aria-label': `${label}: ${text}`, onclick: () => askFor(text) };
-  return text !== store.state.several.asked?.target && button(attributes, 'in all');
+  const attributes = { class: 'in-all', title: messages.IN_ALL[result.task], onclick: () => askFor(text) };
+  return text !== store.state.several.asked?.target && button(attributes, messages.inAll(text));
 }
 
 /** @type {WeakMap<Photo, HTMLCanvasElement>} */

@@ -62,6 +62,9 @@ export const IN_ALL = {
   vqa: 'Explain this answer in all',
 };
 
+/** @param {string} target */
+export const inAll = (target) => `“${target}” in all`;
+
 /**
  * @param {Pick<Result, 'task' | 'probability' | 'score'>} result
  */

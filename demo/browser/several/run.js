@@ -101,7 +101,9 @@ export async function run() {
   running = true;
   for (let photo = next(); photo; photo = next()) {
     store.changeSeveral({ working: photo });
-    await explainOne(photo, /** @type {Asked} */ (store.state.several.asked));
+    const asked = /** @type {Asked} */ (store.state.several.asked);
+    const unreadable = { code: /** @type {const} */ ('damaged'), name: photo.name };
+    await explainOne(photo, asked).catch(() => keep(photo, asked, { problem: unreadable }));
   }
   store.changeSeveral({ working: null });
   running = false;
