@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 
 # These are read when their packages are imported.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
@@ -22,7 +22,7 @@ from demo.compute.base import Compute
 from demo.compute.local import LocalCompute
 from demo.examples import example_pictures
 from demo.handlers import Handlers
-from demo.hosting import connections, disk_quota, health, logs, memory, request_filter
+from demo.hosting import connections, disk_quota, health, logs, memory, request_filter, routes
 from demo.hosting.fair_queue import FairQueue
 from demo.hosting.settings import settings
 from demo.hosting.uploads import MAX_UPLOAD
@@ -74,17 +74,28 @@ def warm_up(compute: Compute) -> None:
     compute.describe(query)
 
 
-@asynccontextmanager
-async def _while_running(app: FastAPI) -> AsyncIterator[None]:
-    """Guard the server while it runs; a Starlette lifespan."""
-    logs.include_web_server()
-    request_filter.install(app)
-    async with disk_quota.enforce_periodically(app), connections.close_idle(app):
-        yield
-
-
 def launch_options() -> dict[str, object]:
     """Return the arguments for `Blocks.launch`: theme, limits, and features that are off."""
+    open_routes = [page.modules(), *health.ROUTES]
+    agents = None
+    if routes.has_agents():
+        from demo.agents import Agents
+
+        agents = Agents()
+        open_routes += agents.routes()
+
+    @asynccontextmanager
+    async def while_running(app: FastAPI) -> AsyncIterator[None]:
+        """Guard the server while it runs; a Starlette lifespan."""
+        logs.include_web_server()
+        request_filter.install(app)
+        async with (
+            disk_quota.enforce_periodically(app),
+            connections.close_idle(app),
+            agents.running() if agents else nullcontext(),
+        ):
+            yield
+
     return {
         "theme": gr.themes.Default(
             primary_hue="indigo",
@@ -104,9 +115,9 @@ def launch_options() -> dict[str, object]:
         "ssr_mode": False,
         "footer_links": ["api"],  # "settings" are for developers
         "app_kwargs": {
-            "routes": [page.modules(), *health.ROUTES],
+            "routes": open_routes,
             "middleware": [Middleware(request_filter.RequestFilter)],
             "exception_handlers": request_filter.EXCEPTION_HANDLERS,
-            "lifespan": _while_running,
+            "lifespan": while_running,
         },
     }

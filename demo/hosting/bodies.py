@@ -5,10 +5,12 @@ files, web addresses and nested values where an endpoint takes a text or a numbe
 """
 
 import asyncio
+import re
 from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic_core import from_json
 from starlette.types import Message, Receive
 
 from demo.hosting import routes
@@ -16,8 +18,12 @@ from demo.hosting.gradio_internals import Endpoints
 from demo.hosting.refusals import INVALID, NOT_FOUND, TIMEOUT, RefusedError, too_large
 
 MAX_JSON = 64 * 1024  # bytes; small enough to be read on the event loop
+MAX_PICTURE = 8 * 10**6  # bytes of a picture within JSON
+MAX_PICTURE_JSON = MAX_PICTURE * 4 // 3 + MAX_JSON  # in base64
 _JSON_TIMEOUT = 30.0  # seconds
 _IDLE_TIMEOUT = 30.0  # seconds between two pieces of a body
+_PICTURE_TIMEOUT = 120.0
+_PICTURE_TEXT = re.compile(rb'"[A-Za-z0-9+/=:;,.-]{1024,}"')
 _MAX_VALUES = 32  # of an endpoint, or of an event's data
 
 _Session = Annotated[str, StringConstraints(pattern=f"^{routes.SESSION}$")]
@@ -96,13 +102,13 @@ def checked(route: str, parameters: Mapping[str, str], body: bytes, endpoints: E
     return request.model_dump_json().encode()
 
 
-async def read(receive: Receive) -> bytes:
+async def read(receive: Receive, limit: int = MAX_JSON) -> bytes:
     """Return a whole JSON body.
 
     Raises:
         RefusedError: It is too large, takes too long, or is cut short.
     """
-    receive = bounded(receive, MAX_JSON, _JSON_TIMEOUT)
+    receive = bounded(receive, limit, _JSON_TIMEOUT if limit == MAX_JSON else _PICTURE_TIMEOUT)
     parts = []
     while True:
         message = await receive()
@@ -111,6 +117,27 @@ async def read(receive: Receive) -> bytes:
         parts.append(message.get("body", b""))
         if not message.get("more_body", False):
             return b"".join(parts)
+
+
+async def read_with_picture(receive: Receive) -> bytes:
+    """Return a JSON body that is small but for a few texts such as a picture in base64.
+
+    Raises:
+        RefusedError: As for `read`; or the rest is not small.
+    """
+    body = await read(receive, MAX_PICTURE_JSON)
+    if len(body) > MAX_JSON:
+        # JSON of a few megabytes can take gigabytes and seconds; long strings do not.
+        rest, pictures = await asyncio.to_thread(_PICTURE_TEXT.subn, b'""', body)
+        if pictures > _MAX_VALUES or len(rest) > MAX_JSON:
+            raise RefusedError(too_large(MAX_JSON))
+    try:
+        message = from_json(body)  # refuses what is nested too deeply for Python's own parser
+    except ValueError:
+        raise RefusedError(INVALID) from None
+    if not isinstance(message, dict):
+        raise RefusedError(INVALID)
+    return body
 
 
 def bounded(receive: Receive, max_bytes: int, timeout: float) -> Receive:

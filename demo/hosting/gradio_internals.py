@@ -131,6 +131,13 @@ def endpoints(app: FastAPI) -> Endpoints:
     }
 
 
+def named_endpoints(app: FastAPI) -> dict[str, Any]:
+    """Return what Gradio's API page says of each endpoint, by the endpoint's path."""
+    assert isinstance(app, App)
+    named: dict[str, Any] = app.get_blocks().get_api_info()["named_endpoints"]
+    return named
+
+
 async def is_logged_in(app: FastAPI, request: Request) -> bool:
     """Return whether Gradio would answer: always, unless `launch` was given `auth`."""
     assert isinstance(app, App)

@@ -11,7 +11,8 @@ import logging
 import re
 import secrets
 import socket
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from urllib.parse import parse_qsl, urlencode
 
 from fastapi import FastAPI, Request
@@ -55,9 +56,11 @@ _HEADERS = {
 # `X-Forwarded-Proto` of trusted proxies; on Spaces there is always one.
 _DROPPED = {b"x-forwarded-host", b"x-gradio-server", b"range", b"if-range", b"origin"}
 
-_WORK = {routes.UPLOAD, routes.JOIN, routes.CALL}
+_WORK = {routes.UPLOAD, routes.JOIN, routes.CALL, *routes.MCP}
 # What needs a password on a host that has some; Gradio itself shows strangers a page to log in.
-_FOR_USERS = {route for route in (*routes.GET, *routes.POST) if route.startswith("/gradio_api/")}
+_FOR_USERS = {
+    route for route in (*routes.GET, *routes.POST, *routes.MCP) if route.startswith("/gradio_api/")
+}
 _FOR_USERS -= {"/gradio_api/startup-events", "/gradio_api/app_id"}
 
 _HOST = re.compile(r"([A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?")
@@ -65,7 +68,13 @@ _PRIVATE = [
     ipaddress.ip_network(each)
     for each in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10")
 ]
+_MAX_LENGTHS = {routes.UPLOAD: MAX_BODY, **dict.fromkeys(routes.MCP, bodies.MAX_PICTURE_JSON)}
 _PASSED = "gradcam.passed"  # in the scope of what has passed the filter
+
+# Requests of agents at once.
+_MAX_AGENTS = 32
+_MAX_AGENTS_PER_ADDRESS = 8
+_agents: Counter[str] = Counter()  # by address
 
 _log = logging.getLogger(__name__)
 
@@ -129,7 +138,7 @@ class RequestFilter:
             raise RefusedError(Refusal(404, "route", "Deep links are not supported."))
         if scope["method"] == "POST":
             _check_origin(headers)
-            _check_length(headers, MAX_BODY if route == routes.UPLOAD else bodies.MAX_JSON)
+            _check_length(headers, _MAX_LENGTHS.get(route, bodies.MAX_JSON))
             if shutdown.stopping.is_set() and route in _WORK:
                 raise RefusedError(Refusal(503, "stopping", shutdown.STOPPING))
         if route in (routes.HEALTH, routes.METRICS):
@@ -150,6 +159,11 @@ class RequestFilter:
         if route in routes.POST:
             content = bodies.checked(route, parameters, await bodies.read(receive), endpoints(app))
             receive = bodies.replay(content, receive)
+        if route in routes.MCP:
+            with _admitted(scope):
+                receive = bodies.replay(await bodies.read_with_picture(receive), receive)
+                await self._app(_rewritten(scope, ""), receive, send)
+            return
         if lost := _of_lost_session(app, route, parameters, query):
             await lost(scope, receive, send)
             return
@@ -163,6 +177,21 @@ def install(app: FastAPI) -> None:
     and fails on malformed headers. The filter belongs there too, in case this is never called.
     """
     app.middleware_stack = RequestFilter(app.middleware_stack or app.build_middleware_stack())
+
+
+@contextlib.contextmanager
+def _admitted(scope: Scope) -> Iterator[None]:
+    """Count a request of an agent while it is answered, or refuse it."""
+    address = scope["client"][0] if scope.get("client") else ""
+    if _agents[address] >= _MAX_AGENTS_PER_ADDRESS or _agents.total() >= _MAX_AGENTS:
+        raise RefusedError(Refusal(503, "busy", "Too many requests at once. Please try again."))
+    _agents[address] += 1
+    try:
+        yield
+    finally:
+        _agents[address] -= 1
+        if not _agents[address]:
+            del _agents[address]
 
 
 async def _invalid_request(request: Request, error: Exception) -> PlainTextResponse:

@@ -6,6 +6,8 @@ uploads, run history, monitoring and live code are not among them.
 
 import re
 
+from demo.hosting.settings import settings
+
 SESSION = r"[A-Za-z0-9-]{1,64}"  # the page sends 11 characters, gradio_client a UUID
 EVENT = r"[0-9a-f]{32}"
 _NAME = r"[a-z0-9_]{1,64}"
@@ -24,6 +26,9 @@ RESET = "/gradio_api/reset"
 LOGIN = "/login"
 HEALTH = "/health"
 METRICS = "/metrics"
+CALLS = "/gradio_api/call"
+# Of AI agents, only where they are switched on; with and without a slash.
+MCP = ("/gradio_api/mcp/", "/gradio_api/mcp")
 PAGES = ("/", "/quiz", "/quiz/")
 
 # The pattern of each route by Gradio's name for it.
@@ -58,9 +63,11 @@ POST = {
     RESET: RESET,
     LOGIN: LOGIN,
 }
+# Further ones, while `GRADCAM_MCP` is 1.
+AGENTS = {path: path for path in MCP}
 _METHODS = {
     method: {name: re.compile(pattern, re.DOTALL) for name, pattern in routes.items()}
-    for method, routes in (("GET", GET), ("HEAD", GET), ("POST", POST))
+    for method, routes in (("GET", GET), ("HEAD", GET), ("POST", {**POST, **AGENTS}))
 }
 
 
@@ -71,7 +78,14 @@ def find(method: str, path: str) -> tuple[str, dict[str, str]] | None:
         method: "GET", "POST", ...
         path: Decoded once, as Starlette's router sees it.
     """
+    if path in MCP and not has_agents():
+        return None
     for name, pattern in _METHODS.get(method, {}).items():
         if found := pattern.fullmatch(path):
             return name, found.groupdict()
     return None
+
+
+def has_agents() -> bool:
+    """Return whether AI agents are answered."""
+    return settings().agents

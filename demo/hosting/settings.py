@@ -11,6 +11,7 @@ import re
 import sys
 from contextlib import suppress
 from functools import cache
+from importlib.util import find_spec
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
@@ -145,6 +146,12 @@ class Settings(BaseSettings):
     max_waiting_per_page: Count = Field(
         16, alias="GRADCAM_QUEUE_PER_PAGE", description="Requests of an open page that may wait."
     )
+    agents: bool = Field(
+        False,
+        alias="GRADCAM_MCP",
+        description="`1` offers the endpoints to AI agents as tools, by the Model Context Protocol "
+        "([http.md](http.md#ai-agents)); needs the package `mcp`.",
+    )
     space_id: str | None = Field(
         None,
         alias="SPACE_ID",
@@ -232,6 +239,8 @@ def check() -> None:
     """End the program with a sentence, and status 2, if the settings are wrong."""
     try:
         _check_models(settings())
+        if settings().agents and find_spec("mcp") is None:
+            raise SettingsError("GRADCAM_MCP needs the package mcp: pip install mcp")
     except SettingsError as error:
         print(f"{error}\nAll settings: docs/settings.md", file=sys.stderr)
         sys.exit(2)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,34 +41,42 @@ def wait_for_server(process: subprocess.Popen[Any], address: str) -> None:
             return
 
 
-@pytest.fixture
-def start_app(tmp_path: Path) -> Iterator[Start]:
-    """Start `app.py` in a folder, with settings; give its process and its port once it answers."""
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start(folder: Path = ROOT, **settings: str) -> tuple[subprocess.Popen[bytes], int]:
-        port = free_port()
-        settings = {
-            "GRADIO_SERVER_NAME": "127.0.0.1",
-            "GRADIO_SERVER_PORT": str(port),
-            "GRADIO_TEMP_DIR": str(tmp_path / "uploads"),
-            **settings,
-        }
-        app = subprocess.Popen(
-            [sys.executable, "app.py"],
-            cwd=folder,
-            env=os.environ | settings,
-            # Shells make background processes, and their children, ignore Ctrl-C.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
-        )
-        started.append(app)
+@contextmanager
+def app_process(
+    uploads: Path, folder: Path = ROOT, **settings: str
+) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """Run `app.py` of a folder, with settings; give its process and its port once it answers."""
+    port = free_port()
+    settings = {
+        "GRADIO_SERVER_NAME": "127.0.0.1",
+        "GRADIO_SERVER_PORT": str(port),
+        "GRADIO_TEMP_DIR": str(uploads),
+        **settings,
+    }
+    app = subprocess.Popen(
+        [sys.executable, "app.py"],
+        cwd=folder,
+        env=os.environ | settings,
+        # Shells make background processes, and their children, ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    )
+    try:
         wait_for_server(app, f"http://127.0.0.1:{port}/config")
-        return app, port
-
-    yield start
-    for app in started:
+        yield app, port
+    finally:
         app.kill()
         app.wait()
+
+
+@pytest.fixture
+def start_app(tmp_path: Path) -> Iterator[Start]:
+    """Start `app.py` in a folder, with settings; see `app_process`."""
+    with ExitStack() as started:
+
+        def start(folder: Path = ROOT, **settings: str) -> tuple[subprocess.Popen[bytes], int]:
+            return started.enter_context(app_process(tmp_path / "uploads", folder, **settings))
+
+        yield start
 
 
 @pytest.fixture(scope="session")

@@ -36,7 +36,8 @@ def listed_routes() -> set[tuple[str, str]]:
 
 def test_every_route_that_answers_is_listed_and_no_other_answers(address: str) -> None:
     listed = listed_routes()
-    assert listed == {
+    agents = {("POST", route) for route in routes.AGENTS}  # off, see test_agents.py
+    assert listed - agents == {
         (method, route)
         for method, open_routes in (("GET", routes.GET), ("POST", routes.POST))
         for route in open_routes
@@ -45,7 +46,8 @@ def test_every_route_that_answers_is_listed_and_no_other_answers(address: str) -
         (method, route.replace(modules().path, "/browser/{version}/{name:path}"))
         for method, route in all_routes()
     }
-    assert listed <= found
+    assert agents < listed
+    assert listed - agents <= found
     closed = 0
     with httpx.Client(base_url=address, timeout=30) as client:
         for method, route in sorted(found - listed):
