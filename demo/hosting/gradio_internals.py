@@ -32,7 +32,7 @@ from pydantic import model_validator
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from demo.hosting import logs, metrics, shutdown
-from demo.hosting.sessions import MAX_ANSWERS, Mailbox, Mailboxes, is_session_name
+from demo.hosting.sessions import MAX_ANSWERS, Mailbox, Mailboxes
 
 _log = logging.getLogger(__name__)
 
@@ -183,15 +183,20 @@ def connections(app: FastAPI) -> list[Connection]:
     """Return the open connections; none if it is not `launch` that serves the app."""
     assert isinstance(app, App)
     server = getattr(app.get_blocks(), "server", None)
-    return [] if server is None else list(server.server_state.connections)
+    found = [] if server is None else server.server_state.connections
+    return [connection for connection in found if hasattr(connection, "cycle")]
 
 
 def bound_headers(app: FastAPI) -> None:
-    """Serve new connections by h11: httptools, if it is installed, keeps heads of any size."""
+    """Serve new connections by h11, which bounds heads; httptools keeps those of any size.
+
+    None becomes a WebSocket: the page has none, and those connections are of another kind.
+    """
     assert isinstance(app, App)
     server = getattr(app.get_blocks(), "server", None)
     if server is not None:
         server.config.http_protocol_class = H11Protocol
+        server.config.ws_protocol_class = None
 
 
 # Progress: Gradio replaces methods of tqdm by ones that call the current context's `gr.Progress`.
@@ -354,9 +359,7 @@ class ManagedQueue(Queue, ABC):
         if body.session_hash is None:
             body.session_hash = uuid.uuid4().hex
         session = body.session_hash
-        if not is_session_name(session):
-            return False, "A session's name is at most 64 letters, digits and hyphens.", "error"
-        client = Client(session, _address(request))
+        client = Client(session, address_of(request))
         refusal = self._refusal(client, body.fn_index) or self._open(client)
         if refusal is not None:
             metrics.refused.labels("queue").inc()
@@ -573,7 +576,7 @@ def client_disconnected() -> bool:
 def current_address() -> str | None:
     """Return the address of the client whose handler calls this, as in `Client`."""
     event = _current_event()
-    return None if event is None else _address(event.request)
+    return None if event is None else address_of(event.request)
 
 
 class QueueState(NamedTuple):
@@ -614,19 +617,21 @@ def _current_event() -> Event | None:
 
 
 def _client(event: Event) -> Client:
-    return Client(event.session_hash, _address(event.request))
+    return Client(event.session_hash, address_of(event.request))
 
 
-def _address(request: Request) -> str:
+def address_of(request: Request) -> str:
     """Return a client's address, or the network of an IPv6 address: a visitor has all of that."""
     host = request.client.host if request.client else ""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
         return host
-    if address.version == 6 and address.ipv4_mapped is None:
-        return str(ipaddress.ip_network((int(address) >> 64 << 64, 64)))
-    return host
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is None:
+            return str(ipaddress.ip_network((int(address) >> 64 << 64, 64)))
+        address = address.ipv4_mapped
+    return str(address)
 
 
 class _EventIds(dict[str, set[str]]):
