@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 from fastapi import FastAPI
 
-from demo.hosting.gradio_internals import Connection, bound_headers, connections
+from demo.hosting.gradio_internals import Connection, bound_parsing, connections
 from demo.hosting.periodic import periodically
 
 with contextlib.suppress(ImportError):  # not on Windows
@@ -29,7 +29,7 @@ async def close_idle(app: FastAPI) -> AsyncIterator[None]:
     since: WeakKeyDictionary[Connection, tuple[Any, float]] = WeakKeyDictionary()
 
     async def watch() -> None:
-        bound_headers(app)
+        bound_parsing(app)
         _close(connections(app), since, limit)
 
     async with periodically(watch, _INTERVAL):

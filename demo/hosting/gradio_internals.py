@@ -41,6 +41,7 @@ _PAUSE = 0.5  # seconds until a loop that failed is started again
 _POLL = 0.1  # seconds between two looks whether a server that stops has finished
 _FETCHED = 1.0  # seconds for a client to ask for the files of its answer
 _LISTENING = 5.0  # seconds without a listener after which nobody is expected to fetch an answer
+_PARSED_AT_ONCE = 16 * 1024  # bytes of a connection
 
 
 def upload_folder() -> Path:
@@ -187,7 +188,40 @@ def connections(app: FastAPI) -> list[Connection]:
     return [connection for connection in found if hasattr(connection, "cycle")]
 
 
-def bound_headers(app: FastAPI) -> None:
+class _Protocol(H11Protocol):
+    """Parses little at a time: of many short chunks, a read of uvicorn's takes a second."""
+
+    _unparsed = b""
+    _scheduled = False
+
+    def data_received(self, data: bytes) -> None:
+        self._unparsed += data
+        if not self._scheduled:
+            self._parse()
+        if self._unparsed:
+            self.transport.pause_reading()
+
+    def send_400_response(self, msg: str) -> None:
+        if self.cycle is None:
+            super().send_400_response(msg)
+        else:  # what is malformed follows a request that is being answered
+            self.transport.close()
+
+    def _parse(self) -> None:
+        part, self._unparsed = self._unparsed[:_PARSED_AT_ONCE], self._unparsed[_PARSED_AT_ONCE:]
+        self._scheduled = False
+        if self.transport.is_closing():
+            self._unparsed = b""
+            return
+        super().data_received(part)
+        if self._unparsed:
+            self._scheduled = True
+            self.loop.call_soon(self._parse)
+        elif not self.flow.read_paused:
+            self.transport.resume_reading()
+
+
+def bound_parsing(app: FastAPI) -> None:
     """Serve new connections by h11, which bounds heads; httptools keeps those of any size.
 
     None becomes a WebSocket: the page has none, and those connections are of another kind.
@@ -195,7 +229,7 @@ def bound_headers(app: FastAPI) -> None:
     assert isinstance(app, App)
     server = getattr(app.get_blocks(), "server", None)
     if server is not None:
-        server.config.http_protocol_class = H11Protocol
+        server.config.http_protocol_class = _Protocol
         server.config.ws_protocol_class = None
 
 

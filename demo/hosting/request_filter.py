@@ -65,6 +65,7 @@ _PRIVATE = [
     ipaddress.ip_network(each)
     for each in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10")
 ]
+_NO_LENGTH = Refusal(411, "length", "Please send the length of the request (Content-Length).")
 _PASSED = "gradcam.passed"  # in the scope of what has passed the filter
 
 _log = logging.getLogger(__name__)
@@ -123,6 +124,8 @@ class RequestFilter:
         found = routes.find(scope["method"], _path(scope))
         if found is None:
             raise RefusedError(NOT_FOUND)
+        if "transfer-encoding" in headers:  # chunks of a byte would take very long to parse
+            raise RefusedError(_NO_LENGTH)
         route, parameters = found
         query = _query(scope)
         if "deep_link" in query:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Self, cast
 
 import gradio as gr
 from gradio_client.utils import strip_invalid_filename_characters
@@ -95,7 +95,7 @@ class _Form(MultiPartParser):
             folder = str(upload_folder())
             file = SpooledTemporaryFile(self.spool_max_size, dir=folder)  # noqa: SIM115
             self._files_to_close_on_error.append(file)
-            upload.file = file
+            upload.file = cast("BinaryIO", file)
 
 
 def _announced(scope: Scope) -> int:

@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 import logging
 import socket
+import time
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from fastapi import Request
 
@@ -27,12 +29,18 @@ def connected(address: str, head: str) -> socket.socket:
     return connection
 
 
-@pytest.mark.parametrize("version", ["1.1", "1.0"])
-def test_nothing_becomes_a_websocket(address: str, version: str) -> None:
+def status(address: str, head: str) -> bytes:
+    with connected(address, f"{head}\r\nHost: HOST\r\n{UPGRADE}\r\n") as connection:
+        return connection.recv(12)[-3:]
+
+
+def test_nothing_becomes_a_websocket(address: str) -> None:
     """These are connections of another kind, which nothing watches."""
-    head = f"GET /robots.txt HTTP/{version}\r\nHost: HOST\r\n{UPGRADE}\r\n"
-    with connected(address, head) as connection:
-        assert connection.recv(12).endswith(b" 200")
+    end = time.monotonic() + WAIT
+    while status(address, "GET /robots.txt HTTP/1.1") != b"200":  # the watch has to begin
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    assert status(address, "GET /robots.txt HTTP/1.0") == b"200"
 
 
 def test_half_a_head_is_closed_after_upgrades(
@@ -44,6 +52,47 @@ def test_half_a_head_is_closed_after_upgrades(
     half = connected(address, "GET / HTTP/1.1\r\n")
     with half, contextlib.suppress(ConnectionResetError):
         assert half.recv(1) == b""
+
+
+@pytest.mark.parametrize(
+    "request_line",
+    ["GET /robots.txt", "HEAD /", "POST /gradio_api/upload", "POST /gradio_api/reset"],
+)
+def test_chunks_are_refused(address: str, request_line: str) -> None:
+    """A body of 64 KiB in chunks of a byte keeps the event loop for seconds."""
+    head = f"{request_line} HTTP/1.1\r\nHost: HOST\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with connected(address, head + "1\r\nx\r\n" * 100) as connection:
+        assert connection.recv(12).endswith(b" 411")
+
+
+def test_requests_sent_at_once_are_answered_one_after_the_other(address: str) -> None:
+    """Also where they are parsed in parts."""
+    head = f"Host: HOST\r\nX-Filler: {'x' * 5000}\r\n"
+    many = f"GET /robots.txt HTTP/1.1\r\n{head}\r\n" * 60
+    last = f"GET /quiz HTTP/1.1\r\n{head}Connection: close\r\n\r\n"
+    with connected(address, many + last) as connection:
+        answers = b"".join(iter(lambda: connection.recv(2**16), b""))
+    assert answers.count(b"HTTP/1.1 200") == 61
+    assert b"</html>" in answers[-200:]
+
+
+@pytest.mark.parametrize("rest", ["x\r\n\r\n", "\0" * 100_000, "GET / HTTP/9.9\r\n\r\n"])
+def test_what_is_malformed_after_a_request_ends_the_connection_only(
+    address: str, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, rest: str
+) -> None:
+    """Whether its answer has begun, is under way or was sent."""
+    for path in ("/robots.txt", "/", "/none"):
+        for body in ("", "Transfer-Encoding: chunked\r\n"):
+            head = f"GET {path} HTTP/1.1\r\nHost: HOST\r\n{body}\r\n"
+            with (
+                contextlib.suppress(ConnectionError),
+                connected(address, head + rest) as connection,
+            ):
+                for _ in iter(lambda: connection.recv(2**16), b""):
+                    pass
+    captured = capfd.readouterr()
+    assert "Traceback" not in captured.out + captured.err + caplog.text
+    assert httpx.get(f"{address}config", timeout=WAIT).status_code == 200
 
 
 def test_periodic_work_is_repeated_after_an_error(caplog: pytest.LogCaptureFixture) -> None:
