@@ -18,6 +18,7 @@ from demo.handlers import PROGRESS
 from demo.hosting.disk_quota import quota
 from demo.hosting.errors import api_errors
 from demo.hosting.files import new_folder
+from demo.hosting.gradio_internals import current_address
 from demo.hosting.settings import settings
 from demo.hosting.uploads import UploadedPicture
 from demo.present import summary
@@ -291,7 +292,7 @@ def _common_values(result: TimedExplanation, given: Given) -> list[Any]:
     """Return the values of the outputs that `/classify`, `/caption` and `/vqa` share."""
     explanation = result.explanation
     panels = explanation.panels(given["colour_map"], given["opacity"])
-    folder = new_folder()
+    folder = new_folder(current_address())
     files = {}
     for name, picture in {"picture": explanation.picture, **panels}.items():
         files[name] = str(folder / f"{name}.png")
@@ -331,7 +332,8 @@ def _caption_values(explanation: Explanation, given: Given) -> list[Any]:
 def _strip(explanation: Explanation, colour_map: str, opacity: float) -> list[tuple[str, str]]:
     heatmaps = [explanation.heatmap, *map(explanation.word_heatmap, range(len(explanation.words)))]
     labels = ["all", *(f"{word.text} {word.log_prob:.1f}" for word in explanation.words)]
-    folder = new_folder()  # Gradio would name it after the content, and could be asked for it
+    # Gradio would name it after the content, and could be asked for it.
+    folder = new_folder(current_address())
     strip: list[tuple[str, str]] = []
     for heatmap, label in zip(heatmaps, labels, strict=True):
         overlay = gradcam_core.overlay(explanation.picture, heatmap, colour_map, opacity)

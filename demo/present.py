@@ -12,7 +12,7 @@ from typing import Literal
 import gradcam_core
 from demo.hosting.disk_quota import quota
 from demo.hosting.files import new_folder
-from demo.hosting.gradio_internals import upload_folder
+from demo.hosting.gradio_internals import current_address, upload_folder
 from demo.service import TimedExplanation, full_size
 from gradcam_core import Explanation
 
@@ -49,7 +49,7 @@ def write_file(
         ValueError: The upload was deleted, or matplotlib has no such colour map.
     """
     names = [_file_name(explanation.target) for explanation in explanations]
-    folder = new_folder()
+    folder = new_folder(current_address())
     joined = "-".join(dict.fromkeys(names))[:120]
     path = folder / f"grad-cam-{joined}.{file_format}"
     if file_format == "zip":

@@ -9,7 +9,8 @@ from weakref import WeakKeyDictionary
 
 from fastapi import FastAPI
 
-from demo.hosting.gradio_internals import Connection, bound_headers, connections
+from demo.hosting.gradio_internals import Connection, bound_parsing, connections
+from demo.hosting.periodic import periodically
 
 with contextlib.suppress(ImportError):  # not on Windows
     import resource
@@ -25,19 +26,14 @@ _FOR_OTHERS = 200  # of them, for files and pipes
 async def close_idle(app: FastAPI) -> AsyncIterator[None]:
     """Watch the connections while the server runs; a Starlette lifespan."""
     limit = _open_files() - _FOR_OTHERS
+    since: WeakKeyDictionary[Connection, tuple[Any, float]] = WeakKeyDictionary()
 
     async def watch() -> None:
-        since: WeakKeyDictionary[Connection, tuple[Any, float]] = WeakKeyDictionary()
-        while True:
-            await asyncio.sleep(_INTERVAL)
-            bound_headers(app)
-            _close(connections(app), since, limit)
+        bound_parsing(app)
+        _close(connections(app), since, limit)
 
-    task = asyncio.create_task(watch())
-    try:
+    async with periodically(watch, _INTERVAL):
         yield
-    finally:
-        task.cancel()
 
 
 def _close(

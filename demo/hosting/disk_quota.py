@@ -2,7 +2,8 @@
 
 Everything in Gradio's upload folder counts: uploads under any field name, unfinished ones, results
 and Gradio's copies of them, and what a killed process left behind. Over the quota, or when the disk
-is nearly full, the oldest files are deleted first; files older than a day are deleted in any case.
+is nearly full, the oldest files of the address with the most bytes are deleted first; files older
+than a day are deleted in any case.
 
 Nothing is deleted outside of a folder that this module has created and marked.
 """
@@ -16,6 +17,7 @@ import stat
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -23,7 +25,9 @@ from typing import Any, NamedTuple
 
 from fastapi import FastAPI
 
+from demo.hosting.files import owner
 from demo.hosting.gradio_internals import forget_deleted_files, upload_folder
+from demo.hosting.periodic import periodically
 from demo.hosting.settings import settings
 
 DISK_FULL = "The server's disk is full. Please try again later."
@@ -210,16 +214,11 @@ async def enforce_periodically(app: FastAPI) -> AsyncIterator[None]:
     """Enforce the quota every minute while the server runs; a Starlette lifespan."""
 
     async def enforce() -> None:
-        while True:
-            await asyncio.to_thread(quota.enforce)
-            forget_deleted_files(app)
-            await asyncio.sleep(_INTERVAL)
+        await asyncio.to_thread(quota.enforce)
+        forget_deleted_files(app)
 
-    task = asyncio.create_task(enforce())
-    try:
+    async with periodically(enforce, _INTERVAL):
         yield
-    finally:
-        task.cancel()
 
 
 class _Entry(NamedTuple):
@@ -279,7 +278,7 @@ def _delete(entries: list[_Entry], limit: int, needed: int, spare: int, handle: 
     now = time.time()
     left = used
     folders = {entry.path: entry for entry in entries if entry.is_folder}
-    for file in sorted(entry for entry in entries if not entry.is_folder):
+    for file in _by_share([entry for entry in entries if not entry.is_folder]):
         if used - left < excess or now - file.modified > file.max_age:
             with suppress(OSError):
                 os.unlink(file.path, dir_fd=handle)
@@ -294,6 +293,16 @@ def _delete(entries: list[_Entry], limit: int, needed: int, spare: int, handle: 
                 os.rmdir(folder.path, dir_fd=handle)
                 left -= folder.size
     return left
+
+
+def _by_share(files: list[_Entry]) -> list[_Entry]:
+    """Order files: first the oldest of the owner with the most bytes, so that the shares level."""
+    kept: Counter[str] = Counter()
+    share = {}
+    for file in sorted(files, reverse=True):
+        kept[owner(file.path)] += file.size
+        share[file] = kept[owner(file.path)]
+    return sorted(files, key=lambda file: (-share[file], file))
 
 
 def _free(folder: Path) -> tuple[int, int]:

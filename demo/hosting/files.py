@@ -3,6 +3,7 @@
 Their addresses cannot be guessed (`new_folder`), so that only who got one can open it.
 """
 
+import hashlib
 import re
 import secrets
 from pathlib import Path
@@ -27,15 +28,26 @@ _HEADERS = {
     "cache-control": "private, no-store",
 }
 
+_NAME = re.compile("([0-9a-f]{8})[0-9a-f]{32}")
+_SECRET = secrets.token_bytes(16)
 
-_NAME = re.compile("[0-9a-f]{32}")
 
+def new_folder(address: str | None) -> Path:
+    """Create a folder in the upload folder, whose name nobody can guess.
 
-def new_folder() -> Path:
-    """Create a folder in the upload folder, whose name nobody can guess."""
-    folder = upload_folder() / secrets.token_hex(16)
+    Args:
+        address: Of the client whose files it is for, see `owner`; None if unknown.
+    """
+    tag = hashlib.blake2b((address or "").encode(), key=_SECRET, digest_size=4).hexdigest()
+    folder = upload_folder() / (tag + secrets.token_hex(16))
     folder.mkdir(mode=0o700, parents=True)
     return folder
+
+
+def owner(file: Path) -> str:
+    """Return the same for all files of a client that lie in folders of `new_folder`, else ""."""
+    found = _NAME.fullmatch(file.parent.name)
+    return found[1] if found else ""
 
 
 def file_response(path: str) -> FileResponse:

@@ -32,7 +32,7 @@ from pydantic import model_validator
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from demo.hosting import logs, metrics, shutdown
-from demo.hosting.sessions import MAX_ANSWERS, Mailbox, Mailboxes, is_session_name
+from demo.hosting.sessions import MAX_ANSWERS, Mailbox, Mailboxes
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +41,7 @@ _PAUSE = 0.5  # seconds until a loop that failed is started again
 _POLL = 0.1  # seconds between two looks whether a server that stops has finished
 _FETCHED = 1.0  # seconds for a client to ask for the files of its answer
 _LISTENING = 5.0  # seconds without a listener after which nobody is expected to fetch an answer
+_PARSED_AT_ONCE = 16 * 1024  # bytes of a connection
 
 
 def upload_folder() -> Path:
@@ -190,15 +191,53 @@ def connections(app: FastAPI) -> list[Connection]:
     """Return the open connections; none if it is not `launch` that serves the app."""
     assert isinstance(app, App)
     server = getattr(app.get_blocks(), "server", None)
-    return [] if server is None else list(server.server_state.connections)
+    found = [] if server is None else server.server_state.connections
+    return [connection for connection in found if hasattr(connection, "cycle")]
 
 
-def bound_headers(app: FastAPI) -> None:
-    """Serve new connections by h11: httptools, if it is installed, keeps heads of any size."""
+class _Protocol(H11Protocol):
+    """Parses little at a time: of many short chunks, a read of uvicorn's takes a second."""
+
+    _unparsed = b""
+    _scheduled = False
+
+    def data_received(self, data: bytes) -> None:
+        self._unparsed += data
+        if not self._scheduled:
+            self._parse()
+        if self._unparsed:
+            self.transport.pause_reading()
+
+    def send_400_response(self, msg: str) -> None:
+        if self.cycle is None:
+            super().send_400_response(msg)
+        else:  # what is malformed follows a request that is being answered
+            self.transport.close()
+
+    def _parse(self) -> None:
+        part, self._unparsed = self._unparsed[:_PARSED_AT_ONCE], self._unparsed[_PARSED_AT_ONCE:]
+        self._scheduled = False
+        if self.transport.is_closing():
+            self._unparsed = b""
+            return
+        super().data_received(part)
+        if self._unparsed:
+            self._scheduled = True
+            self.loop.call_soon(self._parse)
+        elif not self.flow.read_paused:
+            self.transport.resume_reading()
+
+
+def bound_parsing(app: FastAPI) -> None:
+    """Serve new connections by h11, which bounds heads; httptools keeps those of any size.
+
+    None becomes a WebSocket: the page has none, and those connections are of another kind.
+    """
     assert isinstance(app, App)
     server = getattr(app.get_blocks(), "server", None)
     if server is not None:
-        server.config.http_protocol_class = H11Protocol
+        server.config.http_protocol_class = _Protocol
+        server.config.ws_protocol_class = None
 
 
 # Progress: Gradio replaces methods of tqdm by ones that call the current context's `gr.Progress`.
@@ -361,9 +400,7 @@ class ManagedQueue(Queue, ABC):
         if body.session_hash is None:
             body.session_hash = uuid.uuid4().hex
         session = body.session_hash
-        if not is_session_name(session):
-            return False, "A session's name is at most 64 letters, digits and hyphens.", "error"
-        client = Client(session, _address(request))
+        client = Client(session, address_of(request))
         refusal = self._refusal(client, body.fn_index) or self._open(client)
         if refusal is not None:
             metrics.refused.labels("queue").inc()
@@ -580,7 +617,7 @@ def client_disconnected() -> bool:
 def current_address() -> str | None:
     """Return the address of the client whose handler calls this, as in `Client`."""
     event = _current_event()
-    return None if event is None else _address(event.request)
+    return None if event is None else address_of(event.request)
 
 
 class QueueState(NamedTuple):
@@ -621,19 +658,21 @@ def _current_event() -> Event | None:
 
 
 def _client(event: Event) -> Client:
-    return Client(event.session_hash, _address(event.request))
+    return Client(event.session_hash, address_of(event.request))
 
 
-def _address(request: Request) -> str:
+def address_of(request: Request) -> str:
     """Return a client's address, or the network of an IPv6 address: a visitor has all of that."""
     host = request.client.host if request.client else ""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
         return host
-    if address.version == 6 and address.ipv4_mapped is None:
-        return str(ipaddress.ip_network((int(address) >> 64 << 64, 64)))
-    return host
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is None:
+            return str(ipaddress.ip_network((int(address) >> 64 << 64, 64)))
+        address = address.ipv4_mapped
+    return str(address)
 
 
 class _EventIds(dict[str, set[str]]):

@@ -69,6 +69,7 @@ _PRIVATE = [
     for each in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10")
 ]
 _MAX_LENGTHS = {routes.UPLOAD: MAX_BODY, **dict.fromkeys(routes.MCP, bodies.MAX_PICTURE_JSON)}
+_NO_LENGTH = Refusal(411, "length", "Please send the length of the request (Content-Length).")
 _PASSED = "gradcam.passed"  # in the scope of what has passed the filter
 
 # Requests of agents at once.
@@ -132,6 +133,8 @@ class RequestFilter:
         found = routes.find(scope["method"], _path(scope))
         if found is None:
             raise RefusedError(NOT_FOUND)
+        if "transfer-encoding" in headers:  # chunks of a byte would take very long to parse
+            raise RefusedError(_NO_LENGTH)
         route, parameters = found
         query = _query(scope)
         if "deep_link" in query:

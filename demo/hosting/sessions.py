@@ -5,7 +5,6 @@ client reads them.
 """
 
 import asyncio
-import re
 import time
 from collections import Counter, deque
 from collections.abc import Collection
@@ -20,13 +19,6 @@ PATIENCE = 120.0  # seconds until a session that nobody listens to is closed
 # Further messages of a session are dropped: first progress and ranks, then all.
 _MAX_NOTICES = 64
 _MAX_MESSAGES = 256
-
-_NAME = re.compile(r"[\w-]{1,64}", re.ASCII)
-
-
-def is_session_name(name: str) -> bool:
-    """Return whether a client may call its session so; Gradio's clients use 11 or 36 letters."""
-    return _NAME.fullmatch(name) is not None
 
 
 class Mailbox(asyncio.Queue[Any]):

@@ -4,8 +4,10 @@ import asyncio
 import re
 import shutil
 from collections import Counter
+from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Any, BinaryIO
+from tempfile import SpooledTemporaryFile
+from typing import Any, BinaryIO, Self, cast
 
 import gradio as gr
 from gradio_client.utils import strip_invalid_filename_characters
@@ -19,7 +21,7 @@ from starlette.types import Message, Receive, Scope
 from demo.hosting.bodies import bounded
 from demo.hosting.disk_quota import DISK_FULL, is_disk_full, quota
 from demo.hosting.files import new_folder
-from demo.hosting.gradio_internals import UnfetchedImage, upload_folder
+from demo.hosting.gradio_internals import UnfetchedImage, address_of, upload_folder
 from demo.hosting.refusals import Refusal, RefusedError, too_large
 
 MAX_UPLOAD = 30 * 10**6  # bytes
@@ -44,7 +46,7 @@ async def upload_response(scope: Scope, receive: Receive) -> Response:
     Raises:
         RefusedError: The form is not as expected, too large or too slow, or there is no room.
     """
-    address = scope["client"][0] if scope.get("client") else ""
+    address = address_of(Request(scope))
     if _arriving[address] >= _MAX_AT_ONCE_PER_ADDRESS or _arriving.total() >= _MAX_AT_ONCE:
         raise RefusedError(_BUSY)
     _arriving[address] += 1
@@ -52,23 +54,15 @@ async def upload_response(scope: Scope, receive: Receive) -> Response:
         await asyncio.to_thread(quota.reserve, _announced(scope))
         # The quota counts it while it arrives.
         request = Request(scope, _counted(bounded(receive, MAX_BODY, _TIMEOUT)))
-        content_type = request.headers.get("content-type", "")
-        parser = MultiPartParser(
-            Headers({"content-type": _without_charset(content_type)}),
-            request.stream(),
-            max_files=1,
-            max_fields=0,
-        )
-        form = await parser.parse()
-        upload = form.get("files")
-        if not isinstance(upload, UploadFile):
-            raise RefusedError(_MALFORMED)
-        try:
+        content_type = _without_charset(request.headers.get("content-type", ""))
+        with _Form(content_type, request.stream()) as form:
+            upload = (await form.parse()).get("files")
+            if not isinstance(upload, UploadFile):
+                raise RefusedError(_MALFORMED)
             if (upload.size or 0) > MAX_UPLOAD:
                 raise RefusedError(too_large(MAX_UPLOAD))
-            return JSONResponse([await asyncio.to_thread(_store, upload.file, upload.filename)])
-        finally:
-            await upload.close()
+            path = await asyncio.to_thread(_store, upload.file, upload.filename, address)
+            return JSONResponse([path])
     except MultiPartException:
         raise RefusedError(_MALFORMED) from None
     except OSError as error:
@@ -79,6 +73,29 @@ async def upload_response(scope: Scope, receive: Receive) -> Response:
         _arriving[address] -= 1
         if not _arriving[address]:
             del _arriving[address]
+
+
+class _Form(MultiPartParser):
+    """A form of one file, which arrives in the upload folder: there is room for it."""
+
+    def __init__(self, content_type: str, stream: AsyncGenerator[bytes]) -> None:
+        headers = Headers({"content-type": content_type})
+        super().__init__(headers, stream, max_files=1, max_fields=0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in self._files_to_close_on_error:
+            file.close()
+
+    def on_headers_finished(self) -> None:
+        super().on_headers_finished()
+        if (upload := self._current_part.file) is not None:
+            folder = str(upload_folder())
+            file = SpooledTemporaryFile(self.spool_max_size, dir=folder)  # noqa: SIM115
+            self._files_to_close_on_error.append(file)
+            upload.file = cast("BinaryIO", file)
 
 
 def _announced(scope: Scope) -> int:
@@ -105,9 +122,9 @@ def _counted(receive: Receive) -> Receive:
     return receive_counted
 
 
-def _store(content: BinaryIO, sent_name: str | None) -> str:
+def _store(content: BinaryIO, sent_name: str | None, address: str) -> str:
     name = strip_invalid_filename_characters(Path(sent_name or "").name)
-    folder = new_folder()
+    folder = new_folder(address)
     path = folder / (name if name.strip(".") else "picture")
     try:
         with path.open("xb") as file:

@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from demo import present
 from demo.compute.local import LocalCompute
 from demo.hosting.disk_quota import DiskQuota, quota, use_own_folder
 from gradcam_core import Query
+from tests.support.session import Session
 
 LIMIT = 2_000_000
 FILE = os.urandom(300_000)
@@ -83,16 +85,42 @@ def test_refused_and_unfinished_uploads_leave_nothing(address: str, folder: Path
 
 
 def test_the_oldest_files_are_deleted_first(folder: Path, address: str) -> None:
-    left = folder / "of-a-killed-process" / "result.png"
-    left.parent.mkdir(parents=True)
-    left.write_bytes(FILE)
+    left = folder / "of-a-killed-process"
+    left.mkdir()
+    for number in range(4):
+        file = left / f"{number}.png"
+        file.write_bytes(FILE)
+        os.utime(file, (time.time() - 3600 + number,) * 2)
     os.utime(left, (time.time() - 3600,) * 2)
-    os.utime(left.parent, (time.time() - 3600,) * 2)
-    newest = [upload(address, ("files", os.urandom(4) + FILE)).json()[0] for _ in range(7)][-1]
-    assert not left.exists()
+    mine = [Path(upload(address, ("files", FILE)).json()[0]) for _ in range(12)]
+    assert not (left / "0.png").exists()
+    exist = [file.exists() for file in mine]
+    assert exist == sorted(exist)  # the newest
+    assert 0 < sum(exist) < len(exist)
+
+
+def test_who_uploads_much_loses_their_own_files(address: str, folder: Path) -> None:
+    others = [
+        Session(address, f"127.0.4.{number}").upload(FILE[: 100_000 * number]) for number in (1, 2)
+    ]
+    uploader = Session(address, "127.0.4.3")
+    many = [Path(uploader.upload(FILE)) for _ in range(12)]
     quota.enforce()
-    assert not left.parent.exists()
-    assert Path(newest).is_file()
+    assert used(folder) <= LIMIT
+    assert all(Path(other).exists() for other in others)
+    assert not many[0].exists()
+    assert many[-1].exists()
+
+
+def test_files_arrive_in_the_upload_folder(
+    address: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its disk is the one that has room."""
+    monkeypatch.setattr(tempfile, "tempdir", str(folder / "none"))
+    large = os.urandom(1_500_000)  # not kept in memory
+    (path,) = upload(address, ("files", large)).json()
+    assert Path(path).read_bytes() == large
+    assert [file for file in folder.iterdir() if file.is_file()] == [folder / ".gradcam-demo"]
 
 
 def test_files_older_than_a_day_are_deleted(folder: Path, address: str) -> None:
