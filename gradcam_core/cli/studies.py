@@ -264,6 +264,7 @@ def _attack_figure(result: AttackResult, radius: float) -> "Figure":
     from matplotlib.figure import Figure
 
     example, before, after, adversarial = result[:4]
+    change = (example.change / 2 + 0.5).clip(0, 1)
     panels = {
         f"{before.target}: {before.probability:.2f}": before.picture,
         f"the change, magnified {255 / radius / 2:.0f} times": (example.change / 2 + 0.5).clip(
