@@ -267,9 +267,7 @@ def _attack_figure(result: AttackResult, radius: float) -> "Figure":
     change = (example.change / 2 + 0.5).clip(0, 1)
     panels = {
         f"{before.target}: {before.probability:.2f}": before.picture,
-        f"the change, magnified {255 / radius / 2:.0f} times": (example.change / 2 + 0.5).clip(
-            0, 1
-        ),
+        f"the change, magnified {255 / radius / 2:.0f} times": change,
         f"{after.predictions[0].text}: {after.predictions[0].probability:.4f}": example.picture,
         f"map of {before.target}, before": before.panels()["grad_cam"],
         f"map of {before.target}, after": after.panels()["grad_cam"],
