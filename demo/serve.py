@@ -3,6 +3,7 @@
 import logging
 import os
 import platform
+import threading
 import time
 from typing import Any
 
@@ -36,9 +37,8 @@ def serve(demo: gr.Blocks, compute: Compute) -> None:
     except OSError as error:
         listen.fail(error)
     _log_start()
-    warm_up(compute)  # only now: the page does not wait for it
-    _preload()
-    _log.info("Ready.")
+    # Only now, and in a thread: neither the page nor a signal waits for it.
+    threading.Thread(target=_load, args=(compute,), daemon=True).start()
     shutdown.wait_for_signal()
     shutdown.stopping.set()
     _log.info("Stopping: running answers are finished, slow work is stopped.")
@@ -79,8 +79,12 @@ def _log_start() -> None:
     )
 
 
-def _preload() -> None:
+def _load(compute: Compute) -> None:
     """Load the models that the settings name, and download them if need be."""
+    try:
+        warm_up(compute)
+    except (ValueError, OSError) as error:
+        logs.write(_log, logging.ERROR, "The first answer was not computed.", why=str(error))
     for name in dict.fromkeys((*settings().default_models, *settings().preload)):
         start = time.perf_counter()
         try:
@@ -90,3 +94,4 @@ def _preload() -> None:
         else:
             seconds = round(time.perf_counter() - start, 1)
             logs.write(_log, logging.INFO, "Model loaded.", model=name, seconds=seconds)
+    _log.info("Ready.")

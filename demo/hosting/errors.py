@@ -21,7 +21,10 @@ _log = logging.getLogger(__name__)
 
 
 def log_failure(code: str, message: str) -> None:
-    """Log and count a request that is answered with an error; call it in a handler."""
+    """Log and count a request of the page that is answered with an error; call it in a handler.
+
+    The queue does so for those that end with an exception.
+    """
     metrics.failed.labels(code).inc()
     level = logging.INFO if code == "cancelled" else logging.WARNING
     logs.write(_log, level, "Failed.", code=code, why=message, address=current_address() or "")
@@ -38,17 +41,15 @@ def api_errors(handler: Callable[..., Any]) -> Callable[..., Any]:
         except gr.Error:
             raise
         except Stopped:
-            code, message = "stopping", STOPPING
+            message = STOPPING
         except Cancelled:
-            code, message = "cancelled", "Cancelled."
+            message = "Cancelled."
         except (ValueError, FileNotFoundError, ConnectionError) as error:
-            code, message = "bad_request", str(error)
+            message = str(error)
         except Exception as error:
-            full = is_disk_full(error)
-            code, message = ("disk_full", DISK_FULL) if full else ("failed", INTERNAL_ERROR)
-            if not full:
+            message = DISK_FULL if is_disk_full(error) else INTERNAL_ERROR
+            if message is INTERNAL_ERROR:
                 _log.exception("A request failed")
-        log_failure(code, message)
         raise gr.Error(message, print_exception=False)
 
     return wrapped

@@ -451,6 +451,11 @@ class ManagedQueue(Queue, ABC):
 
     def send_message(self, event: Event, event_message: EventMessage) -> None:
         """Put a message into the mailbox of a session, unless that is closed."""
+        if isinstance(event_message, ProcessCompletedMessage) and not event_message.success:
+            metrics.failed.labels("endpoint").inc()
+            facts = {"code": "endpoint", "why": event_message.output.get("error")}
+            facts |= {"event": str(event.fn.api_name), "address": _address(event.request)}
+            logs.write(_log, logging.WARNING, "Failed.", **facts)
         if event.session_hash in self.mailboxes:
             super().send_message(event, event_message)
             if isinstance(event_message, ProcessCompletedMessage):

@@ -28,7 +28,8 @@ def fail(error: OSError) -> NoReturn:
         errno.EACCES: "ports below 1024 are for the administrator",
         errno.EADDRNOTAVAIL: "this machine has no such address",
     }
-    why = reasons.get(error.errno or 0) or str(error.strerror or error)
+    # Gradio raises errors without a number where a port has been taken since `check_port`.
+    why = reasons.get(error.errno or errno.EADDRINUSE) or str(error.strerror or error)
     print(
         f"Cannot listen on port {port} of {host}: {why}. GRADIO_SERVER_NAME and GRADIO_SERVER_PORT "
         "choose others.",

@@ -7,10 +7,11 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any, Literal
 
 _MAX_TEXT = 200  # characters of a value
-_MAX_MESSAGE = 1000
+_MAX_MESSAGE = 2000
 
 
 def configure(style: Literal["text", "json"]) -> None:
@@ -33,14 +34,26 @@ def include_web_server() -> None:
 
 def write(logger: logging.Logger, level: int, message: str, **facts: Any) -> None:
     """Log a message with facts; those in JSON have keys of their own."""
-    logger.log(level, message, extra={"facts": facts})
+    logger.log(level, _Event(message, facts))
+
+
+class _Event:
+    """A message with facts; other formatters than ours write it as text."""
+
+    def __init__(self, message: str, facts: Mapping[str, Any]) -> None:
+        self.message = message
+        self.facts = facts
+
+    def __str__(self) -> str:
+        return " ".join(
+            (self.message, *(f"{key}={_text(each)}" for key, each in self.facts.items()))
+        )
 
 
 class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        facts = (f"{key}={_text(value)}" for key, value in _facts(record).items())
-        head = f"{_time(record)} {record.levelname} {record.name}: {_message(record)}"
-        lines = [" ".join((head, *facts))]
+        message = _printable(record.getMessage())[:_MAX_MESSAGE]
+        lines = [f"{_time(record)} {record.levelname} {record.name}: {message}"]
         if record.exc_info:
             # Indented: a line of a traceback may hold what a client sent.
             trace = self.formatException(record.exc_info).splitlines()
@@ -50,12 +63,13 @@ class _TextFormatter(logging.Formatter):
 
 class _JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
+        event = record.msg if isinstance(record.msg, _Event) else _Event(record.getMessage(), {})
         line = {
             "time": _time(record),
             "level": record.levelname,
             "logger": record.name,
-            "message": _message(record),
-            **{key: _short(value) for key, value in _facts(record).items()},
+            "message": event.message[:_MAX_MESSAGE],
+            **{key: _short(value) for key, value in event.facts.items()},
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
@@ -65,14 +79,6 @@ class _JsonFormatter(logging.Formatter):
 def _time(record: logging.LogRecord) -> str:
     seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
     return f"{seconds}.{int(record.msecs):03}Z"
-
-
-def _message(record: logging.LogRecord) -> str:
-    return _printable(record.getMessage())[:_MAX_MESSAGE]
-
-
-def _facts(record: logging.LogRecord) -> dict[str, Any]:
-    return getattr(record, "facts", {})
 
 
 def _short(value: Any) -> Any:

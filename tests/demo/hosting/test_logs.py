@@ -8,6 +8,8 @@ from typing import Any
 
 import httpx
 import pytest
+from gradio_client import Client
+from gradio_client.exceptions import AppError
 
 from demo.hosting import logs
 from tests.support.program import Program, program
@@ -45,11 +47,15 @@ def test_a_line_for_every_request_that_is_refused_or_fails(app: Program) -> None
     page.answer("first", id=1, example="none")
     page.answer("first", id=2, example="cat", target="\x1b[31mno\nclass")
     page.answer("first", wrong=1)
+    client = Client(app.address, verbose=False)
+    for given in ({"picture": None}, {"picture": None, "colour_map": "x" * 2000}):
+        with pytest.raises(AppError):
+            client.predict(**given, api_name="/classify")
     found = lines(app)[before:]
     refused = [line["code"] for line in found if line["message"] == "Refused."]
     assert refused == ["route", "host", "invalid", "origin"]
     failed = [line["code"] for line in found if line["message"] == "Failed."]
-    assert failed == ["bad_request", "unknown_label", "out_of_date"]
+    assert failed == ["bad_request", "unknown_label", "out_of_date", *["endpoint"] * 2]
     for line in found:
         assert line["address"] == "127.0.0.1"
         assert line["level"] == "WARNING"
