@@ -1,5 +1,9 @@
 """Grad-CAM for image classification, captioning and visual question answering."""
 
+from gradcam_core import startup  # noqa: F401 - before the imports that take long
+
+# isort: split
+
 from gradcam_core import metrics
 from gradcam_core.attribute import attribute
 from gradcam_core.batch.explain_many import explain_many

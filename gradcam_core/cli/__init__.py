@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from gradcam_core.cli.output import message, printable
+from gradcam_core.startup import raise_at_interrupt
 from gradcam_core.version import __version__
 
 # Command -> the file that has a function of this name. It is imported when the command is called.
@@ -64,6 +65,7 @@ class _LazyGroup(TyperGroup):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
         try:
+            raise_at_interrupt()
             result = super().invoke(ctx)
             sys.stdout.flush()
         except typer.BadParameter as error:

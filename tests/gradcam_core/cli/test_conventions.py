@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+import transformers
 from click.testing import Result
 from PIL import Image
 from typer.testing import CliRunner
@@ -62,7 +63,7 @@ def one_sentence(result: Result) -> bool:
     return isinstance(result.exception, SystemExit) and len(result.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("command", set(COMMANDS) - {"evaluate"})
+@pytest.mark.parametrize("command", sorted(COMMANDS.keys() - {"evaluate"}))
 def test_bad_photos_are_skipped_and_reported(photos: Path, command: str) -> None:
     done = run(command, "photos", *COMMANDS[command])
     assert done.exit_code == 1
@@ -71,7 +72,7 @@ def test_bad_photos_are_skipped_and_reported(photos: Path, command: str) -> None
     assert done.stdout
 
 
-@pytest.mark.parametrize("command", set(COMMANDS) - {"evaluate"})
+@pytest.mark.parametrize("command", sorted(COMMANDS.keys() - {"evaluate"}))
 def test_json_is_all_there_is_on_standard_output(photos: Path, command: str) -> None:
     done = run(command, "photos", *COMMANDS[command], "--json")
     records = [json.loads(line) for line in done.stdout.splitlines()]
@@ -89,7 +90,12 @@ def test_quiet_says_what_failed(photos: Path, command: str) -> None:
 
 def test_evaluate_takes_folders(photos: Path) -> None:
     shutil.copy(photos / "cat.jpg", photos / "other.jpg")
-    done = run("evaluate", "photos", "--json", "--figure", "figure.svg", "--panels", "grad_cam")
+    # A small network: it makes hundreds of forward passes.
+    config = transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8, 8, 8, 8])
+    transformers.ResNetForImageClassification(config).save_pretrained("network")
+    transformers.ConvNextImageProcessor(size={"shortest_edge": 64}).save_pretrained("network")
+    figure = ["--figure", "figure.svg", "--panels", "grad_cam"]
+    done = run("evaluate", "photos", "--json", "--model", "./network", *figure)
     assert done.exit_code == 1
     failed, first, second, mean = map(json.loads, done.stdout.splitlines())
     assert "broken.jpg" in failed["source"]
@@ -347,6 +353,26 @@ def test_a_full_disk_is_one_sentence(photos: Path) -> None:
         )
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("imported", ["torch/__init__", "cli/explain"])
+def test_ctrl_c_at_the_start(photos: Path, imported: str) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-v", *PROGRAM[1:], "explain", "photos", "--out", "out"],
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    # Python says what it has imported.
+    while imported.encode() not in (line := process.stderr.readline()):
+        assert line, process.wait()
+    process.send_signal(signal.SIGINT)
+    said = process.stderr.read()
+    process.communicate()
+    assert process.returncode == 130
+    assert b"Interrupted." in said
+    assert b"Traceback" not in said
 
 
 def test_ctrl_c_leaves_whole_rows(photos: Path) -> None:
