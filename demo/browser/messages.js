@@ -51,7 +51,7 @@ export function problemText(problem) {
     case 'not_uploaded':
       return `${problem.name} could not be uploaded. ${PROBLEMS.lost}`;
     case 'damaged':
-      return `${problem.name} is damaged.`;
+      return `${problem.name} cannot be read. It is damaged, or no longer there.`;
     case 'not_found':
       return `${problem.host} has no picture at that address (status ${problem.status}).`;
     case 'not_fetched':

@@ -179,9 +179,11 @@ def test_captions_and_answers_of_a_zip_file_on_a_phone(
 
 
 def test_one_request_at_a_time_that_can_be_stopped_and_continued(
-    visit: Callable[..., Page], photos: list[Path]
+    visit: Callable[..., Page], photos: list[Path], tmp_path: Path
 ) -> None:
     page = visit()
+    moved = tmp_path / "moved.png"
+    moved.write_bytes(photos[0].read_bytes())
     held: list[Route] = []
 
     def explains(request: Request) -> bool:
@@ -195,7 +197,7 @@ def test_one_request_at_a_time_that_can_be_stopped_and_continued(
 
     page.route(re.compile("queue/join"), hold)
     with page.expect_request(explains):
-        choose(page, [photos[0], photos[2], photos[3]])
+        choose(page, [photos[0], moved, photos[3]])
     expect(page.locator(".tile[data-state=working]")).to_have_count(1)
     expect(page.locator(".tile[data-state=waiting]")).to_have_count(2)
     page.locator(".halt").click()
@@ -203,8 +205,10 @@ def test_one_request_at_a_time_that_can_be_stopped_and_continued(
     expect(page.locator(".tile[data-state=working]")).to_have_count(0)
     assert len(held) == 1
     page.unroute(re.compile("queue/join"))
+    moved.unlink()  # a file that cannot be read stops no other
     page.locator(".halt").click()
-    done(page, 3, failures="0")
+    done(page, 3, failures="1")
+    expect(tile(page, "moved.png")).to_have_attribute("data-code", "damaged")
 
 
 DROP = """([names, type]) => {

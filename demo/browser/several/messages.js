@@ -63,7 +63,7 @@ export const IN_ALL = {
 };
 
 /** @param {string} target */
-export const inAll = (target) => `“${target}” in all`;
+export const inAll = (target) => `In all: ${target}`;
 
 /**
  * @param {Pick<Result, 'task' | 'probability' | 'score'>} result

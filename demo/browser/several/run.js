@@ -156,8 +156,13 @@ async function ask(photo, asked) {
     const problem = await send(photo);
     return problem ? { problem } : call('several', request(asked.task, more, photo));
   } catch (error) {
-    const refused = typeof error === 'number'; // the server's status
-    return { problem: refused ? { code: 'not_uploaded', name: photo.name } : { code: 'lost' } };
+    if (typeof error === 'number') return { problem: { code: 'not_uploaded', name: photo.name } }; // refused
+    // Either the server is gone, or the file: a folder, or a file that has been moved, cannot be read.
+    const there = await fetch('.', { method: 'HEAD' }).then(
+      () => true,
+      () => false,
+    );
+    return { problem: there ? { code: 'damaged', name: photo.name } : { code: 'lost' } };
   }
 }
 
