@@ -213,17 +213,19 @@ def _facts(lanes: Iterable[str]) -> dict[str, Any]:
 
 
 def _models(task: str) -> list[dict[str, Any]]:
+    """Return what the page shows of each model: the default first, then those without a wait."""
+    default = settings().model_for(task)
+    found = [(info, gradcam_core.describe(info.name)[1]) for info in gradcam_core.models(task)]
     return [
         {
             "name": info.name,
             "title": info.title,
             "year": info.year,
             "megabytes": info.download_mb,
+            "here": here,
             "guided": info.guided,
         }
-        for info in sorted(
-            gradcam_core.models(task), key=lambda info: info.name != settings().model_for(task)
-        )
+        for info, here in sorted(found, key=lambda each: (each[0].name != default, not each[1]))
     ]
 
 

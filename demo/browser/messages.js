@@ -267,8 +267,8 @@ export const liveRate = (rate) =>
   rate ? `${rate.toFixed(1)} explanations per second; the frames in between are skipped.` : '';
 
 /** @param {ModelInfo} info */
-export function modelOption({ title, year, megabytes, name }) {
-  const size = megabytes ? `${megabytes.toLocaleString('en')} MB` : 'built in';
+export function modelOption({ title, year, megabytes, here, name }) {
+  const size = !megabytes ? 'built in' : here ? 'no download needed' : `${megabytes.toLocaleString('en')} MB`;
   return `${title}${year ? `, ${year}` : ''} · ${size} (${name})`;
 }
 

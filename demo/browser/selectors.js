@@ -30,6 +30,7 @@ export const modelInfo = (task, name) =>
     title: name,
     year: 0,
     megabytes: 0,
+    here: false,
     guided: true,
   };
 

@@ -117,6 +117,8 @@ export type ModelInfo = {
   title: string;
   year: number;
   megabytes: number;
+  /** Whether it needs no download (any more). */
+  here: boolean;
   guided: boolean;
 };
 export type MethodInfo = {

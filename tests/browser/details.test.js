@@ -8,7 +8,7 @@ import { store, TASKS } from '../../demo/browser/store.js';
 
 /** @import { Facts, Photo, Result } from '../../demo/browser/types.js' */
 
-const model = { name: 'lite0', title: 'Lite0', year: 2020, megabytes: 0, guided: true };
+const model = { name: 'lite0', title: 'Lite0', year: 2020, megabytes: 0, here: true, guided: true };
 const method = { name: 'grad-cam', title: '', paper: '', about: '', slow: false, weighted: true };
 /** @type {Facts} */
 const facts = {

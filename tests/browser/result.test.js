@@ -8,7 +8,14 @@ import { gradientBytes } from '../../gradcam_core/viewer/maps.js';
 
 /** @import { Facts, Photo, Reply, Result } from '../../demo/browser/types.js' */
 
-const models = ['lite0', 'lite2'].map((name) => ({ name, title: name, year: 2020, megabytes: 0, guided: true }));
+const models = ['lite0', 'lite2'].map((name) => ({
+  name,
+  title: name,
+  year: 2020,
+  megabytes: 0,
+  here: true,
+  guided: true,
+}));
 /** @type {Facts} */
 const facts = {
   tasks: { classification: models, captioning: models, vqa: models },

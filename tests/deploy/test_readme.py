@@ -1,4 +1,4 @@
-"""The commands and the Python code in README.md run as they stand."""
+"""The commands and the Python code in README.md run as they stand; what Spaces reads in it."""
 
 import re
 import shlex
@@ -12,6 +12,11 @@ import pytest
 import torch
 import torchvision
 
+import gradcam_core
+from deploy.space_rehearsal import front_matter
+from gradcam_core.models.hub import blip
+from gradcam_core.models.hub.download import cached_hub_folder
+from tests.support import hub_cache
 from tests.support.app_process import ROOT
 
 README = (ROOT / "README.md").read_text("utf-8")
@@ -63,3 +68,32 @@ def test_the_python_code_runs_from_top_to_bottom(photos: Path) -> None:
 def test_there_are_commands_and_code() -> None:
     assert len(COMMANDS) > 5
     assert blocks("python")
+
+
+def test_a_space_has_a_strong_model_for_each_kind_of_text_without_a_download(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the build of a Space downloads is all that the model needs to count as here."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    preloaded = front_matter(ROOT / "README.md")["preload_from_hub"]
+    assert all(len(line.split()) == 2 for line in preloaded), preloaded  # else TensorFlow's, too
+    files = dict(line.split() for line in preloaded)
+    for checkpoint in (blip.CAPTIONING, blip.VQA):
+        assert cached_hub_folder(checkpoint.repository) is None
+        folder = hub_cache.snapshot(tmp_path, checkpoint.repository)
+        folder.mkdir(parents=True)
+        for name in files[checkpoint.repository].split(","):
+            (folder / name).touch()
+        assert cached_hub_folder(checkpoint.repository) == folder
+        assert gradcam_core.describe(checkpoint.info.name)[1]
+
+
+def test_the_front_matter_has_what_the_hub_documents() -> None:
+    """See https://huggingface.co/docs/hub/spaces-config-reference."""
+    settings = front_matter(ROOT / "README.md")
+    documented = {"title", "emoji", "colorFrom", "colorTo", "sdk", "sdk_version", "python_version"}
+    documented |= {"suggested_hardware", "app_file", "models", "tags", "preload_from_hub"}
+    documented |= {"license", "short_description", "thumbnail"}
+    assert settings.keys() <= documented
+    assert settings["suggested_hardware"] in ("cpu-basic", "cpu-upgrade")
+    assert "visual-question-answering" in settings["tags"]
