@@ -84,8 +84,8 @@ class Replica:
     def __init__(self, models: Sequence[str]) -> None:
         for name in models:
             gradcam_core.load(name)
-        self.check_health()
         self._compute = LocalCompute()
+        self.check_health()
         self._running = 0
         self._encode.set_max_batch_size(gradcam_core.batch_size())  # type: ignore[attr-defined]
 

@@ -36,7 +36,6 @@ _FOLDER = "gradcam-demo"
 _MARKER = ".gradcam-demo"  # the file in a folder that says whose it is
 _MARK = "Uploads and results of the Grad-CAM demo, which deletes all files here after a day.\n"
 _MAX_AGE = 24 * 3600.0  # seconds
-_MAX_AGE_UNFINISHED = 15 * 60.0  # seconds; an upload may take 10 minutes
 _INTERVAL = 60.0  # seconds between two checks
 _BLOCK = 4096  # bytes that the smallest file, or a folder, takes on the disk
 _TARGET = 0.8  # of the quota after a cleanup, so that the next file does not trigger another one
@@ -226,7 +225,6 @@ class _Entry(NamedTuple):
     size: int  # bytes that it takes on the disk
     path: Path
     is_folder: bool
-    max_age: float  # seconds
 
 
 def _open_folder(folder: Path) -> int | None:
@@ -251,11 +249,8 @@ def _entries(folder: Path, handle: int | None) -> list[_Entry]:
                 ):
                     continue
                 is_folder = stat.S_ISDIR(facts.st_mode)
-                # Where Gradio writes an upload until it is complete.
-                unfinished = of_root and not is_folder and path.name.startswith("tmp")
                 size = max(facts.st_size, getattr(facts, "st_blocks", 0) * 512, _BLOCK)
-                max_age = _MAX_AGE_UNFINISHED if unfinished else _MAX_AGE
-                found.append(_Entry(facts.st_mtime, size, path, is_folder, max_age))
+                found.append(_Entry(facts.st_mtime, size, path, is_folder))
     return found
 
 
@@ -279,7 +274,7 @@ def _delete(entries: list[_Entry], limit: int, needed: int, spare: int, handle: 
     left = used
     folders = {entry.path: entry for entry in entries if entry.is_folder}
     for file in _by_share([entry for entry in entries if not entry.is_folder]):
-        if used - left < excess or now - file.modified > file.max_age:
+        if used - left < excess or now - file.modified > _MAX_AGE:
             with suppress(OSError):
                 os.unlink(file.path, dir_fd=handle)
                 left -= file.size

@@ -155,23 +155,23 @@ def blocks_of(app: FastAPI) -> gr.Blocks:
     return app.get_blocks()
 
 
-def has_session(app: FastAPI, session: str) -> bool:
-    """Return whether there are messages for a session; Gradio logs a traceback if not."""
-    assert isinstance(app, App)
-    return session in app.get_blocks()._queue.pending_messages_per_session
-
-
-def has_event(app: FastAPI, event: str) -> bool:
-    """Return whether the answer of an event is under way, or was not fetched yet."""
+def session_of(app: FastAPI, event: str) -> str | None:
+    """Return the session of a request whose answer is under way, or was not fetched yet."""
     assert isinstance(app, App)
     queue = app.get_blocks()._queue
-    found = queue.event_ids_to_events.get(event)
-    if found is not None:
-        return found.session_hash in queue.pending_messages_per_session
-    return any(
-        event in events and session in queue.pending_messages_per_session
-        for session, events in queue.pending_event_ids_session.items()
-    )
+    if (found := queue.event_ids_to_events.get(event)) is not None:
+        return found.session_hash
+    sessions = queue.pending_event_ids_session.items()
+    return next((session for session, events in sessions if event in events), None)
+
+
+def listeners(app: FastAPI, session: str | None) -> int | None:
+    """Return how many connections listen to a session; None if there is no such session."""
+    assert isinstance(app, App)
+    queue = app.get_blocks()._queue
+    assert isinstance(queue, ManagedQueue)
+    box = queue.mailboxes.get(session or "")
+    return None if box is None else box.readers
 
 
 SESSION_NOT_FOUND = UnexpectedErrorMessage(

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from demo.hosting import bodies, logs, metrics
+from demo.hosting.gradio_internals import address_of
 from demo.hosting.refusals import INVALID, NOT_FOUND, Refusal, RefusedError, too_large
 from demo.hosting.settings import settings
 
@@ -30,7 +31,7 @@ async def answer(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> No
     """
     if not settings().users:
         raise RefusedError(NOT_FOUND)
-    address = scope["client"][0] if scope.get("client") else ""
+    address = address_of(Request(scope))
     if _failures.get(address, 0) >= _MAX_FAILURES:
         raise RefusedError(_TOO_OFTEN)
     body = await bodies.read(receive)

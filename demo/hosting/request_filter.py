@@ -27,9 +27,9 @@ from demo.hosting.files import file_response
 from demo.hosting.gradio_internals import (
     SESSION_NOT_FOUND,
     endpoints,
-    has_event,
-    has_session,
     is_logged_in,
+    listeners,
+    session_of,
 )
 from demo.hosting.refusals import INVALID, NOT_FOUND, Refusal, RefusedError, too_large
 from demo.hosting.settings import Settings, settings
@@ -69,6 +69,9 @@ _PRIVATE = [
     for each in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10")
 ]
 _MAX_LENGTHS = {routes.UPLOAD: MAX_BODY, **dict.fromkeys(routes.MCP, bodies.MAX_PICTURE_JSON)}
+_MAX_LISTENERS = 4  # to a session; the page has one, and after a reconnection the lost one
+_NO_ANSWER = Refusal(404, "session", "There is no such request, or it was answered.")
+_CROWDED = Refusal(503, "listeners", "Too many connections wait for the answers of this page.")
 _NO_LENGTH = Refusal(411, "length", "Please send the length of the request (Content-Length).")
 _PASSED = "gradcam.passed"  # in the scope of what has passed the filter
 
@@ -328,14 +331,22 @@ def _of_lost_session(
     app: FastAPI, route: str, parameters: Mapping[str, str], query: Mapping[str, str]
 ) -> Response | None:
     """Return the answer to a client whose session is not known; None for all other requests."""
-    if route == routes.QUEUE:
+    if route not in (routes.QUEUE, routes.RESULT):
+        return None
+    session: str | None
+    if route == routes.RESULT:
+        session = session_of(app, parameters["event"])
+    else:
         session = query.get("session_hash", "")
         if not re.fullmatch(routes.SESSION, session):
             raise RefusedError(INVALID)
-        if not has_session(app, session):
-            return Response(f"data: {SESSION_NOT_FOUND}\n\n", media_type="text/event-stream")
-    elif route == routes.RESULT and not has_event(app, parameters["event"]):
-        raise RefusedError(Refusal(404, "session", "There is no such request, or it was answered."))
+    listening = listeners(app, session)
+    if listening is None:
+        if route == routes.RESULT:
+            raise RefusedError(_NO_ANSWER)
+        return Response(f"data: {SESSION_NOT_FOUND}\n\n", media_type="text/event-stream")
+    if listening >= _MAX_LISTENERS:
+        raise RefusedError(_CROWDED)
     return None
 
 

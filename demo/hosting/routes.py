@@ -29,7 +29,6 @@ METRICS = "/metrics"
 CALLS = "/gradio_api/call"
 # Of AI agents, only where they are switched on; with and without a slash.
 MCP = ("/gradio_api/mcp/", "/gradio_api/mcp")
-PAGES = ("/", "/quiz", "/quiz/")
 
 # The pattern of each route by Gradio's name for it.
 GET = {

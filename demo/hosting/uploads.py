@@ -5,9 +5,9 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from pathlib import Path
-from tempfile import SpooledTemporaryFile
-from typing import Any, BinaryIO, Self, cast
+from typing import Any, BinaryIO, Self
 
 import gradio as gr
 from gradio_client.utils import strip_invalid_filename_characters
@@ -55,14 +55,13 @@ async def upload_response(scope: Scope, receive: Receive) -> Response:
         # The quota counts it while it arrives.
         request = Request(scope, _counted(bounded(receive, MAX_BODY, _TIMEOUT)))
         content_type = _without_charset(request.headers.get("content-type", ""))
-        with _Form(content_type, request.stream()) as form:
+        with _Form(content_type, request.stream(), address) as form:
             upload = (await form.parse()).get("files")
             if not isinstance(upload, UploadFile):
                 raise RefusedError(_MALFORMED)
             if (upload.size or 0) > MAX_UPLOAD:
                 raise RefusedError(too_large(MAX_UPLOAD))
-            path = await asyncio.to_thread(_store, upload.file, upload.filename, address)
-            return JSONResponse([path])
+            return JSONResponse([form.keep()])
     except MultiPartException:
         raise RefusedError(_MALFORMED) from None
     except OSError as error:
@@ -76,26 +75,39 @@ async def upload_response(scope: Scope, receive: Receive) -> Response:
 
 
 class _Form(MultiPartParser):
-    """A form of one file, which arrives in the upload folder: there is room for it."""
+    """A form of one file, which is written to its place in the upload folder while it arrives."""
 
-    def __init__(self, content_type: str, stream: AsyncGenerator[bytes]) -> None:
+    def __init__(self, content_type: str, stream: AsyncGenerator[bytes], address: str) -> None:
         headers = Headers({"content-type": content_type})
         super().__init__(headers, stream, max_files=1, max_fields=0)
+        self._address = address
+        self._folder: Path | None = None
+        self._file: BinaryIO | None = None
+
+    def keep(self) -> str:
+        """Keep the file, which else is deleted at the end, and return its path."""
+        assert self._file is not None
+        self._file.close()
+        self._folder = None
+        return self._file.name
+
+    def on_headers_finished(self) -> None:
+        super().on_headers_finished()
+        if (upload := self._current_part.file) is not None:
+            name = strip_invalid_filename_characters(Path(upload.filename or "").name)
+            self._folder = new_folder(self._address)
+            path = self._folder / (name if name.strip(".") else "picture")
+            self._file = upload.file = path.open("xb")
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for file in self._files_to_close_on_error:
-            file.close()
-
-    def on_headers_finished(self) -> None:
-        super().on_headers_finished()
-        if (upload := self._current_part.file) is not None:
-            folder = str(upload_folder())
-            file = SpooledTemporaryFile(self.spool_max_size, dir=folder)  # noqa: SIM115
-            self._files_to_close_on_error.append(file)
-            upload.file = cast("BinaryIO", file)
+        if self._file is not None:
+            with suppress(OSError):  # what was not written yet, on a full disk
+                self._file.close()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def _announced(scope: Scope) -> int:
@@ -120,19 +132,6 @@ def _counted(receive: Receive) -> Receive:
         return message
 
     return receive_counted
-
-
-def _store(content: BinaryIO, sent_name: str | None, address: str) -> str:
-    name = strip_invalid_filename_characters(Path(sent_name or "").name)
-    folder = new_folder(address)
-    path = folder / (name if name.strip(".") else "picture")
-    try:
-        with path.open("xb") as file:
-            shutil.copyfileobj(content, file, 2**20)
-    except OSError:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    return str(path)
 
 
 class UploadMissingError(ValueError):

@@ -112,15 +112,15 @@ def test_who_uploads_much_loses_their_own_files(address: str, folder: Path) -> N
     assert many[-1].exists()
 
 
-def test_files_arrive_in_the_upload_folder(
+def test_uploads_are_written_once_and_in_the_upload_folder(
     address: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its disk is the one that has room."""
+    """Its disk is the one whose free space counts."""
     monkeypatch.setattr(tempfile, "tempdir", str(folder / "none"))
     large = os.urandom(1_500_000)  # not kept in memory
     (path,) = upload(address, ("files", large)).json()
     assert Path(path).read_bytes() == large
-    assert [file for file in folder.iterdir() if file.is_file()] == [folder / ".gradcam-demo"]
+    assert used(folder) < len(large) + 1000
 
 
 def test_files_older_than_a_day_are_deleted(folder: Path, address: str) -> None:
@@ -249,19 +249,6 @@ def test_tiny_files_count_as_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     DiskQuota(2_000_000).enforce()
     left = [path for path in folder.rglob("x") if path.is_file()]
     assert 50 < len(left) < 250
-
-
-def test_broken_off_uploads_are_deleted_soon(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = chosen(tmp_path, monkeypatch)
-    for name in ("tmpabc", "upload/tmpabc"):
-        os.utime(old(folder / name), (time.time() - 1000,) * 2)
-    DiskQuota(10**9).enforce()
-    assert [path.is_file() for path in (folder / "tmpabc", folder / "upload" / "tmpabc")] == [
-        False,
-        True,
-    ]
 
 
 _ON_A_SMALL_DISK = """

@@ -245,6 +245,20 @@ def test_a_session_has_to_fetch_its_answers_before_it_asks_on(address: str, atta
     assert "answer" in session.answer("first", id=1, **QUICK)
 
 
+def test_few_connections_listen_to_a_session(address: str, attacker: str) -> None:
+    session = Session(address, attacker)
+    with ExitStack() as streams:
+        request = session.send("long", id=1, **RISE)
+        for _ in range(4):
+            next(streams.enter_context(session.messages()), None)
+        box = mailboxes_of(attacker)[session.name]
+        wait_for(lambda: box.readers == 4)
+        urls = (f"queue/data?session_hash={session.name}", f"call/x/{request}")
+        answers = [session.client.get(f"gradio_api/{url}") for url in urls]
+        assert [answer.headers["x-refused"] for answer in answers] == ["listeners"] * 2
+    wait_for(lambda: cancellation.running() == 0)
+
+
 def test_progress_that_nobody_makes_is_not_remembered(address: str) -> None:
     from gradio import routes
 
