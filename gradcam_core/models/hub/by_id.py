@@ -203,6 +203,8 @@ def _timm(folder: Path, config: dict[str, Any]) -> _Loaded:
         raise ValueError("it comes without a classifier.")
     names = config.get("label_names") or config.get("pretrained_cfg", {}).get("label_names")
     if names and len(names) == count:
+        if not all(isinstance(name, str) for name in names):
+            raise ValueError("its label_names are not all texts.")
         descriptions = config.get("label_descriptions") or {}
         classes = [tuple(descriptions.get(name, name).split(", ")) for name in names]
     elif count == 1000:

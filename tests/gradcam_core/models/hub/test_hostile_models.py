@@ -77,6 +77,7 @@ _SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
         "a side",
     ),
     "name": ({"config.json": _TIMM | {"label_names": ["x" * 900_000] * 10}}, "characters"),
+    "odd-names": ({"config.json": _TIMM | {"label_names": [None, 5, {}, []] + ["x"] * 6}}, "texts"),
     "parts": (
         {
             "config.json": _RESNET,
