@@ -18,7 +18,10 @@ def _end(*_: Any) -> None:
 def is_command_line() -> bool:
     """Tell whether this process runs `gradcam` or `python -m gradcam_core`."""
     _, _, module = " ".join(sys.orig_argv).partition(" -m ")
-    return module.split(" ")[0] == "gradcam_core" or Path(sys.argv[0]).stem == "gradcam"
+    return module.split(" ")[0] == "gradcam_core" or Path(sys.argv[0]).name in (
+        "gradcam",
+        "gradcam.exe",
+    )
 
 
 def raise_at_interrupt() -> None:
