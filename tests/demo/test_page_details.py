@@ -357,6 +357,7 @@ def test_ways_to_give_a_photo_are_named(page: Page) -> None:
     expect(page.locator(".upload")).to_contain_text(re.compile("drop.*paste", re.DOTALL))
 
 
+@pytest.mark.slow
 def test_picture_and_link_are_copied(fresh: BrowserContext, address: str, cat_file: Path) -> None:
     fresh.grant_permissions(["clipboard-read", "clipboard-write"])
     page = fresh.new_page()
