@@ -454,7 +454,7 @@ class ManagedQueue(Queue, ABC):
         if isinstance(event_message, ProcessCompletedMessage) and not event_message.success:
             metrics.failed.labels("endpoint").inc()
             facts = {"code": "endpoint", "why": event_message.output.get("error")}
-            facts |= {"event": str(event.fn.api_name), "address": _address(event.request)}
+            facts |= {"event": str(event.fn.api_name), "address": address_of(event.request)}
             logs.write(_log, logging.WARNING, "Failed.", **facts)
         if event.session_hash in self.mailboxes:
             super().send_message(event, event_message)
