@@ -39,7 +39,7 @@ _log = logging.getLogger(__name__)
 _TIDYING = 5.0  # seconds between two looks for abandoned sessions
 _PAUSE = 0.5  # seconds until a loop that failed is started again
 _POLL = 0.1  # seconds between two looks whether a server that stops has finished
-_FETCHED = 1.0  # seconds for a client to ask for the files of its answer
+_FETCHED = 3.0  # seconds for a client to ask for the files of its answer
 _LISTENING = 5.0  # seconds without a listener after which nobody is expected to fetch an answer
 _PARSED_AT_ONCE = 16 * 1024  # bytes of a connection
 
