@@ -17,7 +17,14 @@ sys.path.insert(0, str(ROOT))
 from demo.hosting.settings import Settings  # noqa: E402
 
 START, END = "<!-- settings -->\n", "<!-- end of settings -->\n"
-_TYPES = {str: "text", int: "integer", float: "number", tuple: "list", SecretStr: "secret"}
+_TYPES = {
+    str: "text",
+    bool: "0 or 1",
+    int: "integer",
+    float: "number",
+    tuple: "list",
+    SecretStr: "secret",
+}
 
 
 def table() -> str:
