@@ -21,6 +21,8 @@ from PIL import Image
 
 from tests.support.app_process import app_process
 
+pytestmark = pytest.mark.slow
+
 INITIALIZE = {
     "jsonrpc": "2.0",
     "id": 1,

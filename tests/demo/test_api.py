@@ -137,6 +137,7 @@ def test_vqa(client: Client, cat_file: Path) -> None:
     assert "qwxz" in summary.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_evaluate(client: Client, cat_file: Path, small: str) -> None:
     query = {"target": "tabby", "model": small, "method": "layercam"}
     sentence, figures = client.predict(

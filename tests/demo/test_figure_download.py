@@ -27,6 +27,7 @@ def pictures(page: Page) -> int:
     return sum(float(image.get("height", "0")) > 20 for image in images)
 
 
+@pytest.mark.slow
 def test_panels_rows_and_size_are_as_chosen(visit: Callable[..., Page]) -> None:
     page = visit()
     page.locator(".figure-choice summary").click()

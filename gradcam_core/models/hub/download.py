@@ -76,6 +76,11 @@ def has_torch_weights(url: str) -> bool:
     return _cached_file(url).is_file()
 
 
+def has_torch_file(beginning: str) -> bool:
+    """Return whether a file of weights on this machine has a name that begins so."""
+    return any(_cached_file(beginning).parent.glob(f"{beginning}*"))
+
+
 def hub_folder(repository: str) -> Path:
     """Return the folder with a model from the Hugging Face Hub; downloads it at first use.
 

@@ -14,7 +14,7 @@ from gradcam_core.image.placement import with_placement
 from gradcam_core.models.backbone import Backbone
 from gradcam_core.models.classifiers import Classifier
 from gradcam_core.models.folding import optimize_for_inference
-from gradcam_core.models.hub.download import has_torch_weights, torch_weights
+from gradcam_core.models.hub.download import has_torch_file, has_torch_weights, torch_weights
 from gradcam_core.models.info import NO_PEOPLE, TOP1, ModelInfo
 from gradcam_core.models.labels import distinct, imagenet_classes
 from gradcam_core.models.nonlinearity import disable_inplace
@@ -132,7 +132,8 @@ def load_cnn(name: str) -> Classifier:
 
 def has_weights(name: str) -> bool:
     """Return whether the weights are on this machine already."""
-    return has_torch_weights(_weights(name).url)
+    # Their files' names begin with the network's; torchvision, which knows the rest, imports slowly.
+    return has_torch_file(name) and has_torch_weights(_weights(name).url)
 
 
 def _weights(name: str) -> Any:

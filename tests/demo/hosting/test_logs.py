@@ -84,6 +84,7 @@ def test_a_line_of_text_cannot_be_forged(capsys: pytest.CaptureFixture[str]) -> 
     assert sum(bool(_LINE.match(line)) for line in written.splitlines()) == 2
 
 
+@pytest.mark.slow
 def test_text_is_the_default() -> None:
     with program() as app:
         app.get("none")

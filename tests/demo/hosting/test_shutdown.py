@@ -25,6 +25,7 @@ def completed(messages: Iterator[dict[str, Any]]) -> dict[str, Any]:
     return output
 
 
+@pytest.mark.slow
 def test_answers_are_finished_slow_work_is_stopped_and_nothing_new_is_taken() -> None:
     quick = {"example": "palace", "task": "captioning", "detail": 2.0}
     with program() as app:

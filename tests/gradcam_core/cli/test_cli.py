@@ -194,6 +194,7 @@ def test_a_download_that_cannot_start_is_not_reported_as_started(
     assert not Path("out").exists()
 
 
+@pytest.mark.slow
 def test_both_programs_have_the_same_commands() -> None:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     printed = [

@@ -88,6 +88,7 @@ def test_quiet_says_what_failed(photos: Path, command: str) -> None:
     assert one_sentence(done)
 
 
+@pytest.mark.slow
 def test_evaluate_takes_folders(photos: Path) -> None:
     shutil.copy(photos / "cat.jpg", photos / "other.jpg")
     # A small network: it makes hundreds of forward passes.

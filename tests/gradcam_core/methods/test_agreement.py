@@ -53,7 +53,8 @@ def as_theirs(maps: Tensor, size: tuple[int, int]) -> np.ndarray:
     return np.float32(scale_cam_image(maps.numpy(), size))
 
 
-@pytest.mark.parametrize("layer", [pytest.param("layer3", marks=pytest.mark.slow), "layer4"])
+@pytest.mark.slow
+@pytest.mark.parametrize("layer", ["layer3", "layer4"])
 def test_ablation_cam(layer: str, network: nn.Module, images: Tensor) -> None:
     # With positive scores, where the formulas agree.
     network.fc.bias.data += 20

@@ -121,6 +121,7 @@ except ValueError as error:
 """
 
 
+@pytest.mark.slow
 def test_a_model_is_described_and_downloaded_from_the_hub(tmp_path: Path) -> None:
     folder = _save_resnet(tmp_path / "net")
     (folder / "large.bin").write_bytes(bytes(2_000_000))  # not needed
