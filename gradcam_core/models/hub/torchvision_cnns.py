@@ -132,7 +132,7 @@ def load_cnn(name: str) -> Classifier:
 
 def has_weights(name: str) -> bool:
     """Return whether the weights are on this machine already."""
-    # Their files' names begin with the network's; torchvision, which knows the rest, imports slowly.
+    # Files' names begin with the network's. torchvision knows the rest, but is slow to import.
     return has_torch_file(name) and has_torch_weights(_weights(name).url)
 
 
