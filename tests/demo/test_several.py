@@ -124,6 +124,9 @@ def test_one_class_in_all_and_back(
     shows(page, "tabby")
     expect(page.locator(".several")).to_be_hidden()
     expect(page.locator(".result-heading")).to_be_focused()
+    page.locator("#gc-target").fill("no such thing")
+    page.locator("#gc-target").press("Enter")
+    expect(page.locator(".result .problem")).to_be_visible()  # here, not in the grid
     page.locator(".back-to-several").press("Enter")
     done(page, 5, target="tabby")
     expect(page.locator(".work")).to_be_hidden()

@@ -19,6 +19,7 @@ def shows(page: Page, target: str, heading: str = "why", **more: str) -> None:
     expected = {"target": target, "heading": heading, **more}
     for name, value in expected.items():
         expect(page.locator(".result-heading")).to_have_attribute(f"data-{name}", value)
+    expect(page.locator(".result-heading h2")).to_contain_text(more.get("word", target))
     expect(page.locator("#gc-panel")).not_to_have_attribute("data-state", "explaining")
 
 

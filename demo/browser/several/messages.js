@@ -27,7 +27,9 @@ export function leftText(left) {
  * @param {string | null} question
  */
 export function heading(count, target, question) {
-  const what = target ? `“${target}” in ${photos(count)}` : `What the network says about ${photos(count)}`;
+  const what = target
+    ? `What speaks for “${target}” in ${photos(count)}`
+    : `What the network says about ${photos(count)}`;
   return question ? `“${question}” ${what}` : what;
 }
 

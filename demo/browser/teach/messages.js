@@ -71,7 +71,7 @@ export function channelsText(result, { word, h, w }, { name, title }) {
 export const FOR = 'Speak for it';
 export const AGAINST = 'Speak against it';
 export const NONE = 'none';
-export const OTHERS = 'Same channels, other weights, another map: ';
+export const OTHERS = 'The same channels with other weights: others count most then, and the map moves. ';
 
 /** @param {Channel} channel */
 export const channelLabel = ({ number, weight, share }) =>

@@ -61,7 +61,7 @@ const STEPS = {
     example: PAIR,
     tab: 'classification',
     found: (shown) => (/dog/i.test(shown.typed) ? messages.dogFound(shown) : null),
-    control: () => $('.field.target'),
+    control: () => $('.query .target'),
     outcome: pictures,
     show: () => explain({ target: 'dog' }),
   },
@@ -81,7 +81,7 @@ const STEPS = {
     example: CAT,
     tab: null,
     found: (shown) => (/colou?r/i.test(shown.question ?? '') ? messages.colourFound(shown) : null),
-    control: () => $(store.state.tab === 'vqa' ? '.field.question' : '#gc-tab-vqa'),
+    control: () => $(store.state.tab === 'vqa' ? '.query .question' : '#gc-tab-vqa'),
     outcome: pictures,
     show() {
       store.chooseTab('vqa');

@@ -66,7 +66,7 @@ function end() {
   dialog().close();
   place.replaceWith(result);
   window.scrollTo(0, scrolled);
-  if (!stays && $('.controls').hidden) focusHeading();
+  if (!stays && $('.result .controls').hidden) focusHeading();
   else (stays ? focused : $('.fullscreen')).focus({ preventScroll: true });
 }
 

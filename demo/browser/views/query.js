@@ -65,8 +65,8 @@ function render() {
   const { tab, photo } = store.state;
   const { target, question } = store.current;
   const texts = TASK_TEXTS[tab];
-  $('.field.question').hidden = $('.example-questions').hidden = tab !== 'vqa';
-  $('.field.target label').textContent = texts.target;
+  $('.query .question').hidden = $('.example-questions').hidden = tab !== 'vqa';
+  $('.query .target label').textContent = texts.target;
   targetField().placeholder = texts.placeholder;
   if (document.activeElement !== targetField()) targetField().value = target;
   if (document.activeElement !== questionField()) questionField().value = question;

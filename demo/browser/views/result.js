@@ -60,7 +60,7 @@ function renderHeading(result) {
   const { word, status } = store.current;
   const code = headingCode(result);
   const question = result.question == null ? [] : [`“${result.question}” `];
-  refill($('h2'), ...question, ...headingParts(code, result));
+  refill($('.result-heading h2'), ...question, ...headingParts(code, result));
   const data = {
     ...{ heading: code, target: result.target, question: result.question ?? '' },
     ...{ word: word == null ? '' : result.words[word].text, other: store.current.second?.target ?? '' },
@@ -88,7 +88,7 @@ function renderUnusual(result) {
 function renderNoResult() {
   const { status, problem } = store.current;
   const { title, text } = problem ? messages.FAILED : messages.NO_RESULT;
-  $('h2').textContent = status ? messages.statusText(status) : title;
+  $('.result-heading h2').textContent = status ? messages.statusText(status) : title;
   $('.summary').textContent = status ? '' : text;
   delete $('.result-heading').dataset.heading;
   delete $('.result-heading').dataset.target;
@@ -159,8 +159,8 @@ function renderProblem() {
   const { problem, secondProblem, suggestions, retry, download } = store.current;
   const problems = download ? [] : [problem, secondProblem].filter((each) => each !== null);
   const text = problems.map(messages.problemText).join(' ');
-  const box = $('.problem');
-  const paragraph = $('.problem p');
+  const box = $('.result .problem');
+  const paragraph = $('.result .problem p');
   // Only if it has changed: a screen reader reads it out each time that it is set.
   const changed = paragraph.textContent !== text;
   if (changed) paragraph.textContent = text;
@@ -176,7 +176,7 @@ function renderProblem() {
     };
     return button({ 'data-name': name, onclick }, name);
   });
-  refill($('.suggestions'), suggestions.length ? 'Did you mean ' : '', ...buttons);
+  refill($('.result .suggestions'), suggestions.length ? 'Did you mean ' : '', ...buttons);
   if (changed && text) box.scrollIntoView({ block: 'nearest' });
 }
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from gradcam_core.models.backbone import Backbone, Encoded
-from gradcam_core.models.base import LabelHead, LabelModel
+from gradcam_core.models.base import LabelHead, LabelModel, Prediction
 from gradcam_core.models.embedded import WEIGHTS
 from gradcam_core.models.embedded.answer_network import AnswerNetwork, VqaNetwork
 from gradcam_core.models.embedded.coattention_network import CoattentionNetwork
@@ -82,6 +82,12 @@ class VqaLstm(LabelModel):
         )
 
 
+_NOT_LEARNED = re.compile(
+    r"\b(how many|number of|count|where|left|right|above|below|behind|front of|next to|between)\b",
+    re.IGNORECASE,
+)
+
+
 class AnswerHead(LabelHead):
     """An answerer looking at one picture, with one question."""
 
@@ -101,6 +107,10 @@ class AnswerHead(LabelHead):
         picture = network.picture_vectors(head_input.cpu())  # the network stays on the CPU
         logits, _ = network(picture, [self.question_ids], torch.zeros(1, dtype=torch.long))
         return logits[0]
+
+    def is_guess(self, prediction: Prediction) -> bool:
+        """It learned neither to count nor to locate: such an answer is a guess, however likely."""
+        return super().is_guess(prediction) or bool(_NOT_LEARNED.search(self.question or ""))
 
 
 class VqaCoattention(VqaLstm):

@@ -195,6 +195,21 @@ def test_a_question_gets_an_answer_of_its_kind(
     assert first_answer(model, model.encode(picture(name)), question) in answers
 
 
+@pytest.mark.parametrize(
+    ("question", "guess"),
+    [
+        ("How many cats are there?", True),
+        ("Where is the cat?", True),
+        ("What is on the left?", True),
+        ("What animal is it?", False),
+    ],
+)
+def test_what_it_has_not_learned_is_a_guess_however_likely(
+    model: VqaLstm, cat: Encoded, question: str, guess: bool
+) -> None:
+    assert model.bind(cat, question).is_guess(Prediction("yes", 0.99)) == guess
+
+
 @pytest.mark.parametrize("name", ["chelsea", "astronaut"])
 def test_one_of_the_two_that_are_asked_about(model: VqaLstm, name: str) -> None:
     encoded = model.encode(picture(name))
