@@ -21,9 +21,6 @@ from gradcam_core.explanation import Explanation
 from gradcam_core.metrics import Measurement
 from gradcam_core.query import Query
 
-# Probability of a label and of a caption; nothing that is taken from a smaller one is seen.
-_LEAST_OF_LABEL, _LEAST_OF_CAPTION = 1e-4, 1e-12
-
 _VERDICTS = {
     True: "show what the network uses",
     False: "do not show what the network uses",
@@ -77,18 +74,13 @@ def _measure(
     """Return the measurements, and the correlation for each layer of the sanity check.
 
     Raises:
-        ValueError: The photo has no explanation, or one of a target without probability.
+        ValueError: The photo has no explanation; or see `metrics.measure`.
     """
     if isinstance(explanation, Exception):
         raise explanation
-    least = _LEAST_OF_CAPTION if explanation.rank is None else _LEAST_OF_LABEL
-    if explanation.probability is not None and explanation.probability < least:
-        raise ValueError(
-            f"Its metrics would say nothing: the probability of “{explanation.target}” is "
-            f"{explanation.probability:.1g} here, so nothing can be taken from it."
-        )
+    measurements = metrics.measure(explanation)
     steps = metrics.sanity_check(explanation) if sanity else ()
-    return metrics.measure(explanation), {step.layer: step.correlation for step in steps}
+    return measurements, {step.layer: step.correlation for step in steps}
 
 
 def _lines(measurements: Mapping[str, Measurement]) -> Iterable[str]:

@@ -45,6 +45,9 @@ __all__ = [
     "verdict",
 ]
 
+# Probability of a label and of a caption; nothing that is taken from a smaller one is seen.
+_LEAST_OF_LABEL, _LEAST_OF_CAPTION = 1e-4, 1e-12
+
 METRICS: dict[str, Metric] = {
     "faithfulness-correlation": Metric(
         "Faithfulness correlation",
@@ -108,9 +111,9 @@ def measure(
         Name of a metric -> measurement.
 
     Raises:
-        ValueError: There is no such metric; or the target is a function of the output, which has
-            no probability (the correlations need none); or the explanation was
-            pickled, and its model cannot be loaded by name.
+        ValueError: There is no such metric; or the target is too unlikely to measure (a label
+            below 0.01 %), or a function of the output, which has no probability (the correlations
+            need none); or the explanation was pickled, and its model cannot be loaded by name.
 
     Examples:
         >>> explanation = gradcam_core.explain("cat.jpg")
@@ -121,5 +124,17 @@ def measure(
     for name in names:
         if name not in METRICS:
             raise ValueError(f"There is no metric '{name}'. Known: {', '.join(METRICS)}.")
+    if set(names) - {"occlusion-correlation"}:  # which is of scores
+        _check_probability(explanation)
     measured = MeasuredMap.from_explanation(explanation)
     return {name: METRICS[name].measure(measured) for name in names}
+
+
+def _check_probability(explanation: Explanation) -> None:
+    """Raise a ValueError if a target is too unlikely to measure."""
+    least = _LEAST_OF_CAPTION if explanation.rank is None else _LEAST_OF_LABEL
+    if explanation.probability is not None and explanation.probability < least:
+        raise ValueError(
+            f"“{explanation.target}” is too unlikely to measure: its probability is "
+            f"{explanation.probability:.1g} here, so nothing can be taken from it."
+        )

@@ -2,6 +2,7 @@
 
 import pickle
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -70,3 +71,11 @@ def test_a_function_of_the_output_has_no_probability() -> None:
         metrics.measure(explanation, ["deletion"])
     steps = list(metrics.sanity_check(explanation))
     assert all(-1 <= step.correlation <= 1 for step in steps)
+
+
+def test_a_target_of_almost_no_probability_is_too_unlikely_to_measure(cat_file: Path) -> None:
+    explanation = gradcam_core.explain(cat_file, target="speedboat")
+    assert explanation.probability is not None and explanation.probability < 1e-4
+    with pytest.raises(ValueError, match="speedboat"):
+        metrics.measure(explanation, ["deletion"])
+    assert metrics.measure(explanation, ["occlusion-correlation"])  # of scores
