@@ -34,6 +34,7 @@ def opened(page: Page, title: str) -> None:
     page.locator(".analysis summary", has_text=title).click()
 
 
+@pytest.mark.slow
 def test_the_figures_are_those_of_the_core(address: str, small: str) -> None:
     query = {"target": "tabby", "model": small}
     explanation = gradcam_core.explain(example_pictures()["cat"], **query)

@@ -37,6 +37,7 @@ def test_invalid_requests_are_refused() -> None:
         assert ask(**request)["code"] == "out_of_date"
 
 
+@pytest.mark.slow
 def test_ten_questions_and_a_score(visit: Callable[..., Page]) -> None:
     page = visit(width=390, query="quiz", target=None)
     page.get_by_role("button", name="Begin").click()

@@ -324,6 +324,7 @@ def test_a_method_that_does_not_apply_at_a_layer_is_left(page: Page) -> None:
     shows(page, "espresso")
 
 
+@pytest.mark.slow
 def test_a_lost_connection_is_not_held_against_a_model(page: Page) -> None:
     open_options(page)
     page.route("**/app_id*", lambda route: route.abort())  # else Gradio reloads the page by itself

@@ -366,7 +366,8 @@ def covers_nothing(page: Page) -> None:
         assert apart, text
 
 
-@pytest.mark.parametrize("width", [pytest.param(1280, marks=pytest.mark.slow), 390])
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 390])
 def test_the_tour_uses_the_real_controls(first_visit: Callable[..., Page], width: int) -> None:
     page = first_visit(width)
     card = page.locator(".tour")

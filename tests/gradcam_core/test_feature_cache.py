@@ -44,6 +44,7 @@ def test_a_cached_picture_is_explained_as_a_new_one(
         assert cached.source == cat_file
 
 
+@pytest.mark.slow
 def test_a_network_whose_output_is_no_tensor_is_cached_too(
     cat_file: Path, tmp_path: Path, explainer: Explainer
 ) -> None:

@@ -29,6 +29,7 @@ def lines(app: Program) -> list[dict[str, Any]]:
     return [json.loads(line) for line in app.output().splitlines()]
 
 
+@pytest.mark.slow
 def test_the_facts_of_the_start(app: Program) -> None:
     (start,) = (line for line in lines(app) if line["message"] == "Started.")
     assert {"time", "level", "version", "models", "queue", "uploads_gb", "public"} <= start.keys()
@@ -36,6 +37,7 @@ def test_the_facts_of_the_start(app: Program) -> None:
     assert "share" not in app.output()
 
 
+@pytest.mark.slow
 def test_a_line_for_every_request_that_is_refused_or_fails(app: Program) -> None:
     before = len(lines(app))
     page = Session(app.address)

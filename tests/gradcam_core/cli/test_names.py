@@ -97,6 +97,7 @@ def test_explain(photos: Path, tmp_path: Path, network: str) -> None:
     assert len(rows(out / "summary.csv")) == len(HOSTILE) + 3
 
 
+@pytest.mark.slow
 def test_each_other_command(photos: Path, tmp_path: Path, network: str) -> None:
     model = ("--model", network)
     page = tmp_path / "page.html"
