@@ -102,7 +102,8 @@ def test_strangers_are_refused(route: str, address: str, monkeypatch: pytest.Mon
 
 @pytest.mark.slow
 def test_a_private_host_wants_a_password(cat_file: Path) -> None:
-    with program(GRADCAM_USERS="ann:s3cret é+&,bob:other", GRADCAM_LOG="json") as app:
+    users = "ann:s3cret é+&,bob:other"
+    with program(GRADCAM_USERS=users, GRADCAM_LOG="json", GRADCAM_MCP="1") as app:
         assert app.get("health").status_code == 200
         table = (ROOT / "SECURITY.md").read_text("utf-8")
         for method, path in re.findall(r"^\| `(GET|POST) (/gradio_api/\S*)` \|", table, re.M):
