@@ -20,7 +20,8 @@ import gradcam_core
 from gradcam_core.image.open import open_image
 from gradcam_core.models.backbone import Encoded
 from gradcam_core.models.classifiers import Classifier
-from tests.support.app_process import folder, start_app  # noqa: F401  (fixtures)
+from tests.support.batches import folder  # noqa: F401  (fixtures)
+from tests.support.program import start_app  # noqa: F401
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -69,8 +69,7 @@ class Batch:
         lock = FileLock(folder / ".gradcam-batch.lock", blocking=False)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with suppress(NotImplementedError):  # a file system without locks
-                lock.acquire()
+            held = lock.acquire()
         except Timeout:
             raise ValueError(
                 f"Another process is writing to {folder}: wait until it ends, or use another "
@@ -78,7 +77,7 @@ class Batch:
             ) from None
         except OSError as error:
             raise ValueError(f"{folder} cannot be written: {error.strerror}.") from error
-        with lock if lock.is_locked else nullcontext():
+        with held:
             yield
 
     def remaining(self, photos: Iterable[Location]) -> list[Location]:

@@ -19,7 +19,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CallToolResult, ImageContent, TextContent
 from PIL import Image
 
-from tests.support.app_process import app_process
+from tests.support.program import program
 
 pytestmark = pytest.mark.slow
 
@@ -37,9 +37,9 @@ ACCEPT = {"accept": "application/json, text/event-stream"}
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with app_process(tmp_path_factory.mktemp("uploads"), GRADCAM_MCP="1") as (_, port):
-        yield f"http://127.0.0.1:{port}"
+def server() -> Iterator[str]:
+    with program(GRADCAM_MCP="1") as app:
+        yield app.address.rstrip("/")
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import httpx
 import pytest
 from dockerfile_parse import DockerfileParser
 
-from tests.support.app_process import ROOT, Start
+from tests.support.program import ROOT, Start
 
 
 @pytest.fixture(scope="module")
@@ -61,15 +60,14 @@ def test_the_copied_files_serve_the_page(
     assert json.loads(of(steps, "CMD")[0]) == ["python", "app.py"]
     settings = dict(pair.split("=", 1) for step in of(steps, "ENV") for pair in step.split())
     assert settings["GRADIO_SERVER_NAME"] == "0.0.0.0"
-    app, port = start_app(image, GRADIO_SERVER_NAME="0.0.0.0", PYTHONPATH="")
-    assert "Grad-CAM" in httpx.get(f"http://127.0.0.1:{port}/").text
+    app = start_app(image, GRADIO_SERVER_NAME="0.0.0.0", PYTHONPATH="")
+    assert "Grad-CAM" in app.get("").text
     (check,) = of(steps, "HEALTHCHECK")
     _, *script = json.loads(check.partition(" CMD ")[2])
-    for listening, status in ((port, 0), (1, 1)):
+    for listening, status in ((app.port, 0), (1, 1)):
         variables = os.environ | {"GRADIO_SERVER_PORT": str(listening)}
         done = subprocess.run(
             [sys.executable, *script], cwd=image, env=variables, check=False, capture_output=True
         )
         assert done.returncode == status, done.stderr
-    app.send_signal(signal.SIGTERM)  # what `docker stop` sends
-    assert app.wait(120) == 0
+    assert app.stop(signal.SIGTERM) == 0  # what `docker stop` sends

@@ -17,8 +17,8 @@ from gradio_client import Client, handle_file
 from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 
-from tests.support.app_process import ROOT, Start, free_port, wait_for_server
 from tests.support.page import CHROMIUM_OPTIONS, check_opening_and_upload, shows
+from tests.support.program import ROOT, Start, free_port, wait_for_server
 
 NAME = "demo.example.org"
 WAIT = 120_000  # milliseconds
@@ -112,7 +112,7 @@ def browsing(chromium: str) -> Iterator[Page]:
 def test_the_page_works_behind_a_proxy_under_a_sub_path(
     start_app: Start, start_nginx: Callable[..., int], chromium: str, cat_file: Path
 ) -> None:
-    _, app_port = start_app(GRADIO_ROOT_PATH="/gradcam", GRADCAM_ALLOWED_HOSTS=NAME)
+    app_port = start_app(GRADIO_ROOT_PATH="/gradcam", GRADCAM_ALLOWED_HOSTS=NAME).port
     app = ("127.0.0.1:7860", f"127.0.0.1:{app_port}")
     lines = replaced(location_of_app(), app, ("location / {", "location /gradcam/ {"))
     port = start_nginx(lines)
@@ -157,10 +157,9 @@ def test_visitors_stay_with_their_page_until_it_dies(
     pages: dict[float, tuple[subprocess.Popen[bytes], Path]] = {}
     for number in (1, 2):
         folder = tmp_path / f"uploads of {number}"
-        app, port = start_app(GRADCAM_ALLOWED_HOSTS=NAME, GRADIO_TEMP_DIR=str(folder))
-        number_of = httpx.get(f"http://127.0.0.1:{port}/config").json()["app_id"]
-        pages[float(number_of)] = app, folder
-        above = replaced(above, (f"10.0.0.{number}:7860", f"127.0.0.1:{port}"))
+        app = start_app(GRADCAM_ALLOWED_HOSTS=NAME, GRADIO_TEMP_DIR=str(folder))
+        pages[float(app.get("config").json()["app_id"])] = app.process, folder
+        above = replaced(above, (f"10.0.0.{number}:7860", f"127.0.0.1:{app.port}"))
     alone = "proxy_pass http://127.0.0.1:7860/;"
     lines = replaced(location_of_app(), (alone, within))
     port = start_nginx(lines, above)

@@ -17,7 +17,7 @@ from deploy.space_rehearsal import front_matter
 from gradcam_core.models.hub import blip
 from gradcam_core.models.hub.download import cached_hub_folder
 from tests.support import hub_cache
-from tests.support.app_process import ROOT
+from tests.support.program import ROOT
 
 README = (ROOT / "README.md").read_text("utf-8")
 # Needs a network, a cluster, or annotated boxes.

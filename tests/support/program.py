@@ -2,19 +2,40 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
+import pytest
 
-from tests.support.app_process import ROOT, free_port
-
+ROOT = Path(__file__).parents[2]
 WAIT = 180  # seconds; the machine may be busy
+
+
+def free_port() -> int:
+    """Return an unused port."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
+
+
+def wait_for_server(process: subprocess.Popen[Any], address: str) -> None:
+    """Wait until a server answers; fail if its process ends before."""
+    while True:
+        assert process.poll() is None
+        try:
+            httpx.get(address, timeout=30)
+        except httpx.TransportError:
+            time.sleep(0.1)
+        else:
+            return
 
 
 class Program:
@@ -59,26 +80,27 @@ class Program:
 
 
 @contextmanager
-def program(*, wait: bool = True, **settings: str) -> Iterator[Program]:
+def program(folder: Path = ROOT, *, wait: bool = True, **settings: str) -> Iterator[Program]:
     """Run `app.py` with settings.
 
     Args:
+        folder: Where `app.py` is.
         wait: Whether to wait until it is ready.
         settings: Its environment variables, besides those of the tests.
     """
     port = int(settings.get("GRADIO_SERVER_PORT", free_port()))
-    with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder) / "output"
+    with tempfile.TemporaryDirectory() as uploads:
+        output = Path(uploads) / "output"
         given = {
             "GRADIO_SERVER_NAME": "127.0.0.1",
             "GRADIO_SERVER_PORT": str(port),
-            "GRADIO_TEMP_DIR": folder,
+            "GRADIO_TEMP_DIR": uploads,
             "OMP_NUM_THREADS": "1",
         }
         with output.open("wb") as written:
             process = subprocess.Popen(
                 [sys.executable, "app.py"],
-                cwd=ROOT,
+                cwd=folder,
                 env=os.environ | given | settings,
                 stdout=written,
                 stderr=subprocess.STDOUT,
@@ -93,3 +115,13 @@ def program(*, wait: bool = True, **settings: str) -> Iterator[Program]:
         finally:
             process.kill()
             process.wait()
+
+
+Start = Callable[..., Program]
+
+
+@pytest.fixture
+def start_app() -> Iterator[Start]:
+    """Start `app.py`, also several times; see `program`."""
+    with ExitStack() as started:
+        yield lambda *where, **settings: started.enter_context(program(*where, **settings))

@@ -32,8 +32,8 @@ from demo.hosting.cancellation import Cancelled
 from demo.hosting.gradio_internals import ReportedProgress, active_progress
 from gradcam_core import Query, batch_size
 from gradcam_core.models.backbone import Backbone
-from tests.support.app_process import free_port
 from tests.support.page import CHROMIUM_OPTIONS, check_opening_and_upload, shows
+from tests.support.program import free_port
 
 pytestmark = pytest.mark.slow
 

@@ -16,8 +16,7 @@ from demo.compute.local import LocalCompute
 from demo.hosting import health, request_filter
 from demo.hosting.disk_quota import quota
 from demo.hosting.settings import Settings
-from tests.support.app_process import ROOT
-from tests.support.program import program
+from tests.support.program import ROOT, program
 
 TOKEN = "a token of the operator"
 

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from demo.hosting.settings import Settings, check, settings
-from tests.support.app_process import ROOT, free_port
-from tests.support.program import WAIT
+from tests.support.program import ROOT, WAIT, free_port
 
 
 def start(**settings: str) -> subprocess.CompletedProcess[str]:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 pytest.importorskip("pyarrow", reason="no pyarrow here (pip install -r requirements-dev.txt)")
 
 from gradcam_core.cli import app
-from tests.support.app_process import names, table
+from tests.support.batches import names, table
 
 # Files of somebody else, also such as are named like a batch's.
 OTHERS = [

@@ -15,7 +15,8 @@ from gradcam_core.batch import ray as ray_batch
 from gradcam_core.batch.run import Batch
 from gradcam_core.batch.storage import Location, list_photos
 from gradcam_core.query import Query
-from tests.support.app_process import CATS, free_port, names, table
+from tests.support.batches import CATS, names, table
+from tests.support.program import free_port
 
 
 class MortalWorker(ray_batch.Worker):

@@ -1,5 +1,6 @@
 """Batches: every photo once in the results, however the batch is interrupted."""
 
+import errno
 import json
 import os
 import signal
@@ -27,7 +28,8 @@ from gradcam_core.batch.run import Batch
 from gradcam_core.batch.storage import Location, list_photos
 from gradcam_core.cli import app
 from gradcam_core.query import Query
-from tests.support.app_process import CATS, ROOT, free_port, names, table
+from tests.support.batches import CATS, names, table
+from tests.support.program import ROOT, free_port
 
 # Writes after every second photo, so that it can be interrupted between two parts.
 _CLI = "from gradcam_core.batch import run; run.PART = 2; from gradcam_core.cli import app; app()"
@@ -92,6 +94,21 @@ def test_a_folder_becomes_a_table_of_numbers_and_maps(folder: Path, tmp_path: Pa
     other = run(folder, "--out", out, "--target", "tiger cat", "--pictures")
     assert other.exit_code == 1
     assert {file: file.stat().st_mtime_ns for file in out.glob("results/*")} == files
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no flock")
+@pytest.mark.filterwarnings("ignore:flock not supported")
+def test_a_file_system_without_locks_keeps_other_processes_out_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    first, second = (Batch(Query(), Location(str(tmp_path))) for _ in range(2))
+    for _ in range(2):
+        with first.locked(), pytest.raises(ValueError, match=str(tmp_path)), second.locked():
+            pass
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems allow no such names")

@@ -18,7 +18,7 @@ import gradcam_core
 from gradcam_core.cli import app
 from gradcam_core.cli.options import QUERY_OPTIONS
 from gradcam_core.query import Query
-from tests.support.app_process import ROOT
+from tests.support.program import ROOT
 
 runner = CliRunner()
 

@@ -21,7 +21,7 @@ import gradcam_core
 from gradcam_core.cli import app
 from gradcam_core.cli.catalog import print_table
 from gradcam_core.cli.table import Table
-from tests.support.app_process import ROOT
+from tests.support.program import ROOT
 
 PROGRAM = [sys.executable, "-m", "gradcam_core"]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
