@@ -366,15 +366,18 @@ export const conceptCaption = (share, correct) =>
   `${wholePercent(Math.abs(share))} ${share > 0 ? 'for it' : 'against it'}. ` +
   `Of the 10 photos where it was strongest, ${correct} have it.`;
 
-/** @typedef {'unchanged' | 'not_specific' | 'passed'} Sanity */
+/** @typedef {'unchanged' | 'partly' | 'not_specific' | 'passed'} Sanity */
 
 /** @type {Record<Sanity, string>} */
 export const SANITY = {
   unchanged: 'The map hardly changes: it shows the photo rather than what the network learned.',
   not_specific:
     'The map falls apart in the end, but stays while only the last layer is random: ' +
-    'it shows what the network learned, but hardly why this class.',
-  passed: 'The map falls apart as the network forgets: it shows what the network learned.',
+    'it depends on what the network learned, but hardly on which class it is.',
+  partly: 'The map changes as the network forgets, but stays alike: in part it shows the photo only.',
+  passed:
+    'The map falls apart as the network forgets: it depends on what the network learned. ' +
+    'A good map has to, but that alone does not prove it right.',
 };
 
 /**

@@ -5,7 +5,8 @@ import { bytes } from '../../gradcam_core/viewer/unpack.js';
 import { isGuided, store } from './store.js';
 
 /** @import { HeatMap, MethodInfo, ModelInfo, Prediction, Result } from './types.js' */
-/** @import { Style, Task, View } from './types.js' */
+/** @import { Evaluation, Style, Task, View } from './types.js' */
+/** @import { Sanity } from './messages.js' */
 
 /** @type {View[]} */
 const VIEWS = ['grad-cam', 'guided', 'guided-grad-cam', 'counterfactual', 'spotlight'];
@@ -199,4 +200,17 @@ export function styleOf(result, word, view = store.state.look.view) {
   const map = mapOf(result, view, word);
   const gain = map.max / scaleMax(result, view, word) || 0;
   return { view, map, table: colourTable(), opacity: store.state.look.opacity, gain };
+}
+
+/**
+ * What the network's forgetting does to its map.
+ * @param {Evaluation['steps']} steps
+ * @returns {Sanity}
+ */
+export function sanityCode(steps) {
+  // The first step forgets only the last layer: which class is which.
+  const [first, last] = [steps[0], steps[steps.length - 1]].map(({ correlation }) => Math.abs(correlation));
+  if (last > 0.5) return 'unchanged';
+  if (last > 0.3) return 'partly';
+  return first > 0.75 ? 'not_specific' : 'passed';
 }

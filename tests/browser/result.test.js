@@ -2,7 +2,15 @@
 
 import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
-import { freshResult, isFaint, isUsual, scaleMax, sharedMax, styleOf } from '../../demo/browser/selectors.js';
+import {
+  freshResult,
+  isFaint,
+  isUsual,
+  sanityCode,
+  scaleMax,
+  sharedMax,
+  styleOf,
+} from '../../demo/browser/selectors.js';
 import { isChoiceAtFault, store } from '../../demo/browser/store.js';
 import { gradientBytes } from '../../gradcam_core/viewer/maps.js';
 
@@ -168,4 +176,13 @@ test('the usual layer is the default of the model, which need not be the last', 
   assert.equal(store.current.layer, 'first');
   store.returnTo(result('dog', 1));
   assert.equal(store.current.layer, null);
+});
+
+test('a map passes the sanity check only if little of it is left', () => {
+  const code = (/** @type {number[]} */ ...correlations) =>
+    sanityCode(correlations.map((correlation) => ({ layer: '', correlation, map: { h: 1, w: 1, max: 0, data: '' } })));
+  assert.equal(code(0.2, -0.1), 'passed');
+  assert.equal(code(0.9, 0.1), 'not_specific');
+  assert.equal(code(0.53, 0.44), 'partly');
+  assert.equal(code(0.9, -0.62), 'unchanged');
 });

@@ -13,7 +13,7 @@ import {
   TESTS,
   VERDICT_NOTE,
 } from '../messages.js';
-import { analysedResult } from '../selectors.js';
+import { analysedResult, sanityCode } from '../selectors.js';
 import { store } from '../store.js';
 import { chart } from './chart.js';
 import { boxOf } from './locate.js';
@@ -29,7 +29,6 @@ import {
 } from './section.js';
 
 /** @import { Evaluation, Evaluations, HeatMap, Result, Test } from '../types.js' */
-/** @import { Sanity } from '../messages.js' */
 
 /** @typedef {{ start: HTMLButtonElement, problem: HTMLElement, outcome: HTMLElement, drawn: unknown[] }} TestParts */
 
@@ -151,15 +150,6 @@ function drawCurves(_, { measurements, sentence, supports }) {
     make('p', {}, make('b', {}, dropTitle), dropAbout),
     make('p', {}, make('b', {}, roadTitle), roadAbout),
   ];
-}
-
-/** @param {Evaluation['steps']} steps */
-function sanityCode(steps) {
-  // The first step forgets only the last layer: which class is which.
-  const [first, last] = [steps[0], steps[steps.length - 1]].map(({ correlation }) => Math.abs(correlation));
-  /** @type {Sanity} */
-  const code = last > 0.5 ? 'unchanged' : first > 0.75 ? 'not_specific' : 'passed';
-  return code;
 }
 
 /**

@@ -212,7 +212,7 @@ export const colourFound = ({ target, probability }) =>
   `It answers “${target}” (${percent(probability)}), and the map shows what speaks for this answer.`;
 
 export const FORGOT =
-  'As the network forgets, its map falls apart: so it shows what the network has learned. A map that stayed the ' +
+  'As the network forgets, its map falls apart: so it depends on what the network has learned. A map that stayed the ' +
   'same would show no more than the photo. That was the tour. “How was this map made?” shows the sum behind a map.';
 
 /**
